@@ -1,0 +1,49 @@
+# The doors of the repository. `make` prints them; each sets up what it needs first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test lint unit bench clean
+
+PYTHON ?= python3
+PY := .venv/bin/python
+WORKERS ?= 4
+export INPUT
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: ## system packages, Python packages, Kafka's jars (every other door does this first)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: Python 3.11 or newer is needed; name it with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m deploy.native.bootstrap
+
+demo: setup ## sign a file of vouchers (INPUT=file.csv for your own), verify every signature, and stop again
+	@$(PY) -m services.igfmas demo $(if $(INPUT),--input "$$INPUT")
+
+up: setup ## start the embedded stack and leave it running
+	@$(PY) -m deploy.native up
+
+down: setup ## stop the embedded stack; data is kept
+	@$(PY) -m deploy.native down
+
+status: setup ## what runs, and whether it answers
+	@$(PY) -m deploy.native status
+
+test: lint ## everything that needs no container engine: lint, types, all tests on the embedded stack
+	@$(PY) -m pytest -n $(WORKERS)
+
+lint: setup ## ruff and mypy
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -m mypy libs services deploy tests
+
+unit: setup ## the unit tests alone
+	@$(PY) -m pytest -n 2 tests/unit
+
+bench: setup ## how fast, beside the raw rate of the HSM in the same run; leaves var/bench/results.json
+	@$(PY) -m tests.load.bench
+
+clean: ## stop the stack; delete its data and every cache (Python packages and Kafka's jars stay)
+	@test ! -x $(PY) || $(PY) -m deploy.native down
+	@find var -mindepth 1 -maxdepth 1 ! -name kafka -exec rm -rf {} + 2>/dev/null || true
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

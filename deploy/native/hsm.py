@@ -1,0 +1,46 @@
+"""SoftHSM tokens of the embedded stack: one directory, configuration and set of PINs per owner."""
+
+import os
+import sys
+from importlib import import_module
+
+from deploy.native.layout import Layout, open_layout
+from deploy.native.parts import TOKENS
+from deploy.native.secret_files import ensure_secret
+
+CONFIGURATION = """directories.tokendir = {tokens}
+objectstore.backend = file
+log.level = WARNING
+slots.removable = false
+"""
+
+
+def prepare(layout: Layout) -> None:
+    """Write each token's softhsm2.conf and make its secrets: the user PIN for its service, the SO PIN for none."""
+    for service, token in TOKENS.items():
+        home = layout.hsm(token)
+        tokens = home / "tokens"
+        tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (home.parent, home, tokens):
+            folder.chmod(0o700)
+        (home / "softhsm2.conf").write_text(CONFIGURATION.format(tokens=tokens))
+        ensure_secret(layout.secrets(service), "hsm_pin")
+        ensure_secret(layout.secrets("operator"), f"{token}_so_pin")
+
+
+def provision(layout: Layout, token: str) -> None:
+    """Initialise one token unless it is; wants that token's GPKI_PKCS11_… and SOFTHSM2_CONF in the environment.
+
+    One process per token: SoftHSM reads its configuration once per process.
+    """
+    service = next(service for service, name in TOKENS.items() if name == token)
+    import_module("libs.hsm.provision").provision_token(
+        os.environ["GPKI_PKCS11_MODULE"],
+        os.environ["GPKI_PKCS11_TOKEN_LABEL"],
+        ensure_secret(layout.secrets("operator"), f"{token}_so_pin"),
+        ensure_secret(layout.secrets(service), "hsm_pin"),
+    )
+
+
+if __name__ == "__main__":
+    provision(open_layout(), sys.argv[1])

@@ -1,0 +1,61 @@
+"""The step between infrastructure and services: topics, tokens, certificate authority. Dull and repeatable."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+
+from deploy.native.failures import StackError
+from deploy.native.layout import Layout, open_layout
+from deploy.native.parts import TOKENS, client_environment, inherited, service_environment
+from deploy.native.ports import HOST
+
+STEP_SECONDS = 60
+
+
+async def initialise(layout: Layout) -> None:
+    """Create what services expect to find; every step may run again on a stack that has it.
+
+    Wants Kafka and PostgreSQL ready and roles made. Schemas are not made here: each service applies its own migrations
+    when it starts, under a lock that its replicas share. Raises StackError.
+    """
+    topics = import_module("libs.bus.topics")  # lazily: the infrastructure alone needs no broker client
+    await topics.create_topics(f"{HOST}:{layout.ports['kafka']}")
+    for service, token in TOKENS.items():
+        await _run(layout, _once(layout, service), "deploy.native.hsm", token)
+    # Whoever has a key makes it himself and leaves a request; the authority comes last and answers all of them.
+    for service in ("otp_dispatch", "hsm_signer"):
+        await _run(layout, _once(layout, service), f"services.{service}", "init")
+    await _run(layout, client_environment(layout), "services.igfmas", "init")
+    await _run(layout, _once(layout, "certificate_authority"), "services.certificate_authority", "init")
+
+
+def _once(layout: Layout, service: str) -> dict[str, str]:
+    """Return the settings of a step that may run beside its service, whose health port is taken then."""
+    return service_environment(layout, service) | {"GPKI_HEALTH_PORT": "0"}
+
+
+async def _run(layout: Layout, environment: Mapping[str, str], module: str, *arguments: str) -> None:
+    """Run `python -m module` with these settings, and hold its output back unless it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        cwd=layout.checkout,
+        env={**inherited(), "GPKI_STACK_DIR": str(layout.state), **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:  # interrupted, or out of time
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        text = said.decode("utf-8", "replace").strip()
+        raise StackError(f"python -m {module} {' '.join(arguments)} failed\n{text}", "mend that, then start again")
+
+
+if __name__ == "__main__":
+    asyncio.run(initialise(open_layout()))

@@ -1,0 +1,108 @@
+"""Where everything of one embedded stack lies: names, folders, files and ports."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.native import ports
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+SERVICES = (
+    "enrolment",
+    "certificate_authority",
+    "medium_lookup",
+    "otp_dispatch",
+    "hsm_signer",
+    "crl_verifier",
+    "posting",
+    "gateway",
+)
+"""The services that run as processes (`python -m services.<name>`), in the order in which they are listed."""
+
+ROLES = (*SERVICES, "monitor")
+"""One PostgreSQL role, schema and secrets directory each; the monitor has its role before it has its process."""
+
+PORT_NAMES = (
+    "kafka",
+    "kafka_controller",
+    "postgres",
+    "smtp",
+    "gateway",
+    "crl",
+    *(f"health_{name}" for name in ROLES),
+)
+
+DATABASE = "gpki"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One stack: the checkout it runs from, its own state directory, its own ports."""
+
+    checkout: Path
+    state: Path
+    ports: Mapping[str, int]
+
+    @property
+    def lock(self) -> Path:
+        """Held while the stack changes state, so that two `up` cannot meet."""
+        return self.state / "lock"
+
+    @property
+    def config(self) -> Path:
+        """Generated configuration; rewritten at every start, never edited by hand."""
+        return self.state / "conf"
+
+    @property
+    def postgres_data(self) -> Path:
+        """PostgreSQL's data directory, owned by the account it runs as."""
+        return self.state / "postgres"
+
+    @property
+    def kafka_data(self) -> Path:
+        """Kafka's log directory (records and KRaft metadata)."""
+        return self.state / "kafka"
+
+    @property
+    def mail(self) -> Path:
+        """One .eml file per message that the SMTP sink took."""
+        return self.state / "mail"
+
+    @property
+    def mail_rules(self) -> Path:
+        """JSON file by which a test makes the SMTP sink slow or unwilling."""
+        return self.state / "mail-rules.json"
+
+    @property
+    def control_socket(self) -> Path:
+        """The supervisor's control socket, only for the owner."""
+        return self.state / "supervisor.sock"
+
+    def log(self, part: str) -> Path:
+        """The log of one part."""
+        return self.state / "log" / f"{part}.log"
+
+    def secrets(self, owner: str) -> Path:
+        """Secrets directory (0700) of one service, or of `operator`; one file (0600) per secret."""
+        return self.state / "secrets" / owner
+
+    @property
+    def pki(self) -> Path:
+        """Public certificates and the requests for them; no secrets."""
+        return self.state / "pki"
+
+    def hsm(self, token: str) -> Path:
+        """Directory (0700) of one SoftHSM token: its softhsm2.conf and its objects."""
+        return self.state / "hsm" / token
+
+
+def open_layout(state: Path | None = None) -> Layout:
+    """Return the stack of this checkout, or of `state`; reserves its ports the first time.
+
+    `GPKI_STACK_DIR` names the state directory, default `var/stack`. Raises StackError when no free ports are left.
+    """
+    chosen = state or Path(os.environ.get("GPKI_STACK_DIR", CHECKOUT / "var" / "stack"))
+    chosen = (chosen if chosen.is_absolute() else CHECKOUT / chosen).resolve()
+    return Layout(checkout=CHECKOUT, state=chosen, ports=ports.reserve(chosen, PORT_NAMES))

@@ -1,0 +1,135 @@
+"""The parts of the stack, declared: what runs, in which order, with which environment, and when it is ready."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from deploy.native import broker, database, probes, programs
+from deploy.native.layout import DATABASE, SERVICES, Layout
+from deploy.native.ports import HOST
+
+TOKENS = {"hsm_signer": "users", "certificate_authority": "ca"}
+"""Which service reaches which HSM token; nobody else is told where a token is."""
+
+PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "MALLOC_ARENA_MAX", "GPKI_KAFKA_SESSION_MS")
+"""What a part inherits of the caller's environment; all else it is told explicitly."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One supervised process."""
+
+    name: str
+    command: tuple[str, ...]
+    probe: Callable[[], Awaitable[None]]
+    """Returns when the part does its work; raises OSError or the client's error otherwise."""
+    listens: tuple[str, ...]
+    """Names of the ports that it must find free."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    run_as: tuple[str, ...] = ()
+    """Command prefix that changes the account."""
+    group: str = "infrastructure"
+    stop_signal: str = "TERM"
+    stop_seconds: int = 15
+    """After this long it is killed."""
+    settle_seconds: int = 5
+    """A process that ends earlier than this counts as a failed start, and the next try waits longer."""
+    ready_seconds: int = 30
+
+
+def infrastructure(layout: Layout) -> tuple[Part, ...]:
+    """Return Kafka, PostgreSQL and the SMTP sink, in the order in which they are started."""
+    return (
+        Part(
+            name="postgres",
+            command=database.command(layout),
+            run_as=database.run_as(layout),
+            probe=partial(database.probe, layout),
+            listens=("postgres",),
+            stop_signal="INT",  # fast shutdown: ends sessions, writes a checkpoint
+        ),
+        Part(
+            name="kafka",
+            command=broker.command(layout),
+            probe=partial(probes.kafka, layout.ports["kafka"]),
+            listens=("kafka", "kafka_controller"),
+            environment={"MALLOC_ARENA_MAX": "2"},
+            ready_seconds=60,
+        ),
+        Part(
+            name="smtp",
+            command=(
+                *(sys.executable, "-m", "deploy.native.smtp_sink", "--port", str(layout.ports["smtp"])),
+                *("--folder", str(layout.mail), "--rules", str(layout.mail_rules)),
+            ),
+            probe=partial(probes.smtp, layout.ports["smtp"]),
+            listens=("smtp",),
+        ),
+    )
+
+
+def services(layout: Layout) -> tuple[Part, ...]:
+    """Return every service; each is ready when its /readyz says so."""
+    own_ports = {"gateway": ("gateway",), "certificate_authority": ("crl",)}
+    return tuple(
+        Part(
+            name=name,
+            command=(sys.executable, "-m", f"services.{name}"),
+            probe=partial(probes.http_ready, layout.ports[f"health_{name}"]),
+            listens=(f"health_{name}", *own_ports.get(name, ())),
+            environment=service_environment(layout, name),
+            group="services",
+            stop_seconds=20,
+            ready_seconds=60,  # all start at once: on two busy cores half a minute was not enough
+        )
+        for name in SERVICES
+    )
+
+
+def service_environment(layout: Layout, name: str) -> dict[str, str]:
+    """Return the `GPKI_…` settings of one service. No secret is among them: those lie in its secrets directory."""
+    port = layout.ports
+    settings = {
+        "GPKI_SERVICE": name,
+        "GPKI_SECRETS_DIR": str(layout.secrets(name)),
+        "GPKI_HEALTH_PORT": str(port[f"health_{name}"]),
+        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{port['kafka']}",
+        "GPKI_POSTGRES_HOST": HOST,
+        "GPKI_POSTGRES_PORT": str(port["postgres"]),
+        "GPKI_POSTGRES_DATABASE": DATABASE,
+        "GPKI_POSTGRES_USER": name,
+        "GPKI_CRL_BASE_URL": f"http://{HOST}:{port['crl']}",
+        "GPKI_PKI_DIR": str(layout.pki),
+    }
+    if name in TOKENS:
+        token = TOKENS[name]
+        settings |= {
+            "GPKI_PKCS11_MODULE": str(programs.pkcs11_module()),
+            "GPKI_PKCS11_TOKEN_LABEL": f"gpki-{token}",
+            "SOFTHSM2_CONF": str(layout.hsm(token) / "softhsm2.conf"),
+        }
+    if name == "otp_dispatch":
+        settings |= {"GPKI_SMTP_HOST": HOST, "GPKI_SMTP_PORT": str(port["smtp"])}
+    if name == "gateway":
+        settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
+    if name == "certificate_authority":
+        settings["GPKI_CRL_PORT"] = str(port["crl"])
+    return settings
+
+
+def client_environment(layout: Layout) -> dict[str, str]:
+    """Return what the reference client is told; it is no service, and has neither schema nor health port."""
+    return {
+        "GPKI_SECRETS_DIR": str(layout.secrets("igfmas")),
+        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{layout.ports['kafka']}",
+        "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
+        "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
+        "GPKI_PKI_DIR": str(layout.pki),
+    }
+
+
+def inherited() -> dict[str, str]:
+    """Return what every part gets of the caller's environment."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONUNBUFFERED": "1"}

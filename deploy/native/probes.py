@@ -1,0 +1,65 @@
+"""Readiness by a real client: each probe returns when its part does its work, and raises when it does not yet."""
+
+import asyncio
+import logging
+import urllib.request
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy.native.ports import HOST
+
+CLIENT_SECONDS = 5
+"""Bound on one attempt of any probe."""
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is what a probe waits for, no news
+
+
+async def kafka(port: int) -> None:
+    """Ask the broker for its metadata. Raises KafkaError or OSError."""
+    await _connects(port)  # aiokafka alone would retry a refused connection for seconds
+    admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=CLIENT_SECONDS * 1000)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+        if not cluster["brokers"]:
+            raise ConnectionError("the controller knows no broker yet")
+    finally:
+        await admin.close()
+
+
+async def smtp(port: int) -> None:
+    """Say EHLO and QUIT. Raises OSError."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        await _reply(reader, b"220")
+        writer.write(b"EHLO probe\r\n")
+        await _reply(reader, b"250")
+        writer.write(b"QUIT\r\n")
+        await _reply(reader, b"221")
+    finally:
+        writer.close()
+
+
+async def _reply(reader: asyncio.StreamReader, code: bytes) -> None:
+    while True:
+        line = await reader.readline()
+        if not line.startswith(code):
+            raise ConnectionError(f"SMTP answered {line!r}")
+        if line[3:4] == b" ":
+            return
+
+
+async def http_ready(port: int) -> None:
+    """GET /readyz. Raises OSError (HTTPError included) unless it answers 200."""
+    await _connects(port)
+    await asyncio.to_thread(_get, f"http://{HOST}:{port}/readyz")
+
+
+def _get(url: str) -> None:
+    with urllib.request.urlopen(url, timeout=CLIENT_SECONDS) as answer:  # noqa: S310 (a constant http URL)
+        answer.read()
+
+
+async def _connects(port: int) -> None:
+    _, writer = await asyncio.open_connection(HOST, port)
+    writer.close()

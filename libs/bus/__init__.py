@@ -1,0 +1,1 @@
+"""The one loop of delivery, on FastStream (design section 3)."""

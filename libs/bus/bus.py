@@ -1,0 +1,211 @@
+"""The bus of one service: its consumers, timers, publisher and ledger, started and stopped in order."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+import structlog
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+
+from libs.bus.consumption import Consumption
+from libs.bus.due import LEASE, LEFTOVER_AGE, DueWorker
+from libs.bus.outcomes import Unavailable
+from libs.bus.publisher import BROKER, Publisher
+from libs.bus.slices import DATABASE, Slicer
+from libs.bus.state import caught_up
+from libs.bus.subscriber import SESSION_MS, subscribe
+from libs.bus.suspension import Probe, Suspension
+from libs.bus.work import Handler, Ledgers
+from libs.contracts.topics import Topic
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.health import Health
+from libs.storage.pool import Pool, end_stalled_sessions
+
+STOP_BOUND = 15.0
+"""Seconds that a graceful stop waits for the slice at hand."""
+
+HOST_STOP_BOUND = 1.0
+"""Seconds that FastStream waits once more, for nothing: the loop is idle by then, or late for good."""
+
+STATE_GROUP = "state"
+
+Handlers = Mapping[Topic, Handler[Any]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """One group and what it reads. `max_records` bounds a batch: few where one record carries a list of documents."""
+
+    group: str
+    handlers: Handlers
+    max_records: int
+    after_state: bool
+
+
+class Bus:
+    """Wire with `state`, `consume` and `timer`, then enter. Every consumer of every service is this loop.
+
+    `probes` answer for the dependencies that handlers name in `Unavailable`; broker and database are built in.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        bootstrap: str,
+        pool: Pool,
+        health: Health,
+        probes: Mapping[str, Probe] | None = None,
+        clock: Clock = utc_now,
+        session_ms: int = SESSION_MS,
+        lease: timedelta = LEASE,
+        leftover_age: timedelta = LEFTOVER_AGE,
+    ) -> None:
+        self._service = service
+        self._bootstrap = bootstrap
+        self._health = health
+        self._session_ms = session_ms
+        self._lease = lease
+        self._leftover_age = leftover_age
+        self.publisher = Publisher(bootstrap, client_id=service)
+        self._ledgers = Ledgers(service, pool, self.publisher, clock)
+        self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
+        self._consumers: list[Consumer] = []
+        self._timers: dict[Topic, Handler[Any]] = {}
+        self._suspensions: list[Suspension] = []
+        self._stack = AsyncExitStack()
+
+    def state(self, handlers: Handlers, *, max_records: int = 100) -> None:
+        """Read state topics; every other consumer waits until their end was reached once."""
+        self._consumers.append(Consumer(f"{self._service}.{STATE_GROUP}", handlers, max_records, after_state=False))
+
+    def consume(self, handlers: Handlers, *, lane: str = "", max_records: int = 250) -> None:
+        """Read chain topics in the service's group, or in a lane of their own beside it."""
+        group = f"{self._service}.{lane}" if lane else self._service
+        self._consumers.append(Consumer(group, handlers, max_records, after_state=True))
+
+    def timer(self, timer: Topic, handler: Handler[Any]) -> None:
+        """Run `handler` when this timer is due; the topic exists in the database only."""
+        self._timers[timer] = handler
+
+    async def __aenter__(self) -> Self:
+        """Connect and start consuming. Raises Unavailable when the broker does not answer."""
+        try:
+            await self._start()
+        except BaseException as error:
+            await self._stack.aclose()
+            if isinstance(error, KafkaError):
+                raise Unavailable(BROKER) from error
+            raise
+        return self
+
+    async def _start(self) -> None:
+        self._health.expect(STATE_GROUP)
+        await self.publisher.start()
+        self._stack.push_async_callback(self.publisher.stop)
+        broker = KafkaBroker(
+            self._bootstrap,
+            client_id=self._service,
+            allow_auto_create_topics=False,
+            graceful_timeout=HOST_STOP_BOUND,
+            logger=None,
+        )
+        consumptions, gated = self._wire(broker)
+        due, due_suspension = self._due_worker()
+        gated.append(due_suspension)
+        self._stack.push_async_callback(broker.stop)
+        await broker.start()
+        due_task = asyncio.create_task(due.run())
+        gate = asyncio.create_task(self._open(gated))
+
+        async def stop() -> None:
+            gate.cancel()
+            due.stop()
+            for consumption in consumptions:
+                consumption.stop()
+            idle = [asyncio.create_task(consumption.idle.wait()) for consumption in consumptions]
+            _, late = await asyncio.wait([*idle, due_task], timeout=STOP_BOUND)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(gate, *idle, due_task, return_exceptions=True)
+            for suspension in self._suspensions:
+                await suspension.stop()
+
+        self._stack.push_async_callback(stop)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Finish the slice at hand, bounded; commit; disconnect."""
+        await self._stack.aclose()
+
+    def _wire(self, broker: KafkaBroker) -> tuple[list[Consumption], list[Suspension]]:
+        consumptions: list[Consumption] = []
+        gated: list[Suspension] = []
+        for consumer in self._consumers:
+            suspension = self._suspension(consumer.group)
+            if consumer.after_state:
+                gated.append(suspension)
+                suspension.hold(STATE_GROUP)
+            consumption = Consumption(
+                service=self._service,
+                topics={topic.name: topic for topic in consumer.handlers},
+                slicer=self._slicer(consumer.handlers),
+                suspension=suspension,
+            )
+            subscribe(
+                broker,
+                list(consumer.handlers),
+                group=consumer.group,
+                max_records=consumer.max_records,
+                suspension=suspension,
+                handle=consumption.handle,
+                service=self._service,
+                session_ms=self._session_ms,
+            )
+            consumptions.append(consumption)
+        return consumptions, gated
+
+    def _due_worker(self) -> tuple[DueWorker, Suspension]:
+        handlers = {topic: handler for consumer in self._consumers for topic, handler in consumer.handlers.items()}
+        handlers |= self._timers
+        suspension = self._suspension("due")
+        suspension.hold(STATE_GROUP)
+        worker = DueWorker(
+            ledgers=self._ledgers,
+            topics={topic.name: topic for topic in handlers},
+            slicer=self._slicer(handlers),
+            suspension=suspension,
+            lease=self._lease,
+            leftover_age=self._leftover_age,
+        )
+        return worker, suspension
+
+    async def _open(self, gated: Sequence[Suspension]) -> None:
+        states = [consumer for consumer in self._consumers if not consumer.after_state]
+        for consumer in states:
+            await caught_up(self._bootstrap, consumer.group, list(consumer.handlers))
+        for suspension in gated:
+            suspension.release(STATE_GROUP)
+        self._health.set(STATE_GROUP, ok=True)
+        log.info("consuming", groups=[consumer.group for consumer in self._consumers])
+
+    def _suspension(self, name: str) -> Suspension:
+        suspension = Suspension(name, self._service, self._probes, self._health)
+        self._suspensions.append(suspension)
+        return suspension
+
+    def _slicer(self, handlers: Handlers) -> Callable[[Callable[[], bool]], Slicer]:
+        by_name = {topic.name: handler for topic, handler in handlers.items()}
+        return lambda expired: Slicer(self._ledgers, by_name, expired=expired)
+
+    async def _ask_database(self) -> None:
+        async with self._ledgers.pool.acquire(timeout=5) as connection:
+            # A lock that could not be had may be a frozen twin's, which nothing else would end.
+            ended = await end_stalled_sessions(connection)
+        if ended:
+            log.warning("ended stalled sessions", sessions=ended)

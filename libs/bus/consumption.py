@@ -1,0 +1,157 @@
+"""One consumer group's member: batches in, contiguous handled prefixes committed, never past what is not handled."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from libs.bus.dead_letter import DeadLetterLimit
+from libs.bus.delivery import Coordinates, coordinates_of, decode
+from libs.bus.outcomes import Poison, Unavailable
+from libs.bus.slices import DATABASE, Arrived, Slicer, slices
+from libs.bus.suspension import Suspension
+from libs.bus.work import Progress
+from libs.contracts.topics import Topic
+from libs.runtime import metrics
+from libs.storage.errors import is_unavailable
+
+HANDLER_BOUND = 60.0
+"""Seconds that one batch is worked before the rest is read again; far below max_poll_interval."""
+
+COMMIT_TIMEOUT = 10.0
+"""Seconds for a commit: aiokafka would try for ever. Without it the batch comes again, and is known."""
+
+UNSETTLED = "unsettled"
+"""What a consumer waits for when its handler had time and left a delivery unsettled: a short while, growing."""
+
+_DECODE_IN_THREAD = 256 * 1024
+"""Bytes of a batch above which it is decoded off the event loop."""
+
+Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
+Offsets: TypeAlias = "dict[TopicPartition, int]"
+
+log = structlog.get_logger()
+
+
+class Consumption:
+    """Handles the batches of one subscriber, one at a time. Nothing it does raises into FastStream."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        topics: Mapping[str, Topic],
+        slicer: Callable[[Callable[[], bool]], Slicer],
+        suspension: Suspension,
+    ) -> None:
+        self._service = service
+        self._topics = topics
+        self._suspension = suspension
+        self._slicer = slicer(self._expired)
+        self._until = 0.0
+        self._stopping = False
+        self._limit = DeadLetterLimit()
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def stop(self) -> None:
+        """Finish the slice at hand, then take no more."""
+        self._stopping = True
+        self._suspension.hold("stopping")
+
+    async def handle(self, records: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
+        """Handle a batch and commit what was handled. Raises nothing but cancellation."""
+        self.idle.clear()
+        self._until = time.monotonic() + HANDLER_BOUND
+        progress = Progress()
+        try:
+            if not self._suspension.active:
+                await self._work(await self._decode(records), progress)
+        except Unavailable as unavailable:
+            self._suspension.suspend(unavailable.dependency)
+        except Exception:
+            log.exception("the loop failed")
+            metrics.alarm(self._service, "loop-failed")
+            self._suspension.suspend("loop")
+        finally:
+            await self._finish(records, progress, consumer)
+            self.idle.set()
+
+    async def _decode(self, records: Sequence[Raw]) -> list[Arrived]:
+        def decode_all() -> list[Arrived]:
+            return [decode(self._topics[record.topic], record) for record in records]
+
+        if sum(len(record.value or b"") for record in records) > _DECODE_IN_THREAD:
+            return await asyncio.to_thread(decode_all)
+        return decode_all()
+
+    async def _work(self, arrived: Sequence[Arrived], progress: Progress) -> None:
+        for part in slices(arrived):
+            if self._expired() or self._suspension.active:
+                return
+            await self._slicer.run(part, progress)
+            self._count_dead_letters(part, progress)
+            if not self._expired() and any(each.coordinates not in progress.handled for each in part):
+                self._suspension.suspend(UNSETTLED)
+
+    def _expired(self) -> bool:
+        return self._stopping or time.monotonic() > self._until
+
+    async def _finish(self, records: Sequence[Raw], progress: Progress, consumer: AIOKafkaConsumer) -> None:
+        handled: Collection[Coordinates] = progress.handled.keys()
+        try:
+            await self._slicer.mark_published(progress)
+        except Exception as error:  # noqa: BLE001 (classified: nothing may stop the offsets from being put right)
+            # Committed now, these outcomes would wait for a replay that never comes: read it all again instead.
+            handled = ()
+            self._suspension.suspend(DATABASE if is_unavailable(error) else "loop")
+            log.warning("published outcomes not marked", count=len(progress.published), error=type(error).__name__)
+        prefix, rest = frontier([coordinates_of(record) for record in records], handled)
+        for partition, offset in rest.items():
+            with contextlib.suppress(IllegalStateError):
+                consumer.seek(partition, offset)
+        mine = {partition: offset for partition, offset in prefix.items() if partition in consumer.assignment()}
+        if mine:
+            await _commit(consumer, mine)
+
+    def _count_dead_letters(self, part: Sequence[Arrived], progress: Progress) -> None:
+        for arrived in part:
+            if not (arrived.topic.outsiders or arrived.topic.callers_shape) and arrived.coordinates in progress.handled:
+                self._limit.count(dead=isinstance(progress.handled[arrived.coordinates], Poison))
+        if self._limit.reached:
+            metrics.alarm(self._service, "dead-letter-limit")
+            self._suspension.halt("dead-letter-limit")
+
+
+async def _commit(consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
+    """Commit, or not: what is not committed comes again."""
+    try:
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await consumer.commit(offsets)
+    except (IllegalStateError, CommitFailedError):
+        log.info("commit refused after a rebalance", partitions=len(offsets))
+    except (KafkaError, TimeoutError) as error:
+        log.warning("commit failed", error=type(error).__name__)
+
+
+def frontier(read: Sequence[Coordinates], handled: Collection[Coordinates]) -> tuple[Offsets, Offsets]:
+    """Per partition: the offset to commit (the contiguous handled prefix), and the offset to seek back to.
+
+    A partition whose first record is not handled has nothing to commit; one that is handled whole has nothing to seek.
+    """
+    prefix: Offsets = {}
+    rest: Offsets = {}
+    for coordinates in read:
+        partition = TopicPartition(coordinates.topic, coordinates.partition)
+        if partition in rest:
+            continue
+        if coordinates in handled:
+            prefix[partition] = coordinates.offset + 1
+        else:
+            rest[partition] = coordinates.offset
+    return prefix, rest

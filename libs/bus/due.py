@@ -1,0 +1,135 @@
+"""Time as an input: claim due rows and run them through the same handlers; the row plays the offset."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from libs.bus.delivery import decode_parked
+from libs.bus.outcomes import Unavailable
+from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
+from libs.bus.suspension import Suspension
+from libs.bus.work import Ledgers, Progress, Work
+from libs.contracts.base import Event
+from libs.contracts.topics import Topic
+from libs.runtime import metrics
+from libs.storage import ledger
+from libs.storage.errors import is_unavailable
+from libs.storage.ledger import Due
+
+LEASE = timedelta(seconds=120)
+"""For how long a claimed row is ours: above a handler's bound, so that a twin takes it only from the dead or frozen."""
+
+BOUND = 60.0
+"""Seconds that one round of due rows is worked."""
+
+IDLE = 0.25
+"""Seconds between looks when nothing is due."""
+
+RELEASE = timedelta(seconds=1)
+"""A row that was claimed and not handled is claimed again after this."""
+
+LEFTOVER_LOOK = 15.0
+"""Seconds between looks for outcomes that nobody has published."""
+
+LEFTOVER_AGE = timedelta(seconds=60)
+"""What is recorded is published within milliseconds, or by the replay. What is older has lost its replay: an event of
+a timer that moved on, or a mark that failed."""
+
+log = structlog.get_logger()
+
+
+class DueWorker:
+    """Runs due rows of one service, a slice at a time; replicas share them by lease."""
+
+    def __init__(
+        self,
+        *,
+        ledgers: Ledgers,
+        topics: Mapping[str, Topic],
+        slicer: Callable[[Callable[[], bool]], Slicer],
+        suspension: Suspension,
+        lease: timedelta = LEASE,
+        leftover_age: timedelta = LEFTOVER_AGE,
+    ) -> None:
+        self._ledgers = ledgers
+        self._topics = topics
+        self._suspension = suspension
+        self._slicer = slicer(self._expired)
+        self._lease = lease
+        self._leftover_age = leftover_age
+        self._stopping = asyncio.Event()
+        self._until = 0.0
+        self._next_look = 0.0
+
+    def stop(self) -> None:
+        """Finish the slice at hand, then return from `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until stopped. Raises nothing but cancellation."""
+        while not self._stopping.is_set():
+            worked = 0
+            if not self._suspension.active:
+                try:
+                    worked = await self._round()
+                    await self._sweep()
+                except Exception as error:  # noqa: BLE001 (classified: a due row is never lost to a failure)
+                    self._suspension.suspend(self._dependency(error))
+            if not worked:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), IDLE)
+
+    def _dependency(self, error: Exception) -> str:
+        if isinstance(error, Unavailable):
+            return error.dependency
+        if is_unavailable(error):
+            return DATABASE
+        log.error("the due worker failed", exc_info=error)
+        metrics.alarm(self._ledgers.service, "due-worker-failed")
+        return "due"
+
+    async def _round(self) -> int:
+        self._until = time.monotonic() + BOUND
+        async with self._ledgers.pool.acquire() as connection:
+            rows = await ledger.claim_due(connection, what=list(self._topics), lease=self._lease, limit=SLICE)
+        if not rows:
+            return 0
+        progress = Progress()
+        arrived = [decode_parked(self._topics[row.what], row) for row in rows]
+        try:
+            for part in slices(sorted(arrived, key=lambda each: each.topic.name)):
+                await self._slicer.run(part, progress)
+        finally:
+            handled = await self._finish(rows, arrived, progress)
+        return handled
+
+    async def _finish(self, rows: Sequence[Due], arrived: Sequence[Arrived], progress: Progress) -> int:
+        """Mark, delete what was handled, give back the rest. What cannot be told to the database, the lease tells."""
+        done = [row for row, each in zip(rows, arrived, strict=True) if each.coordinates in progress.handled]
+        left = [row for row, each in zip(rows, arrived, strict=True) if each.coordinates not in progress.handled]
+        await self._slicer.mark_published(progress)
+        async with self._ledgers.pool.acquire() as connection:
+            await ledger.finish_due(connection, done)
+            await ledger.release_due(connection, left, RELEASE)
+        return len(done)
+
+    async def _sweep(self) -> None:
+        """Publish what was recorded and has lost its replay."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LEFTOVER_LOOK
+        async with self._ledgers.pool.acquire() as connection:
+            leftovers = await ledger.leftovers(connection, older_than=self._leftover_age, limit=SLICE)
+        if leftovers:
+            progress = Progress()
+            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)
+            await self._slicer.mark_published(progress)
+            self._next_look = 0.0
+            log.warning("published what had lost its replay", count=len(leftovers))
+
+    def _expired(self) -> bool:
+        return self._stopping.is_set() or time.monotonic() > self._until

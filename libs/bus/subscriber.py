@@ -1,0 +1,207 @@
+"""FastStream's batch subscriber as the loop needs it: raw records in, offsets ours, no sleep after an empty poll.
+
+FastStream 0.7.8 decodes headers and bodies before the handler and loses records when that fails, commits what it has
+not handled under its own policies, and sleeps after an empty poll; tests/contract holds each of these against the pin.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+
+from libs.bus import records, stopping
+from libs.bus.suspension import Suspension
+from libs.contracts.signing import AuthorisationSubmitted
+from libs.contracts.topics import Topic
+from libs.runtime import metrics
+
+POLL_MS = 500
+"""Milliseconds that an idle poll waits; a record that comes ends it at once."""
+
+FETCH_BYTES = 256 * 1024
+"""Bytes fetched per partition: aiokafka drains a hot partition first, and memory follows this. A record that is larger
+comes alone (KIP-74)."""
+
+SESSION_MS = 10_000
+"""Milliseconds after which a silent member's partitions go to its twin."""
+
+HEARTBEAT_MS = 2_000
+MAX_POLL_INTERVAL_MS = 300_000
+"""Milliseconds between polls before the group expels a member; a handler is bounded far below."""
+
+RETRY = 1.0
+"""Seconds after a poll that failed."""
+
+ASK_TIMEOUT = 5.0
+"""Seconds for a question about offsets: aiokafka would ask for ever."""
+
+Batch: TypeAlias = "tuple[ConsumerRecord[bytes, bytes], ...]"
+HandleBatch = Callable[[Batch, AIOKafkaConsumer], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+def subscribe(
+    broker: KafkaBroker,
+    topics: Sequence[Topic],
+    *,
+    group: str,
+    max_records: int,
+    suspension: Suspension,
+    handle: HandleBatch,
+    service: str,
+    session_ms: int = SESSION_MS,
+) -> Any:
+    """Register a batch subscriber; returns FastStream's object, to be started by the broker."""
+    records.install()
+    stopping.install()
+
+    async def parse(batch: Batch, _original: object) -> KafkaAckableMessage:
+        return KafkaAckableMessage(body=b"", headers={}, raw_message=batch, message_id="", consumer=subscriber.consumer)
+
+    async def leave_undecoded(_message: object) -> bytes:
+        return b""
+
+    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service)
+    subscriber = broker.subscriber(
+        *(topic.name for topic in topics),
+        batch=True,
+        group_id=group,
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.MANUAL,
+        max_records=max_records,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        session_timeout_ms=session_ms,
+        heartbeat_interval_ms=min(HEARTBEAT_MS, session_ms // 3),
+        max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        listener=guard,
+        parser=parse,
+        decoder=leave_undecoded,
+    )
+
+    async def consume(message: KafkaMessage) -> None:
+        await handle(message.raw_message, message.consumer)
+
+    # There is no hook for the poll; the override is pinned and held by a contract test.
+    subscriber.get_msg = Poll(suspension, guard, max_records)  # type: ignore[method-assign]
+    subscriber(consume)
+    return subscriber
+
+
+class Poll:
+    """Takes the next batch of one consumer; nothing but the consumer's end leaves it as an exception."""
+
+    def __init__(self, suspension: Suspension, guard: "LogStartGuard", max_records: int) -> None:
+        self._suspension = suspension
+        self._guard = guard
+        self._max_records = max_records
+        self._lost_place = False
+
+    async def __call__(self, consumer: AIOKafkaConsumer) -> Batch:
+        """Return what came within POLL_MS, possibly nothing."""
+        try:
+            if self._lost_place:
+                await rewind(consumer)
+                self._lost_place = False
+            if follow(self._suspension, consumer):
+                self._guard.look_at(consumer.assignment())
+            batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_records)
+            await self._guard.check(consumer)
+        except ConsumerStoppedError:
+            raise
+        except Exception as error:  # noqa: BLE001 (a fetch that fails has moved positions: it is never let pass)
+            self._lost_place = True
+            log.warning("poll failed", error=type(error).__name__)
+            await asyncio.sleep(RETRY)
+            return ()
+        return tuple(chain.from_iterable(batches.values()))
+
+
+def follow(suspension: Suspension, consumer: AIOKafkaConsumer) -> bool:
+    """Pause or resume as the suspension says, at every poll, because a rebalance forgets a pause.
+
+    Returns whether partitions were resumed.
+    """
+    try:
+        if suspension.active:
+            consumer.pause(*(consumer.assignment() - consumer.paused()))
+        elif paused := consumer.paused():
+            consumer.resume(*paused)
+            return True
+    except IllegalStateError:
+        pass  # a rebalance came between; the next poll asks again
+    return False
+
+
+async def rewind(consumer: AIOKafkaConsumer) -> None:
+    """Go back to what is committed, which is what was handled.
+
+    A fetch that raises half-way has moved aiokafka's positions past records that nobody was given. Raises KafkaError
+    or TimeoutError; then nothing may be polled yet.
+    """
+    async with asyncio.timeout(ASK_TIMEOUT):
+        for partition in consumer.assignment():
+            offset = await consumer.committed(partition)
+            if offset is None:
+                offset = (await consumer.beginning_offsets([partition]))[partition]
+            with contextlib.suppress(IllegalStateError):
+                consumer.seek(partition, offset)
+
+
+class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
+    """Stops the consumer when retention has passed it: Kafka would skip the gap in silence.
+
+    Looks when partitions are assigned and when they are resumed, before any record of them is handled.
+    """
+
+    def __init__(self, topics: Mapping[str, Topic], suspension: Suspension, service: str) -> None:
+        self._topics = topics
+        self._suspension = suspension
+        self._service = service
+        self._unchecked: set[TopicPartition] = set()
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Nothing to hand over: offsets are committed batch by batch."""
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Asked here, a failure would be swallowed by aiokafka; the poll asks, and does not go on without an answer."""
+        self.look_at(assigned)
+
+    def look_at(self, partitions: set[TopicPartition] | frozenset[TopicPartition]) -> None:
+        """Check these before their next record is handled."""
+        self._unchecked |= partitions
+
+    async def check(self, consumer: AIOKafkaConsumer) -> None:
+        """Compare committed offsets with the start of the log. Raises KafkaError or TimeoutError: not checked yet."""
+        partitions = self._unchecked & consumer.assignment()
+        if not partitions:
+            return
+        async with asyncio.timeout(ASK_TIMEOUT):
+            starts = await consumer.beginning_offsets(list(partitions))
+            for partition, start in starts.items():
+                committed = await consumer.committed(partition)
+                if committed is not None and committed < start:
+                    self._passed(partition, committed, start)
+        self._unchecked -= partitions
+
+    def _passed(self, partition: TopicPartition, committed: int, start: int) -> None:
+        metrics.alarm(
+            self._service,
+            "log-start-passed",
+            topic=partition.topic,
+            partition=partition.partition,
+            committed=committed,
+            log_start=start,
+        )
+        # What was authorised and is gone is ended by its expiry row; any other gap is loss until it is published again.
+        if self._topics[partition.topic].event is not AuthorisationSubmitted:
+            self._suspension.halt("log-start-passed")

@@ -1,0 +1,1 @@
+"""The language that services share: events, topics, reason codes, manifest and root."""

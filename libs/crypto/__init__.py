@@ -1,0 +1,1 @@
+"""Pure functions of the signing chain: no I/O, no clock, nothing of contracts, bus or storage."""

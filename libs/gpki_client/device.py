@@ -1,0 +1,163 @@
+"""GPKI Mobile without a screen: a device's two keys, and the messages that only it can read."""
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+from uuid import UUID
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from . import transport
+from .answers import read
+from .caller import assertion, key_id_of
+from .clock import Clock, utc_now
+from .errors import AnswerError, SealingError
+from .sealing import open_sealed, sealing_info
+
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks for a message that is awaited."""
+
+_OTP: Final = re.compile(r"^([0-9]{6})\b", re.MULTILINE | re.ASCII)
+_KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True)
+class SealedMessage:
+    """A message as the API gives it."""
+
+    request_id: UUID
+    number: int
+    reference_code: str
+    delivered_at: datetime
+    expires_at: datetime
+    message: bytes
+
+
+@dataclass(frozen=True)
+class OtpMessage:
+    """What the officer reads. The OTP goes with `reference_code`, which the signing screen shows as well."""
+
+    request_id: UUID
+    number: int
+    reference_code: str
+    expires_at: datetime
+    subject: str
+    body: str = field(repr=False)
+    otp: str = field(repr=False)
+
+
+class Device:
+    """A device by its two private keys, of 32 bytes each: X25519 to read, Ed25519 to ask."""
+
+    def __init__(self, sealing_key: X25519PrivateKey, signing_key: Ed25519PrivateKey) -> None:
+        self._sealing = sealing_key
+        self._signing = signing_key
+        self.device_id = key_id_of(signing_key.public_key())
+        self.sealing_key = sealing_key.public_key().public_bytes_raw().hex()
+        self.signing_key = signing_key.public_key().public_bytes_raw().hex()
+
+    @classmethod
+    def new(cls) -> Self:
+        """A device that nobody knows yet: its registration names `sealing_key` and `signing_key`, raw and in hex."""
+        return cls(X25519PrivateKey.generate(), Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_private_bytes(cls, data: bytes) -> Self:
+        """The inverse of `private_bytes`. Raises ValueError."""
+        return cls(
+            X25519PrivateKey.from_private_bytes(data[:_KEY_BYTES]),
+            Ed25519PrivateKey.from_private_bytes(data[_KEY_BYTES:]),
+        )
+
+    def private_bytes(self) -> bytes:
+        """Both private keys, 64 bytes: for a file that only the officer can read."""
+        return self._sealing.private_bytes_raw() + self._signing.private_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"Device({self.device_id})"
+
+    def assertion(self, user: str, *, at: datetime) -> str:
+        """A JWT for one call on behalf of its officer."""
+        return assertion(self._signing, "EdDSA", key_id=self.device_id, issuer=self.device_id, user=user, at=at)
+
+    def open(self, sealed: SealedMessage) -> OtpMessage:
+        """Read a message. Raises SealingError when it is not for this device and request; AnswerError for its form."""
+        info = sealing_info("otp-message", str(sealed.request_id), self.device_id)
+        told = _told(open_sealed(sealed.message, self._sealing, info))
+        otp = _OTP.search(told["body"])
+        if otp is None:
+            raise AnswerError("a message without an OTP")
+        if told["reference_code"] != sealed.reference_code:
+            raise SealingError("a message under another reference code")
+        return OtpMessage(
+            sealed.request_id, sealed.number, sealed.reference_code, sealed.expires_at, told["subject"], told["body"],
+            otp[1],
+        )  # fmt: skip
+
+
+class DeviceClient:
+    """What a device asks the GPKI API for. Enter it once. Errors as of `GpkiClient`."""
+
+    def __init__(
+        self,
+        url: str,
+        device: Device,
+        user: str,
+        *,
+        language: Literal["ms", "en"] = "ms",
+        clock: Clock = utc_now,
+        http_transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._transport = transport.Transport(
+            url, lambda user: device.assertion(user, at=clock()), language=language, transport=http_transport
+        )
+        self._device = device
+        self._user = user
+
+    async def __aenter__(self) -> Self:
+        await self._transport.http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.http.__aexit__(kind, error, trace)
+
+    async def messages(self) -> tuple[SealedMessage, ...]:
+        """The messages that wait for this device, for `Device.open`."""
+        path = f"/v1/devices/{self._device.device_id}/messages"
+        return read(_Messages, await self._transport.call("GET", path, self._user)).messages
+
+    async def message(self, reference_code: str, *, seconds: float) -> OtpMessage:
+        """Open the message that goes with the reference code on the screen. Raises also SealingError, TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for one in await self.messages():
+                if one.reference_code == reference_code:
+                    return self._device.open(one)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no message with reference {reference_code} within {seconds:.0f} s")
+            await asyncio.sleep(LOOK_EVERY)
+
+
+@dataclass(frozen=True)
+class _Messages:
+    messages: tuple[SealedMessage, ...]
+
+
+def _told(plaintext: bytes) -> dict[str, str]:
+    try:
+        told: Any = json.loads(plaintext)
+    except ValueError:
+        told = None
+    names = ("subject", "body", "reference_code")
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in names):
+        raise AnswerError("a message is not of the agreed form")
+    return told

@@ -1,0 +1,57 @@
+"""What this package raises. No text holds a PIN, an OTP, a key or an assertion."""
+
+
+class GpkiError(Exception):
+    """The base of every error here."""
+
+
+class ManifestError(GpkiError, ValueError):
+    """A manifest that the platform would refuse; the text names the field, never its value."""
+
+
+class SecretsError(GpkiError, ValueError):
+    """A PIN or OTP of impossible form."""
+
+
+class SealingError(GpkiError):
+    """What was offered as the signer's key is not it, or a sealed message does not open."""
+
+
+class CertificateError(GpkiError):
+    """A certificate that may not be relied on; the text names the rule."""
+
+
+class GpkiUnavailable(GpkiError):
+    """The API could not be asked, several times. Nobody knows more than before: call again with the same key."""
+
+
+class AnswerError(GpkiError):
+    """The API answered something that is not of the agreed form."""
+
+
+class Problem(GpkiError):
+    """The API refused a call (RFC 9457). `code` is stable; `detail` and `next_step` are for people."""
+
+    def __init__(self, status: int, code: str, detail: str, next_step: str = "", trace_id: str = "") -> None:
+        super().__init__(f"{status} {code}: {detail} {next_step} (trace {trace_id or 'unknown'})")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.next_step = next_step
+        self.trace_id = trace_id
+
+
+class TokenError(GpkiError):
+    """The token could not be used; `reason` is stable."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+
+
+class RecordError(GpkiError):
+    """A record that does not prove what it says; `check` names the check that failed and is stable."""
+
+    def __init__(self, check: str, text: str) -> None:
+        super().__init__(f"{check}: {text}")
+        self.check = check

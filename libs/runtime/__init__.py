@@ -1,0 +1,1 @@
+"""What every process needs before its first line of business: settings, logs, metrics, health, signals, time."""

@@ -1,0 +1,88 @@
+"""An ASGI application served inside a process that has a life of its own: `process.run` keeps signals and logs."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from libs.runtime.health import HOST, Health
+
+KEEP_ALIVE: Final = 15
+"""Seconds that an idle connection is kept."""
+
+MAX_CONNECTIONS: Final = 256
+"""Connections or requests under way; one more is answered 503."""
+
+MAX_HEAD: Final = 16_384
+"""Bytes of a request's head."""
+
+CHECK: Final = "http"
+"""The health check of a server."""
+
+STALLED_MS: Final = 30_000
+"""Milliseconds that a client may take nothing of what was sent; then the kernel closes its connection."""
+
+STOP_SECONDS: Final = 5
+"""Seconds that requests under way have when the server stops."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which would take SIGTERM from the process, and with a sign of readiness."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextlib.asynccontextmanager
+async def http_server(app: Any, port: int, health: Health | None = None) -> AsyncIterator[int]:
+    """Serve `app` on 127.0.0.1 while entered; yields the port (that the system chose, for 0).
+
+    On leaving, takes no more requests and gives those under way STOP_SECONDS. With `health`, the check `http` is good
+    while it serves. Raises OSError when the port is taken.
+    """
+    listener = socket.create_server((HOST, port), backlog=MAX_CONNECTIONS)
+    # Inherited by every connection. Without it one whose client stopped reading would stay as long as the client.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        http="h11",
+        ws="none",
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    ready = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if serving.done():
+        serving.result()  # why it ended before it listened
+    if health is not None:
+        serving.add_done_callback(lambda _: health.set(CHECK, ok=False, detail="stopped"))
+        health.set(CHECK, ok=True)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving}, timeout=2 * STOP_SECONDS)
+        if not serving.done():
+            serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)

@@ -1,0 +1,49 @@
+"""Migrations: numbered `.sql` files, applied once each, in order, under a lock that replicas share."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from libs.storage.pool import Pool
+
+LEDGER_MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
+"""The tables of `ledger.py`, which every service has in its own schema."""
+
+_LOCK = int.from_bytes(hashlib.sha256(b"gpki.migrations").digest()[:8], "big", signed=True)
+
+
+class MigrationChanged(Exception):
+    """A file that was applied before now has other content; add a new file instead of editing an old one."""
+
+
+async def migrate(pool: Pool, folders: Sequence[Path]) -> list[str]:
+    """Apply what is missing, each file in a transaction of its own; returns the names applied.
+
+    Safe to run from many replicas at once. Raises MigrationChanged.
+    """
+    applied: list[str] = []
+    async with pool.acquire() as connection:
+        await connection.execute("SET lock_timeout = '60s'")
+        await connection.execute("SELECT pg_advisory_lock(hashtext(current_schema()), $1)", _LOCK & 0x7FFFFFFF)
+        try:
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY, sha256 bytea NOT NULL, "
+                "applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            done = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM migration")}
+            for folder in folders:
+                for file in sorted(folder.glob("*.sql")):
+                    name = f"{folder.parent.parent.name}/{file.stem}"
+                    digest = hashlib.sha256(file.read_bytes()).digest()
+                    if name in done:
+                        if done[name] != digest:
+                            raise MigrationChanged(name)
+                        continue
+                    async with connection.transaction():
+                        await connection.execute(file.read_text(encoding="utf-8"))
+                        await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, digest)
+                    applied.append(name)
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+            await connection.execute("RESET lock_timeout")
+    return applied

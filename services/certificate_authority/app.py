@@ -1,0 +1,88 @@
+"""The wiring of certificate_authority."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from libs.bus.bus import Bus
+from libs.bus.service import service_bus
+from libs.contracts.base import Event
+from libs.contracts.cloudevents import encode, event_id
+from libs.contracts.topics import Topic
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.health import Health
+from libs.runtime.http_server import http_server
+from libs.storage import ledger
+from libs.storage.pool import Pool
+from services.certificate_authority import store
+from services.certificate_authority.crl_server import CrlServer
+from services.certificate_authority.crls import CRL_LOOK, ISSUERS, CrlLook, Crls
+from services.certificate_authority.handlers import KEYS_LOOK, Handlers, KeysLook
+from services.certificate_authority.hsm_token import HSM, Token
+from services.certificate_authority.issuance import Profile, crl_url
+from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
+from services.certificate_authority.settings import Settings
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, health: Health, *, routes: Routes = DEFAULT_ROUTES, clock: Clock = utc_now
+) -> AsyncIterator[int]:
+    """Open what is needed, and serve until left; yields the CRL server's port.
+
+    Raises NotProvisioned when `init` never ran, or token and database do not belong together.
+    """
+    async with Token.open(settings) as token:
+        probes = {HSM: token.probe}
+        async with service_bus(settings, health, [store.MIGRATIONS], probes=probes, clock=clock) as (pool, bus):
+            async with pool.acquire() as connection:
+                certificates = await store.authorities(connection)
+            await token.require(certificates)
+            crls = Crls(
+                service=settings.service,
+                pool=pool,
+                token=token,
+                certificates=certificates,
+                validity=settings.crl_validity,
+                clock=clock,
+            )
+            handlers = Handlers(
+                token=token,
+                issuing=certificates[Profile.ISSUING],
+                officer_validity=settings.officer_validity,
+                crl_url=crl_url(settings.crl_base_url, Profile.ISSUING),
+                clock=clock,
+                routes=routes,
+            )
+            _wire(bus, handlers, crls, routes)
+            await _look_now(pool, settings.service, clock)
+            async with http_server(CrlServer(pool, certificates).app, settings.crl_port) as port, bus:
+                yield port
+
+
+def _wire(bus: Bus, handlers: Handlers, crls: Crls, routes: Routes) -> None:
+    bus.consume(
+        {
+            routes.certificate_requested: handlers.issue,
+            routes.token_certificate_requested: handlers.issue,
+            routes.revocation_requested: handlers.revoke,
+        }
+    )
+    bus.timer(CRL_LOOK, crls.look)
+    bus.timer(KEYS_LOOK, handlers.publish_keys)
+
+
+async def _look_now(pool: Pool, service: str, clock: Clock) -> None:
+    """Have the timers that never end, and have them fire now."""
+    looks: list[tuple[Topic, Event]] = [(CRL_LOOK, CrlLook(issuer=issuer.value)) for issuer in ISSUERS]
+    async with pool.acquire() as connection, connection.transaction():
+        for topic, event in (*looks, (KEYS_LOOK, KeysLook())):
+            record, identifier = encode(topic, event, source=service, time=clock()), event_id(topic, event)
+            await ledger.set_timer(
+                connection,
+                timer=identifier,
+                request_id=identifier,
+                at=clock(),
+                content_hash=sha256(record.value).digest(),
+                record=record,
+            )

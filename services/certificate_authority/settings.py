@@ -1,0 +1,40 @@
+"""What certificate_authority is told from outside."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints
+
+from libs.contracts.manifest import Name
+from libs.runtime.settings import Port, ServiceSettings
+
+Duration = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class Settings(ServiceSettings):
+    """Settings of certificate_authority. Validities of authorities are no settings: see `issuance.py`."""
+
+    service: Literal["certificate_authority"]
+    pki_dir: Path = Field(description="Requests that `init` answers, and every certificate that it writes. No secrets.")
+    pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
+    pkcs11_token_label: str = Field(description="Label of the authorities' own token; never the users'.")
+    hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
+    crl_port: Port = Field(description="Port on 127.0.0.1 of the CRL server.")
+    crl_base_url: Annotated[str, StringConstraints(pattern=r"^http://[^\s/]+(/[^\s/]+)*$")] = Field(
+        description="Where relying parties reach the CRL server; stands in every certificate for its whole life. "
+        "Plain HTTP: a CRL is signed, and TLS here would need a CRL itself (RFC 5280 section 8)."
+    )
+    crl_validity: Duration = Field(
+        default=timedelta(hours=24),
+        description="From thisUpdate to nextUpdate. Replaced at half of it: the other half is for mending what broke.",
+    )
+    officer_validity: Duration = Field(
+        default=timedelta(days=730),
+        description="Validity of an officer's certificate, cut at the issuing CA's own end.",
+    )
+    caller_systems: dict[Name, Name] = Field(
+        default={"igfmas": "iGFMAS"},
+        description="Caller → the system that it may name in a header (OU of its certificate); JSON. A caller that is "
+        "not in it is not certified.",
+    )

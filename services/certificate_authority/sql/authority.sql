@@ -1,0 +1,67 @@
+-- name: reserve
+INSERT INTO certificate (
+    serial, profile, holder, common_name, organizational_unit, serial_number, public_key, key_id,
+    not_before, not_after, crl_url, medium
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT DO NOTHING
+
+-- name: by_key
+SELECT
+    serial, profile, holder, common_name, organizational_unit, serial_number, public_key, key_id,
+    not_before, not_after, crl_url, medium, certificate, ended_at
+FROM certificate WHERE key_id = $1
+
+-- name: officer_has_certificate
+SELECT EXISTS (SELECT FROM certificate WHERE profile = 'officer' AND holder = $1)
+
+-- name: put_certificate
+UPDATE certificate SET certificate = coalesce(certificate, $2) WHERE serial = $1 RETURNING certificate
+
+-- name: authorities
+SELECT profile, certificate FROM certificate
+WHERE profile IN ('root', 'issuing', 'service-root') AND certificate IS NOT NULL
+
+-- name: registrars
+SELECT key_id, certificate FROM certificate
+WHERE profile = 'registrar' AND key_id = ANY ($1::text[]) AND certificate IS NOT NULL AND ended_at IS NULL
+
+-- name: retire_others
+UPDATE certificate SET ended_at = $4, ended_because = 'replaced'
+WHERE profile = $1 AND holder = $2 AND key_id <> $3 AND ended_at IS NULL
+
+-- name: service_keys
+SELECT key_id, profile, holder, certificate, ended_at FROM certificate
+WHERE profile IN ('caller', 'registrar', 'producer') AND certificate IS NOT NULL
+ORDER BY key_id
+
+-- name: officer_for_update
+SELECT serial_number, medium, certificate, ended_at FROM certificate WHERE profile = 'officer' AND holder = $1 FOR UPDATE
+
+-- name: revoke
+UPDATE certificate SET ended_at = $2, ended_because = $3 WHERE profile = 'officer' AND holder = $1
+
+-- name: lock_issuer
+SELECT 1 FROM certificate WHERE profile = $1 FOR UPDATE
+
+-- name: revoked
+SELECT serial, ended_at, ended_because FROM certificate
+WHERE profile = 'officer' AND ended_at IS NOT NULL AND certificate IS NOT NULL
+
+-- name: take_crl_number
+INSERT INTO crl (issuer, number, this_update, next_update, entries)
+SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4 FROM crl WHERE issuer = $1
+RETURNING number
+
+-- name: put_crl
+UPDATE crl SET der = $3 WHERE issuer = $1 AND number = $2 AND der IS NULL
+
+-- name: crl_head
+SELECT number, this_update, next_update, entries FROM crl
+WHERE issuer = $1 AND der IS NOT NULL ORDER BY number DESC LIMIT 1
+
+-- name: archived_crl
+SELECT der, this_update FROM crl WHERE issuer = $1 AND number = $2 AND der IS NOT NULL
+
+-- name: crl_der
+SELECT der FROM crl WHERE issuer = $1 AND number = $2

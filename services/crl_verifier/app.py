@@ -1,0 +1,76 @@
+"""The wiring of crl_verifier."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from libs.bus.projection import project_certificates, project_users
+from libs.bus.service import service_bus
+from libs.contracts import topics
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.executor import Offload
+from libs.runtime.health import Health
+from services.crl_verifier import token_requests
+from services.crl_verifier.authorities import read_authorities
+from services.crl_verifier.download import http_client
+from services.crl_verifier.handlers import Handlers
+from services.crl_verifier.judging import Judging
+from services.crl_verifier.revocation_lists import RevocationLists
+from services.crl_verifier.settings import Settings
+from services.crl_verifier.token_signed import TokenSignatures
+from services.crl_verifier.verification import Verification
+
+MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
+
+REQUESTS = "requests"
+"""The lane of what comes per request, so that a long list does not stand before a document."""
+
+MAX_LISTS = 10
+"""Records in a batch of lists: each may hold 10,000 documents."""
+
+
+@asynccontextmanager
+async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+    """Serve until left."""
+    root, issuing = read_authorities(settings.pki_dir)
+    # Two pools of threads: a CRL of a million entries is parsed for seconds while documents go on.
+    judging, parsing = Offload(workers=1, backlog=2, name="judge"), Offload(workers=1, backlog=1, name="crl")
+    with contextlib.closing(judging), contextlib.closing(parsing):
+        async with http_client() as client, service_bus(settings, health, [MIGRATIONS], clock=clock) as (pool, bus):
+            lists = RevocationLists(
+                (root, issuing),
+                base_url=settings.crl_base_url,
+                client=client,
+                pool=pool,
+                offload=parsing,
+                health=health,
+                clock=clock,
+            )
+            await lists.load()
+            answer = Judging(Verification(root, issuing), lists, judging, clock)
+            bus.state({topics.CERTIFICATE: project_certificates, topics.USER: project_users})
+            bus.consume(
+                {
+                    topics.SIGNED: Handlers(answer, clock).signed,
+                    topics.TOKEN_SIGNED: TokenSignatures(answer, clock).handle,
+                }
+            )
+            bus.consume(
+                {
+                    topics.MEDIUM_RESOLVED: token_requests.medium_resolved,
+                    topics.CANCEL_REQUESTED: token_requests.cancel_requested,
+                },
+                lane=REQUESTS,
+                max_records=MAX_LISTS,
+            )
+            bus.timer(token_requests.EXPIRY, token_requests.expiry(clock))
+            looking = asyncio.create_task(lists.run(settings.crl_refresh.total_seconds()))
+            try:
+                async with bus:
+                    yield
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+                await lists.stop()

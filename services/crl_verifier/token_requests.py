@@ -1,0 +1,131 @@
+"""The life of a token request here: from `medium-resolved` to its end by signatures, by a cancel or by time."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from libs.bus.cancelling import answers
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import Done, Outcome, Park, Poison, Rejected
+from libs.bus.work import Handler, Recording, Work
+from libs.contracts import topics
+from libs.contracts.base import Event
+from libs.contracts.cancelling import CancelAnswer, CancelRequested
+from libs.contracts.document_signature import TOKEN
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import MediumResolved
+from libs.contracts.topics import Topic
+from libs.runtime.clock import Clock
+from libs.storage import cancels
+from libs.storage.pool import Connection
+from services.crl_verifier import token_store as store
+from services.crl_verifier.answers import rejected
+
+SIGN_WITHIN: Final = timedelta(hours=8)
+"""From `medium-resolved`: an officer's working day."""
+
+
+class Expiry(Event):
+    """Timer: a token request that was not signed in time."""
+
+    request_id: UUID
+
+    @property
+    def key(self) -> str:
+        return str(self.request_id)
+
+    @property
+    def uniqueness(self) -> tuple[object, ...]:
+        return (self.request_id,)
+
+
+EXPIRY: Final = Topic("timer.crl-verifier.expiry", Expiry, "request")
+
+
+async def medium_resolved(work: Work[MediumResolved]) -> None:
+    """`medium-resolved`: a token request ends here from now on, by the timer if by nothing else.
+
+    The caller's signature is not asked: what is verified is the officer's own, over the root.
+    """
+    async with work.recording(*work.deliveries) as recording:
+        for delivery in recording.deliveries:
+            mine = delivery.event.medium == TOKEN
+            recording.settle(delivery, await _resolved(recording, delivery) if mine else Done())
+
+
+async def cancel_requested(work: Work[CancelRequested]) -> None:
+    """Cancel what is here; keep what comes before its request, or is hsm_signer's to answer."""
+    for delivery in work.deliveries:
+        async with work.recording(delivery) as recording:
+            for claimed in recording.deliveries:
+                recording.settle(claimed, await _cancelled(recording.connection, claimed.event))
+
+
+def expiry(clock: Clock) -> Handler[Expiry]:
+    """The timer: reject what nobody has signed in time. A signature that waits for a CRL was in time."""
+
+    async def handle(work: Work[Expiry]) -> None:
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                request = await store.lock_request(recording.connection, delivery.event.request_id)
+                if request is None or request.end_reason is not None:
+                    recording.settle(delivery, Done())
+                    continue
+                left = request.expires_at - clock()
+                if left > timedelta():
+                    recording.settle(delivery, Park(left, "not expired yet"))
+                    continue
+                rest = await store.reject_rest(recording.connection, request.request_id, ["open"])
+                await store.end_request(recording.connection, request.request_id, Reason.EXPIRED)
+                recording.settle(delivery, rejected(request.header, Reason.EXPIRED, *rest) if rest else Done())
+
+    return handle
+
+
+async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[MediumResolved]) -> Outcome:
+    event, connection = delivery.event, recording.connection
+    manifest = event.signed.manifest
+    head = manifest.header
+    if head.request_id != event.request_id:
+        return Poison("the header is not of this request")
+    root = await asyncio.to_thread(lambda: manifest.commitment().root)
+    await cancels.lock(connection, event.request_id)
+    await store.add_request(
+        connection,
+        manifest,
+        credential_id=event.credential_id,
+        root=root,
+        expires_at=delivery.appended_at + SIGN_WITHIN,
+    )
+    request = await store.lock_request(connection, event.request_id)
+    assert request is not None
+    timer = Expiry(request_id=event.request_id)
+    await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=request.expires_at)
+    asked = await cancels.take(connection, event.request_id, caller=head.caller, user=head.user)
+    return await _cancel(connection, request, asked) if asked else Done()
+
+
+async def _cancelled(connection: Connection, event: CancelRequested) -> Outcome:
+    await cancels.lock(connection, event.request_id)
+    request = await store.lock_request(connection, event.request_id)
+    if request is None:
+        await cancels.keep(connection, event)
+        return Done()
+    if (request.header.caller, request.header.user) != (event.caller, event.user):
+        return Poison("the cancel is not of the request's caller and user")
+    return await _cancel(connection, request, [event.cancellation])
+
+
+async def _cancel(connection: Connection, request: store.Request, asked: Sequence[UUID]) -> Rejected | Done:
+    """End a locked request, as far as it has not ended or been verified, and answer all who asked."""
+    if request.end_reason is not None:
+        answer: CancelAnswer = "accepted" if request.end_reason is Reason.CANCELLED else "too-late"
+        return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, answer))
+    rest = await store.reject_rest(connection, request.request_id, ["open", "waiting"])
+    if not rest:
+        return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, "too-late"))
+    await store.end_request(connection, request.request_id, Reason.CANCELLED)
+    accepted = answers(topics.CANCEL_ANSWERED, request.request_id, asked, "accepted")
+    return rejected(request.header, Reason.CANCELLED, *rest, emits=accepted)

@@ -1,0 +1,99 @@
+"""GPKI Mobile's inbox: messages that only their device can open, told to that device alone."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends
+from fastapi import Path as PathParameter
+from fastapi.security import HTTPAuthorizationCredentials
+from starlette.responses import Response
+
+from libs.bus.outcomes import Unavailable
+from libs.contracts.problems import ProblemCode
+from libs.contracts.signing import OtpDispatched
+from libs.runtime.clock import Clock
+from libs.storage import state
+from libs.storage.pool import Connection, Pool
+from libs.storage.queries import load_queries
+from services.gateway.access import ACQUIRE_TIMEOUT, refused, use_up
+from services.gateway.answers import BEARER, json_answer
+from services.gateway.authentication import claimed_user, judge_device
+from services.gateway.descriptions import problems
+from services.gateway.problems import ProblemError
+from services.gateway.schemas import KeyId, Message, Messages
+
+MAX_MESSAGES: Final = 20
+"""Messages of an answer, the newest: codes live for minutes, and a request has three."""
+
+_SQL = load_queries(Path(__file__).parent / "sql" / "inbox.sql")
+
+
+async def keep(connection: Connection, events: Sequence[OtpDispatched]) -> None:
+    """Keep the messages that were sealed to a device."""
+    rows = [
+        (
+            event.request_id,
+            event.number,
+            event.device_id,
+            event.user,
+            event.reference_code,
+            event.delivered_at,
+            event.expires_at,
+            event.message,
+        )
+        for event in events
+        if event.device_id is not None and event.message is not None
+    ]
+    if rows:
+        await connection.execute(_SQL["clear"])
+        await connection.executemany(_SQL["keep"], rows)
+
+
+class Inbox:
+    """Answers devices. `knows_state` says whether the state of the users was read to its end."""
+
+    def __init__(self, pool: Pool, clock: Clock, knows_state: Callable[[], bool]) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._knows_state = knows_state
+
+    async def messages(self, device_id: str, token: str | None) -> Messages:
+        """What is sealed to this device and has not expired, for its own token, which is used up by it.
+
+        Raises ProblemError; Unavailable while users are unknown.
+        """
+        user_id = claimed_user(token) if token else None
+        if token is None or user_id is None:
+            raise refused("no-token")
+        now = self._clock()
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            user = await state.user(connection, user_id)
+            if user is None and not self._knows_state():
+                raise Unavailable("state")
+            caller = judge_device(token, user, now)
+            if caller is None:
+                raise refused("no-device")
+            await use_up(connection, caller, now)
+            if caller.name != device_id:
+                raise ProblemError(ProblemCode.NOT_FOUND)
+            rows = await connection.fetch(_SQL["messages"], device_id, caller.user, now, MAX_MESSAGES)
+        return Messages(messages=tuple(Message(**row) for row in reversed(rows)))
+
+
+def inbox_routes(inbox: Inbox) -> APIRouter:
+    """`GET /v1/devices/{device_id}/messages`; the bearer token is the device's own."""
+    router = APIRouter()
+
+    @router.get("/v1/devices/{device_id}/messages", response_model=Messages, responses=problems(ProblemCode.NOT_FOUND))
+    async def device_messages(
+        device_id: Annotated[KeyId, PathParameter()],
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    ) -> Response:
+        """The messages of a device whose codes have not expired, the newest last.
+
+        The token is signed by the device (EdDSA): `kid` and `iss` are the device's id, `sub` is its user.
+        """
+        return await json_answer(await inbox.messages(device_id, credentials.credentials if credentials else None))
+
+    return router

@@ -1,0 +1,16 @@
+-- name: keep
+INSERT INTO message (request_id, number, device_id, user_id, reference_code, delivered_at, expires_at, message)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (request_id, number) DO NOTHING
+
+-- name: clear
+-- Each delivery clears away a few that have expired; nobody waits for another's clearing.
+DELETE FROM message WHERE (request_id, number) IN (
+    SELECT request_id, number FROM message
+    WHERE expires_at < now() ORDER BY expires_at LIMIT 50 FOR UPDATE SKIP LOCKED
+)
+
+-- name: messages
+SELECT request_id, number, reference_code, delivered_at, expires_at, message FROM message
+WHERE device_id = $1 AND user_id = $2 AND expires_at > $3
+ORDER BY delivered_at DESC, request_id, number LIMIT $4

@@ -1,0 +1,113 @@
+"""The rule of the status: what is known of a request, whatever of it arrived first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts.document_signature import TOKEN
+from libs.contracts.signing import Medium
+from services.gateway.schemas import (
+    Cancellation,
+    Counts,
+    Dispatch,
+    Failure,
+    Rejection,
+    Resend,
+    Result,
+    SigningStatus,
+    State,
+)
+from services.gateway.timeline import Documents, Kind, Stage, by_cause
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A request as the database has it: sums over what arrived, rows (kind, at, data) of all but documents."""
+
+    request_id: UUID
+    header: Mapping[str, str]
+    medium: Medium | None
+    seq: int
+    reached: Mapping[Stage, int]
+    rows: Sequence[tuple[Kind, datetime, str]]
+
+    @property
+    def documents(self) -> int | None:
+        """The number of documents; None when the header does not say, which nobody has validated then."""
+        count = self.header.get("count", "")
+        return int(count) if count.isascii() and count.isdigit() and len(count) <= 5 else None
+
+
+def status_of(told: Told) -> SigningStatus:
+    """The status. It depends on what arrived, never on the order. Off the loop: 2 µs a document once completed."""
+    data: dict[Kind, list[str]] = {}
+    for kind, _, text in sorted(told.rows, key=lambda row: row[1:]):
+        data.setdefault(kind, []).append(text)
+    dispatches = sorted(map(Dispatch.model_validate_json, data.get("otp-dispatched", ())), key=lambda one: one.number)
+    rejections = by_cause(map(Rejection.model_validate_json, data.get("rejected", ())))
+    result = next(map(Result.model_validate_json, data.get("completed", ())), None)
+    given = {name for text in data.get("token-signed", ()) for name in Documents.model_validate_json(text).documents}
+    counts = _counts(told, len(given), rejections, result)
+    return SigningStatus(
+        request_id=told.request_id,
+        state="completed" if result else _state(told, counts, rejections, dispatches),
+        seq=told.seq,
+        request=told.header.get("request"),
+        system=told.header.get("system"),
+        action=told.header.get("action"),
+        documents=told.documents,
+        medium=told.medium,
+        counts=counts,
+        dispatches=tuple(dispatches),
+        failures=tuple(map(Failure.model_validate_json, data.get("authorisation-failed", ()))),
+        rejections=rejections,
+        completed=result,
+        cancellations=_cancellations(data),
+        resends=_resends(data),
+    )
+
+
+def _cancellations(data: Mapping[Kind, Sequence[str]]) -> tuple[Cancellation, ...]:
+    """What was asked, with its answer, which may have overtaken our own row; what nobody asked here stands last."""
+    found: dict[UUID, Cancellation] = {}
+    for text in (*data.get("cancel-requested", ()), *data.get("cancel-answered", ())):
+        one = Cancellation.model_validate_json(text)
+        found[one.cancellation] = one
+    return tuple(found.values())
+
+
+def _resends(data: Mapping[Kind, Sequence[str]]) -> tuple[Resend, ...]:
+    """What was asked, with its answer; likewise."""
+    found = {one.resend: one for one in map(Resend.model_validate_json, data.get("resend-requested", ()))}
+    for answer in map(Resend.model_validate_json, data.get("resend-answered", ())):
+        asked = found.get(answer.resend)
+        found[answer.resend] = answer.model_copy(update={"channel": asked.channel if asked else None})
+    return tuple(found.values())
+
+
+def _state(told: Told, counts: Counts, rejections: Sequence[Rejection], dispatches: Sequence[Dispatch]) -> State:
+    """The furthest that anything known implies: a later stage speaks for earlier ones that have yet to arrive."""
+    if any(one.documents is None for one in rejections) or counts.posted + counts.rejected == told.documents:
+        return "ending"
+    if told.medium == TOKEN:
+        # A document that was refused needs its signature no more; one is never refused without its signature.
+        reached = max(counts.signed, counts.verified + counts.rejected, counts.posted + counts.rejected)
+        return "signing" if reached == told.documents else "awaiting-token-signatures"
+    if counts.rejected or any(told.reached.values()):
+        return "signing"
+    if told.medium is None:
+        return "requested"
+    return "awaiting-authorisation" if dispatches else "awaiting-otp"
+
+
+def _counts(told: Told, given: int, rejections: Sequence[Rejection], result: Result | None) -> Counts:
+    posted, refused = told.reached["posted"], len({name for one in rejections for name in one.documents or ()})
+    if result is not None:
+        # The truth about every document: one may have been refused late, or its `posted` be still to come.
+        posted = len(result.posted)
+        named = sum(len(one.documents or ()) for one in result.rejected)
+        refused = named if told.documents is None else told.documents - posted
+    return Counts(
+        signed=told.reached["signed"] + given, verified=told.reached["verified"], posted=posted, rejected=refused
+    )

@@ -1,0 +1,121 @@
+"""The wiring of hsm_signer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from libs.bus.projection import project_keys, project_users
+from libs.bus.service import service_bus
+from libs.bus.trust import key_trust, read_service_root
+from libs.contracts import topics
+from libs.contracts.cloudevents import encode, event_id
+from libs.hsm.hsm import Hsm
+from libs.runtime.clock import utc_now
+from libs.runtime.executor import Offload
+from libs.runtime.health import Health
+from libs.storage import ledger
+from services.hsm_signer import handlers, store
+from services.hsm_signer.authorise import Authoriser
+from services.hsm_signer.cancelling import cancel_requested
+from services.hsm_signer.challenge_producers import ChallengeProducers
+from services.hsm_signer.custody import PEPPER, Custody
+from services.hsm_signer.hsm import HSM, hsm_unavailable
+from services.hsm_signer.init import SEALING_AUTHORITY
+from services.hsm_signer.key_requests import KeyRequests
+from services.hsm_signer.lanes import Lane
+from services.hsm_signer.sealing_keys import SealingKeys
+from services.hsm_signer.settings import Settings
+from services.hsm_signer.signing import Signing
+
+MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
+
+THREADS = 2
+"""Argon2 and long roots; the HSM has its own thread."""
+
+
+@asynccontextmanager
+async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
+    """Run the signer until left."""
+    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
+    offload = Offload(workers=THREADS, backlog=64, name="argon2")
+
+    async def ask_hsm() -> None:
+        with hsm_unavailable():
+            await hsm.hmac_sha256(PEPPER, b"probe")
+
+    try:
+        probes = {HSM: ask_hsm}
+        async with service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus):
+            service_root = read_service_root(settings.pki_dir)
+            pem = (settings.pki_dir / SEALING_AUTHORITY).read_bytes()
+            chain = tuple(c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(pem))
+            sealing_keys = SealingKeys(
+                hsm, pool, chain, lifetime=settings.sealing_key_lifetime, kept=settings.sealing_key_kept
+            )
+            custody = Custody(hsm, offload)
+            async with pool.acquire() as connection:
+                last_worked = await store.last_taken(connection)
+            interactive, bulk = Lane(utc_now, last_worked), Lane(utc_now, last_worked)
+            authoriser = Authoriser(
+                custody, sealing_keys, ChallengeProducers(pool, service_root, utc_now), service_root, utc_now
+            )
+            signing = Signing(custody, utc_now, interactive)
+
+            bus.state(
+                {
+                    topics.USER: project_users,
+                    topics.CERTIFICATE: handlers.keep_certificates,
+                    topics.KEYS: project_keys(key_trust(service_root)),
+                }
+            )
+            bus.consume(
+                {
+                    topics.MEDIUM_RESOLVED: handlers.medium_resolved,
+                    topics.OTP_DISPATCHED: handlers.otp_dispatched,
+                    topics.CANCEL_REQUESTED: cancel_requested,
+                },
+                max_records=25,
+            )
+            bus.consume(
+                {
+                    topics.AUTHORISATION_SUBMITTED: handlers.authorisations(
+                        authoriser, signing, offload, interactive, bulk=False
+                    )
+                },
+                lane="interactive",
+                max_records=25,
+            )
+            bus.consume(
+                {
+                    topics.AUTHORISATION_SUBMITTED_BULK: handlers.authorisations(
+                        authoriser, signing, offload, bulk, bulk=True
+                    )
+                },
+                lane="bulk",
+                max_records=1,
+            )
+            bus.consume(
+                {topics.KEY_REQUESTED: KeyRequests(custody, sealing_keys, service_root).handle},
+                lane="enrolment",
+                max_records=25,
+            )
+            bus.timer(handlers.EXPIRY, handlers.expiry(utc_now))
+            bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, utc_now))
+            rotation = encode(handlers.ROTATION, handlers.Rotation(), source=settings.service, time=utc_now())
+            async with pool.acquire() as connection:
+                await ledger.set_timer(
+                    connection,
+                    timer=event_id(handlers.ROTATION, handlers.Rotation()),
+                    request_id=None,
+                    at=utc_now(),
+                    content_hash=b"",
+                    record=rotation,
+                )
+            async with bus:
+                yield
+    finally:
+        offload.close()
+        await hsm.aclose()

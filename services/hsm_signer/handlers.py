@@ -1,0 +1,194 @@
+"""Events in, outcomes out: the signer's handlers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Park
+from libs.bus.work import Handler, Recording, Work
+from libs.contracts import topics
+from libs.contracts.base import Event
+from libs.contracts.manifest import Commitment
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, OtpDispatched
+from libs.contracts.state import Certificate
+from libs.contracts.topics import Topic
+from libs.runtime.clock import Clock
+from libs.runtime.executor import Offload
+from libs.storage import cancels, state
+from services.hsm_signer import limits, store
+from services.hsm_signer.authorise import Authoriser
+from services.hsm_signer.cancelling import cancel
+from services.hsm_signer.hsm import hsm_unavailable
+from services.hsm_signer.lanes import Lane
+from services.hsm_signer.refusal import refuse_rest, rejected
+from services.hsm_signer.sealing_keys import SealingKeys
+from services.hsm_signer.signing import Signing, Submission
+
+ROTATION_LOOK = timedelta(minutes=10)
+"""How often a replica looks whether the sealing key is old."""
+
+
+class Expiry(Event):
+    """Timer: a request that was not authorised in time."""
+
+    request_id: UUID
+
+    @property
+    def key(self) -> str:
+        return str(self.request_id)
+
+    @property
+    def uniqueness(self) -> tuple[object, ...]:
+        return (self.request_id,)
+
+
+class Rotation(Event):
+    """Timer: look after the sealing keys. There is one."""
+
+    @property
+    def key(self) -> str:
+        return "sealing"
+
+    @property
+    def uniqueness(self) -> tuple[object, ...]:
+        return ()
+
+
+EXPIRY = Topic("timer.hsm-signer.expiry", Expiry, "request")
+ROTATION = Topic("timer.hsm-signer.rotation", Rotation, "key")
+
+
+def authorisations(
+    authoriser: Authoriser, signing: Signing, offload: Offload, lane: Lane, *, bulk: bool
+) -> Handler[AuthorisationSubmitted]:
+    """`authorisation-submitted`, one lane of it: authorise, then sign."""
+
+    async def one(work: Work[AuthorisationSubmitted], delivery: Submission) -> None:
+        with lane.working(), hsm_unavailable():
+            commitment = delivery.event.signed.manifest.commitment
+            computed = await offload(_computed, commitment)
+            authorised = await authoriser.authorise(work, delivery, computed, lane)
+            if authorised is not None:
+                await signing.run(work, delivery, authorised, bulk=bulk)
+
+    async def handle(work: Work[AuthorisationSubmitted]) -> None:
+        await _all(*(one(work, delivery) for delivery in work.deliveries))
+
+    return handle
+
+
+async def medium_resolved(work: Work[MediumResolved]) -> None:
+    """`medium-resolved`: from here on the signer ends this request, by the timer if by nothing else."""
+    async with work.recording(*work.deliveries) as recording:
+        for delivery in recording.deliveries:
+            event = delivery.event
+            if event.medium != "roaming-otp":
+                recording.settle(delivery, Done())
+                continue
+            root = (await asyncio.to_thread(_computed, event.signed.manifest.commitment)).root
+            await store.add_request(
+                recording.connection,
+                event.signed.manifest.header,
+                credential_id=event.credential_id,
+                root=root,
+                requested_at=event.requested_at,
+            )
+            request = await store.lock_request(recording.connection, event.request_id)
+            assert request is not None
+            await _set_expiry(recording, event.request_id, request.expires_at)
+            head = request.header
+            asked = await cancels.take(recording.connection, event.request_id, caller=head.caller, user=head.user)
+            recording.settle(delivery, await cancel(recording.connection, request, asked) if asked else Done())
+
+
+async def otp_dispatched(work: Work[OtpDispatched]) -> None:
+    """`otp-dispatched`: the request lives until its last code's expiry, and the time to reserve after it."""
+    async with work.recording(*work.deliveries) as recording:
+        for delivery in recording.deliveries:
+            event = delivery.event
+            until = event.expires_at + limits.RESERVE_WITHIN
+            expires = await store.code_dispatched(recording.connection, event.request_id, until)
+            if expires is not None:
+                await _set_expiry(recording, event.request_id, expires)
+            unknown = expires is None and delivery.parked is None
+            recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
+
+
+def expiry(clock: Clock) -> Handler[Expiry]:
+    """The timer: end what was not authorised in time."""
+
+    async def handle(work: Work[Expiry]) -> None:
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                request = await store.lock_request(recording.connection, delivery.event.request_id)
+                if request is None or request.end_reason is not None:
+                    recording.settle(delivery, Done())
+                    continue
+                authorised = request.reserved_at is not None
+                until = request.expires_at
+                if request.reserved_at is not None:
+                    until = request.reserved_at + limits.FINISH_WITHIN
+                left = until - clock()
+                if left > timedelta():
+                    recording.settle(delivery, Park(left, "reserved" if authorised else "a code is alive"))
+                    continue
+                if authorised:
+                    rest = await refuse_rest(recording.connection, request.header, Reason.AUTHORISATION_EXPIRED)
+                    recording.settle(delivery, rest)
+                    continue
+                await store.end_request(recording.connection, request.request_id, Reason.EXPIRED)
+                recording.settle(delivery, rejected(request.header, Reason.EXPIRED))
+
+    return handle
+
+
+async def _set_expiry(recording: Recording[Any], request_id: UUID, at: datetime) -> None:
+    await recording.set_timer(EXPIRY, Expiry(request_id=request_id), request_id=request_id, at=at)
+
+
+def rotation(sealing_keys: SealingKeys, clock: Clock) -> Handler[Rotation]:
+    """The timer of the sealing keys: make one when it is time, publish it, destroy the old."""
+
+    async def handle(work: Work[Rotation]) -> None:
+        for delivery in work.deliveries:
+            with hsm_unavailable():
+                new = await sealing_keys.make(clock()) if await sealing_keys.is_due(clock()) else None
+            async with work.recording(delivery) as recording:
+                for claimed in recording.deliveries:
+                    if new is not None:
+                        published = await sealing_keys.rotate(recording.connection, new, clock())
+                        recording.emit(claimed, [Emit(topics.KEYS, key) for key in published])
+                    await sealing_keys.destroy_old(recording.connection, clock())
+                    recording.settle(claimed, Park(ROTATION_LOOK, "the sealing key is young"))
+
+    return handle
+
+
+async def keep_certificates(work: Work[Certificate]) -> None:
+    """Keep `gpki.certificate.v1`; revocation is final and destroys the wrapped key."""
+    async with work.recording(*work.deliveries) as recording:
+        certificates = [delivery.event for delivery in recording.deliveries]
+        await state.put_certificates(recording.connection, certificates)
+        revoked = [certificate.credential_id for certificate in certificates if certificate.status == "revoked"]
+        await store.destroy_credentials(recording.connection, revoked)
+        for delivery in recording.deliveries:
+            recording.settle(delivery, Done())
+
+
+def _computed(commit: Callable[[], Commitment]) -> Commitment:
+    """Root and paths, all hashing done."""
+    commitment = commit()
+    assert commitment.root
+    assert commitment.paths
+    return commitment
+
+
+async def _all(*works: Awaitable[None]) -> None:
+    """Let each end by itself; then raise the first failure. One officer's failure is not another's."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

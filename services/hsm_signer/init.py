@@ -1,0 +1,36 @@
+"""The one-time step: the token's keys, and the request for the sealing authority's certificate."""
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from libs.crypto.pki import distinguished_name
+from libs.hsm.hsm import Hsm
+from libs.runtime.health import Health
+from services.hsm_signer.custody import PEPPER, WRAPPING_KEY
+from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY
+from services.hsm_signer.settings import Settings
+
+SEALING_REQUEST = "requests/sealing-authority/hsm_signer.csr.pem"
+SEALING_AUTHORITY = "certificates/sealing-authority/hsm_signer.pem"
+"""In the PKI directory: what we ask of the certificate authority, and its answer."""
+
+
+async def initialise(settings: Settings, _health: Health) -> None:
+    """Make what is missing in the token, and write the request; safe to repeat, not to run twice at once."""
+    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
+    try:
+        await hsm.ensure_wrapping_key(WRAPPING_KEY)
+        await hsm.ensure_mac_key(PEPPER)
+        await hsm.ensure_mac_key(AT_REST_KEY)
+        await hsm.ensure_p256_key(AUTHORITY_KEY)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name("hsm_signer"))
+        pem = await hsm.with_private_key(
+            AUTHORITY_KEY, lambda key: builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        )
+    finally:
+        await hsm.aclose()
+    request = settings.pki_dir / SEALING_REQUEST
+    request.parent.mkdir(parents=True, exist_ok=True)
+    if not request.exists():
+        request.write_bytes(pem)

@@ -1,0 +1,94 @@
+"""`key-requested`: a new key pair under the officer's PIN (preparation slides, 6 to 8)."""
+
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
+from libs.bus.trust import confirms, usable_key
+from libs.bus.work import Work
+from libs.contracts import topics
+from libs.contracts.enrolment import ApplicationRefused, CertificateRequested, KeyRequested, credential_id_of
+from libs.crypto.sealing import PURPOSE_ENROLMENT_PIN, SealError, open_sealed, sealing_info
+from libs.crypto.secrets import SecretsError, decode_pin
+from libs.storage import state
+from libs.storage.pool import Connection
+from services.hsm_signer import store
+from services.hsm_signer.custody import Custody, NewCredential
+from services.hsm_signer.hsm import hsm_unavailable
+from services.hsm_signer.sealing_keys import SealingKeys
+
+Requested = Delivery[KeyRequested]
+
+
+class KeyRequests:
+    """Makes keys one after another: each takes the HSM 150 ms."""
+
+    def __init__(self, custody: Custody, sealing_keys: SealingKeys, service_root: bytes) -> None:
+        self._custody = custody
+        self._sealing_keys = sealing_keys
+        self._service_root = service_root
+
+    async def handle(self, work: Work[KeyRequested]) -> None:
+        """Answer each with a request for its certificate, or a refusal. Raises Unavailable."""
+        for delivery in work.deliveries:
+            if not work.out_of_time:
+                with hsm_unavailable():
+                    await self._answer(work, delivery)
+
+    async def _answer(self, work: Work[KeyRequested], delivery: Requested) -> None:
+        async with work.reserving() as connection:
+            answer: Outcome | NewCredential | None = await self._refusal(connection, delivery)
+        if answer is None:
+            answer = await self._made(delivery.event)
+        async with work.recording(delivery) as recording:
+            for claimed in recording.deliveries:
+                if isinstance(answer, NewCredential):
+                    event = delivery.event
+                    await store.add_credential(recording.connection, answer.credential)
+                    request = CertificateRequested(
+                        signed=event.signed, credential_id=event.credential_id, csr=answer.csr
+                    )
+                    recording.settle(claimed, Done((Emit(topics.CERTIFICATE_REQUESTED, request),)))
+                else:
+                    recording.settle(claimed, answer)
+
+    async def _refusal(self, connection: Connection, delivery: Requested) -> Outcome | None:
+        """Why there is no key for this. What no registrar signed refuses nobody's application."""
+        event = delivery.event
+        key = await state.key(connection, event.signed.registrar_key, "registrar")
+        registrar = usable_key(key, self._service_root, delivery.appended_at)
+        if registrar is None and delivery.parked is None:
+            return Park(OVERTAKEN, "registrar-unknown")
+        if not confirms(registrar, event.signed):
+            return Poison("registrar-signature-invalid")
+        exists = await store.has_credential(connection, event.credential_id)
+        if exists or event.credential_id != credential_id_of(event.signed.application):
+            return _refused(event, "the credential exists already, or is not this application's")
+        return None
+
+    async def _made(self, event: KeyRequested) -> NewCredential | Done:
+        pin = await _opened_pin(event, self._sealing_keys)
+        if pin is None:
+            return _refused(event, "the sealed PIN cannot be opened, or is not 8 to 64 characters")
+        application = event.signed.application
+        return await self._custody.create(
+            pin, credential_id=event.credential_id, user_id=application.user, algorithm=application.algorithm
+        )
+
+
+async def _opened_pin(event: KeyRequested, sealing_keys: SealingKeys) -> str | None:
+    private = await sealing_keys.private_key(event.sealing_key_id)
+    if private is None:
+        return None
+    user = event.signed.application.user
+    info = sealing_info(PURPOSE_ENROLMENT_PIN, user, str(event.credential_id), event.sealing_key_id)
+    try:
+        return decode_pin(open_sealed(event.sealed_pin, private, info))
+    except (SealError, SecretsError):
+        return None
+
+
+def _refused(event: KeyRequested, detail: str) -> Done:
+    application = event.signed.application
+    answer = ApplicationRefused(
+        application=application.application, user=application.user, stage="hsm_signer", detail=detail
+    )
+    return Done((Emit(topics.APPLICATION_REFUSED, answer),))

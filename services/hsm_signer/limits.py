@@ -1,0 +1,27 @@
+"""The limits of an authorisation (design sections 3 and 4.5)."""
+
+from datetime import timedelta
+
+from libs.contracts import signing
+from libs.contracts.signing import DELIVERY_WITHIN, OTP_LIFETIME
+
+WRONG_OTPS = 5
+"""The fifth wrong code ends the request."""
+
+WRONG_PINS_OF_REQUEST = 3
+"""The third wrong PIN ends the request."""
+
+WRONG_PINS_IN_A_ROW = 3
+"""Wrong PINs in a row that lock the credential."""
+
+RESERVE_WITHIN = signing.RESERVE_WITHIN
+"""What an outage may keep an authorisation waiting before it is reserved; our own backlog does not count."""
+
+FINISH_WITHIN = timedelta(hours=12)
+"""A reserved batch may finish within this, unless the certificate is revoked."""
+
+UNDISPATCHED_EXPIRY = DELIVERY_WITHIN + max(OTP_LIFETIME.values()) + RESERVE_WITHIN
+"""When a request expires, counted from `requested`, before the signer has heard of any code."""
+
+SLOT_WAIT = timedelta(seconds=1)
+"""How long an attempt waits for other attempts of the same credential that are being tried."""

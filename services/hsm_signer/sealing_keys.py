@@ -1,0 +1,152 @@
+"""The signer's sealing keys: made daily, certified by the sealing authority in the HSM, destroyed when they are old."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from libs.contracts.state import Key
+from libs.crypto.pki import Issuer, ServicePurpose, Validity, build_service, distinguished_name
+from libs.crypto.public_keys import public_key_id
+from libs.hsm.hsm import Hsm
+from libs.storage.pool import Connection, Pool
+from libs.storage.queries import load_queries
+
+AUTHORITY_KEY = "sealing-authority-1"
+"""Label of the P-256 key that certifies sealing keys."""
+
+AT_REST_KEY = "sealing-at-rest-1"
+"""Label of the HMAC key from which the key that encrypts a private key at rest comes."""
+
+_SQL = load_queries(Path(__file__).parent / "sql" / "signer.sql")
+_DOMAIN = b"gpki.sealing-key-at-rest.v1"
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class NewSealingKey:
+    """A key that was just made, not yet kept."""
+
+    key_id: str
+    chain: tuple[bytes, ...]
+    encrypted: bytes = field(repr=False)
+    created_at: datetime
+
+
+class SealingKeys:
+    """Opens by key id; rotates. Replicas share the keys through the database."""
+
+    def __init__(
+        self,
+        hsm: Hsm,
+        pool: Pool,
+        authority_chain: tuple[bytes, ...],
+        *,
+        lifetime: timedelta,
+        kept: timedelta,
+        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._hsm = hsm
+        self._pool = pool
+        self._authority_chain = authority_chain
+        self._lifetime = lifetime
+        self._kept = kept
+        self._token_bytes = token_bytes
+        self._private: dict[str, X25519PrivateKey] = {}
+
+    async def private_key(self, key_id: str) -> X25519PrivateKey | None:
+        """The private key, None for one that is unknown or destroyed. Raises HsmUnavailable.
+
+        The rows are asked at each use: a key that any replica has destroyed is forgotten here.
+        """
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_SQL["sealing_keys"])
+        self._forget_all_but(rows)
+        if key_id not in self._private:
+            await self._decrypt(rows)
+        return self._private.get(key_id)
+
+    async def is_due(self, now: datetime) -> bool:
+        """Whether the newest key is old, or there is none."""
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch(_SQL["sealing_keys"])
+        return not any(row["retired_at"] is None and now - row["created_at"] < self._lifetime for row in rows)
+
+    async def make(self, now: datetime) -> NewSealingKey:
+        """Make a key and have the authority certify it, valid until a replaced key is destroyed."""
+        private = X25519PrivateKey.generate()
+        public, key_id = private.public_key(), public_key_id(private.public_key())
+        authority = x509.load_der_x509_certificate(self._authority_chain[0])
+        start = now.replace(microsecond=0)
+        validity = Validity(start - timedelta(minutes=5), start + self._lifetime + self._kept)
+        serial = int.from_bytes(self._token_bytes(16), "big") >> 1
+
+        certificate = await self._hsm.with_private_key(
+            AUTHORITY_KEY,
+            lambda key: build_service(
+                Issuer(authority, key),
+                public,
+                purpose=ServicePurpose.SEALING,
+                name=distinguished_name("hsm_signer"),
+                serial=serial,
+                validity=validity,
+            ).public_bytes(Encoding.DER),
+        )
+        nonce = self._token_bytes(_NONCE_BYTES)
+        encrypted = AESGCM(await self._key_at_rest(key_id)).encrypt(nonce, private.private_bytes_raw(), _DOMAIN)
+        return NewSealingKey(key_id, (certificate, *self._authority_chain), nonce + encrypted, now)
+
+    async def rotate(self, connection: Connection, new: NewSealingKey, now: datetime) -> list[Key]:
+        """Keep the new key, retire the others, destroy the old; returns the states to publish.
+
+        Nothing changes, and nothing is returned, when another replica has rotated meanwhile.
+        """
+        await connection.execute(_SQL["lock_sealing_keys"])
+        rows = await connection.fetch(_SQL["sealing_keys"])
+        if any(row["retired_at"] is None and now - row["created_at"] < self._lifetime for row in rows):
+            return []
+        await connection.execute(_SQL["add_sealing_key"], new.key_id, new.chain, new.encrypted, new.created_at)
+        retired = await connection.fetch(_SQL["retire_sealing_keys"], new.key_id, now)
+        return [
+            _state(new.key_id, new.chain, 1, None),
+            *(_state(row["key_id"], row["chain"], 2, row["retired_at"]) for row in retired),
+        ]
+
+    async def destroy_old(self, connection: Connection, now: datetime) -> None:
+        """Destroy private keys that were replaced longer ago than they are kept."""
+        await connection.execute(_SQL["destroy_sealing_keys"], now - self._kept)
+        self._forget_all_but(await connection.fetch(_SQL["sealing_keys"]))
+
+    def _forget_all_but(self, rows: Sequence[asyncpg.Record]) -> None:
+        alive = {row["key_id"] for row in rows}
+        self._private = {key_id: key for key_id, key in self._private.items() if key_id in alive}
+
+    async def _decrypt(self, rows: Sequence[asyncpg.Record]) -> None:
+        for row in rows:
+            key_id, encrypted = row["key_id"], row["private_key"]
+            if key_id in self._private or encrypted is None:
+                continue
+            try:
+                raw = AESGCM(await self._key_at_rest(key_id)).decrypt(
+                    encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], _DOMAIN
+                )
+            except InvalidTag:
+                continue  # altered in the database: as good as unknown
+            self._private[key_id] = X25519PrivateKey.from_private_bytes(raw)
+
+    async def _key_at_rest(self, key_id: str) -> bytes:
+        return await self._hsm.hmac_sha256(AT_REST_KEY, _DOMAIN + key_id.encode())
+
+
+def _state(key_id: str, chain: tuple[bytes, ...], version: int, retired_at: datetime | None) -> Key:
+    return Key(
+        key_id=key_id, version=version, purpose="sealing", owner="hsm_signer", chain=chain, retired_at=retired_at
+    )

@@ -1,0 +1,134 @@
+"""Sign the reserved documents of an authorised request, slice by slice."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import Done, Emit
+from libs.bus.slices import SLICE
+from libs.bus.work import Recording, Work
+from libs.contracts import topics
+from libs.contracts.manifest import Commitment, Manifest
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Authorisation, AuthorisationSubmitted, Signed
+from libs.contracts.state import Certificate
+from libs.crypto.cms import CmsTemplate, SignedAttributes
+from libs.hsm.user_keys import UserKeyAlgorithm
+from libs.runtime.clock import Clock
+from libs.storage import state
+from services.hsm_signer import limits, store
+from services.hsm_signer.certificate import certificate_refusal
+from services.hsm_signer.custody import Custody
+from services.hsm_signer.lanes import Lane
+from services.hsm_signer.refusal import refuse_rest
+
+TEMPLATES = 1000
+"""Prebuilt CMS templates that are kept, one per certificate in use."""
+
+Submission = Delivery[AuthorisationSubmitted]
+
+
+@dataclass(frozen=True)
+class Authorised:
+    """An authorised request with what signing it needs; `wrapped` opens in the HSM only."""
+
+    manifest: Manifest
+    commitment: Commitment
+    credential_id: UUID
+    algorithm: UserKeyAlgorithm
+    reserved_at: datetime
+    authorisation: Authorisation
+    wrapped: bytes = field(repr=False)
+
+    @property
+    def request_id(self) -> UUID:
+        """The request that was authorised."""
+        return self.manifest.header.request_id
+
+
+class Signing:
+    """Claims reserved documents 25 at a time: act, record, publish, next. Any number of replicas may meet here."""
+
+    def __init__(self, custody: Custody, clock: Clock, interactive: Lane) -> None:
+        self._custody = custody
+        self._clock = clock
+        self._interactive = interactive
+        self._templates: OrderedDict[bytes, CmsTemplate] = OrderedDict()
+
+    async def run(
+        self, work: Work[AuthorisationSubmitted], delivery: Submission, authorised: Authorised, *, bulk: bool
+    ) -> None:
+        """Sign until done, refused or out of time; what is left then is read again. Raises Unavailable."""
+        while not work.out_of_time:
+            if bulk:
+                await self._interactive.let_pass()
+            async with work.reserving() as connection:
+                indexes = await store.reserved(connection, authorised.request_id, SLICE)
+                certificate = (await state.certificates(connection, [authorised.credential_id])).get(
+                    authorised.credential_id
+                )
+                request = await store.read_request(connection, authorised.request_id)
+            refusal = certificate_refusal(certificate, self._clock()) or (request.end_reason if request else None)
+            if self._clock() - authorised.reserved_at > limits.FINISH_WITHIN:
+                refusal = refusal or Reason.AUTHORISATION_EXPIRED
+            if refusal is not None or not indexes or certificate is None:
+                async with work.recording(delivery) as recording:
+                    await self._finish(recording, authorised, refusal)
+                return
+            signed = await self._sign(authorised, certificate, indexes)
+            async with work.recording() as recording:
+                first = await store.mark_signed(recording.connection, authorised.request_id, indexes)
+                recording.emit(delivery, [Emit(topics.SIGNED, event) for event in signed if event.index in first])
+
+    async def _finish(
+        self,
+        recording: Recording[AuthorisationSubmitted],
+        authorised: Authorised,
+        refusal: Reason | None,
+    ) -> None:
+        for claimed in recording.deliveries:
+            header = authorised.manifest.header
+            recording.settle(claimed, await refuse_rest(recording.connection, header, refusal) if refusal else Done())
+
+    async def _sign(self, authorised: Authorised, certificate: Certificate, indexes: Sequence[int]) -> list[Signed]:
+        template = self._template(certificate)
+        header, documents = authorised.manifest.header, authorised.manifest.documents
+        attributes = [
+            template.signed_attributes(
+                SignedAttributes(
+                    document_id=documents[index].id,
+                    digest=documents[index].digest,
+                    action=header.action,
+                    system=header.system,
+                    root=authorised.commitment.root,
+                    # Fixed when the request was reserved: a replay makes the same bytes.
+                    signing_time=authorised.reserved_at.replace(microsecond=0),
+                )
+            )
+            for index in indexes
+        ]
+        signatures = await self._custody.sign(authorised.algorithm, authorised.wrapped, attributes)
+        return [
+            Signed(
+                request_id=authorised.request_id,
+                header=header,
+                index=index,
+                entry=documents[index],
+                path=tuple(authorised.commitment.paths[index]),
+                authorisation=authorised.authorisation,
+                cms=template.assemble(signed, signature),
+            )
+            for index, signed, signature in zip(indexes, attributes, signatures, strict=True)
+        ]
+
+    def _template(self, certificate: Certificate) -> CmsTemplate:
+        key = certificate.certificate
+        if key not in self._templates:
+            self._templates[key] = CmsTemplate(key, [certificate.issuer])
+            if len(self._templates) > TEMPLATES:
+                self._templates.popitem(last=False)
+        self._templates.move_to_end(key)
+        return self._templates[key]

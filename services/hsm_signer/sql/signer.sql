@@ -1,0 +1,105 @@
+-- name: lock_credential
+SELECT credential_id, user_id, algorithm, wrapped, salt, memory_kib, iterations, parallelism, wrong_pins, locked_at,
+    destroyed_at
+FROM credential WHERE credential_id = $1 FOR UPDATE
+
+-- name: add_credential
+INSERT INTO credential (credential_id, user_id, algorithm, wrapped, salt, memory_kib, iterations, parallelism)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (credential_id) DO NOTHING
+
+-- name: has_credential
+SELECT EXISTS (SELECT 1 FROM credential WHERE credential_id = $1)
+
+-- name: destroy_credentials
+UPDATE credential SET wrapped = NULL, destroyed_at = now()
+WHERE credential_id = ANY ($1::uuid[]) AND destroyed_at IS NULL
+
+-- name: add_request
+INSERT INTO request (request_id, credential_id, root, header, requested_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (request_id) DO NOTHING
+
+-- name: lock_request
+SELECT request_id, credential_id, root, header, requested_at, expires_at, wrong_otps, wrong_pins, ended_at, end_reason, attempt,
+    reserved_at, channel, reference_code
+FROM request WHERE request_id = $1 FOR UPDATE
+
+-- name: request
+SELECT request_id, credential_id, root, header, requested_at, expires_at, wrong_otps, wrong_pins, ended_at, end_reason, attempt,
+    reserved_at, channel, reference_code
+FROM request WHERE request_id = $1
+
+-- name: code_dispatched
+UPDATE request SET expires_at = CASE WHEN dispatched THEN greatest(expires_at, $2) ELSE $2 END, dispatched = true
+WHERE request_id = $1 RETURNING expires_at
+
+-- name: end_request
+UPDATE request SET ended_at = now(), end_reason = $2 WHERE request_id = $1 AND ended_at IS NULL
+
+-- name: take_slot
+INSERT INTO attempt (request_id, attempt, credential_id) VALUES ($1, $2, $3)
+ON CONFLICT (request_id, attempt) DO UPDATE SET state = 'pending', taken_at = now() WHERE attempt.state = 'void'
+
+-- name: attempt_state
+SELECT state FROM attempt WHERE request_id = $1 AND attempt = $2
+
+-- name: pending
+SELECT count(*) FILTER (WHERE attempt.request_id = $2) AS of_request, count(*) AS of_credential
+FROM attempt JOIN request USING (request_id)
+WHERE attempt.credential_id = $1 AND attempt.state = 'pending' AND request.ended_at IS NULL
+    AND (attempt.request_id, attempt.attempt) <> ($2, $3)
+
+-- name: decide_attempt
+UPDATE attempt SET state = $3 WHERE request_id = $1 AND attempt = $2 AND state = 'pending'
+
+-- name: last_taken
+SELECT max(taken_at) FROM attempt
+
+-- name: count_wrong_otp
+UPDATE request SET wrong_otps = wrong_otps + 1 WHERE request_id = $1 RETURNING wrong_otps
+
+-- name: count_wrong_pin_of_request
+UPDATE request SET wrong_pins = wrong_pins + 1 WHERE request_id = $1 RETURNING wrong_pins
+
+-- name: count_wrong_pin_of_credential
+UPDATE credential SET wrong_pins = wrong_pins + 1,
+    locked_at = CASE WHEN wrong_pins + 1 >= $2 THEN coalesce(locked_at, now()) END
+WHERE credential_id = $1 RETURNING wrong_pins
+
+-- name: forget_wrong_pins
+UPDATE credential SET wrong_pins = 0 WHERE credential_id = $1
+
+-- name: authorise
+UPDATE request SET attempt = $2, reserved_at = $3, channel = $4, reference_code = $5 WHERE request_id = $1
+
+-- name: reserve_documents
+INSERT INTO document (request_id, index, document_id)
+SELECT $1, index - 1, document_id FROM unnest($2::text[]) WITH ORDINALITY AS entry (document_id, index)
+
+-- name: reserved
+SELECT index FROM document WHERE request_id = $1 AND state = 'reserved' ORDER BY index LIMIT $2
+
+-- name: mark_documents
+UPDATE document SET state = $3 WHERE request_id = $1 AND index = ANY ($2::integer[]) AND state = 'reserved'
+RETURNING index
+
+-- name: reject_reserved
+UPDATE document SET state = 'rejected' WHERE request_id = $1 AND state = 'reserved' RETURNING index, document_id
+
+-- name: lock_sealing_keys
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), 2)
+
+-- name: sealing_keys
+SELECT key_id, chain, private_key, created_at, retired_at, destroyed_at FROM sealing_key
+WHERE destroyed_at IS NULL ORDER BY created_at
+
+-- name: add_sealing_key
+INSERT INTO sealing_key (key_id, chain, private_key, created_at) VALUES ($1, $2, $3, $4)
+
+-- name: retire_sealing_keys
+UPDATE sealing_key SET retired_at = $2 WHERE key_id <> $1 AND retired_at IS NULL
+RETURNING key_id, chain, created_at, retired_at
+
+-- name: destroy_sealing_keys
+UPDATE sealing_key SET private_key = NULL, destroyed_at = now() WHERE retired_at < $1 AND destroyed_at IS NULL

@@ -1,0 +1,215 @@
+"""iGFMAS on Kafka: produces its requests, and follows the chain from the moment it connected.
+
+An integration needs `completed` alone. The demonstration follows every stage, as the monitor will, to show it moving.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from libs.bus import stopping
+from libs.contracts import topics
+from libs.contracts.base import Event
+from libs.contracts.cloudevents import encode
+from libs.contracts.enrolment import ApplicationRefused
+from libs.contracts.signing import Requested
+from libs.contracts.state import Certificate, Key, User
+from libs.contracts.topics import MAX_RECORD_BYTES, Topic
+from libs.runtime.clock import Clock
+from services.igfmas.keys import CALLER
+from services.igfmas.observation import Observation
+
+_BY_VALUE: Final = (
+    topics.REQUESTED,
+    topics.OTP_DISPATCHED,
+    topics.AUTHORISATION_FAILED,
+    topics.SIGNED,
+    topics.VERIFIED,
+    topics.POSTED,
+    topics.REJECTED,
+    topics.COMPLETED,
+)
+_BY_KEY: Final = (topics.MEDIUM_RESOLVED, topics.AUTHORISATION_SUBMITTED, topics.AUTHORISATION_SUBMITTED_BULK)
+"""Their key is the request; their value, a whole manifest, need not be read."""
+
+_STATE: Final = (topics.USER, topics.CERTIFICATE, topics.APPLICATION_REFUSED)
+_ENROLMENT: Final = (
+    topics.APPLICATION_SUBMITTED,
+    topics.DEVICE_REGISTRATION_SUBMITTED,
+    topics.KEY_REQUESTED,
+    topics.CERTIFICATE_REQUESTED,
+)
+_DEAD: Final = {
+    topic.dead_letter for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, *_ENROLMENT, topics.REVOCATION_REQUESTED)
+}
+
+POLL_MS: Final = 100
+SEND_SECONDS: Final = 20.0
+DRAIN_SECONDS: Final = 15.0
+
+
+class ChainError(Exception):
+    """Kafka did not answer, or a record on it is not of its topic's form."""
+
+
+class NotInTime(Exception):
+    """What was waited for did not happen in time; the text says what."""
+
+
+class Chain:
+    """Producer and follower. Enter it once; used from one event loop."""
+
+    def __init__(self, bootstrap: str, observation: Observation, clock: Clock) -> None:
+        self.observation = observation
+        self.users: dict[str, User] = {}
+        self.certificates: dict[UUID, Certificate] = {}
+        self.refused: dict[UUID, ApplicationRefused] = {}
+        self.keys: dict[str, Key] = {}
+        self._clock = clock
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, client_id=CALLER, acks="all", enable_idempotence=True,
+            max_request_size=MAX_RECORD_BYTES, linger_ms=2,
+        )  # fmt: skip
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, client_id=CALLER, enable_auto_commit=False,
+            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        )  # fmt: skip
+        self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, topics.KEYS)}
+        self._changed = asyncio.Condition()
+        self._reading: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        stopping.install()
+        try:
+            await self._producer.start()
+            await self._consumer.start()
+            await self._assign()
+        except BaseException:
+            await self._close()
+            raise
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def send(self, topic: Topic, event: Event) -> None:
+        """Publish; returns when the broker has it (acks=all). Raises KafkaError, TimeoutError: then send it again."""
+        record = encode(topic, event, source=CALLER, time=self._clock())
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._producer.send_and_wait(
+                record.topic, value=record.value, key=record.key, headers=list(record.headers)
+            )
+
+    async def wait(self, condition: Callable[[], bool], what: str, *, seconds: float) -> None:
+        """Return when what was read makes the condition true. Raises NotInTime, ChainError."""
+        try:
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: condition() or self._failed())
+        except TimeoutError:
+            raise NotInTime(f"{what}: not within {seconds:.0f} s") from None
+        if self._failed() and not condition():
+            raise ChainError(f"following the chain ended while waiting for: {what}") from self._failure()
+
+    async def drain(self) -> None:
+        """Read everything that is on the topics now: a second posting would come late. Raises NotInTime, ChainError."""
+        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        for partition, end in ends.items():
+            deadline = time.monotonic() + DRAIN_SECONDS
+            while await self._consumer.position(partition) < end:
+                if self._failed():
+                    raise ChainError("following the chain ended") from self._failure()
+                if time.monotonic() > deadline:
+                    raise NotInTime(f"reading {partition.topic} to its end: not within {DRAIN_SECONDS:.0f} s")
+                await asyncio.sleep(POLL_MS / 1000)
+
+    async def _assign(self) -> None:
+        """From now on; but the keys from their beginning, since ours were published before we came."""
+        partitions = [
+            TopicPartition(topic.name, number) for topic in self._topics.values() for number in range(topic.partitions)
+        ]
+        partitions += [TopicPartition(name, 0) for name in sorted(_DEAD)]
+        self._consumer.assign(partitions)
+        from_now = [partition for partition in partitions if partition.topic != topics.KEYS.name]
+        await self._consumer.seek_to_end(*from_now)
+        for partition in from_now:
+            await self._consumer.position(partition)  # resolves the seek: what comes after this call is read
+        await self._consumer.seek_to_beginning(*(p for p in partitions if p.topic == topics.KEYS.name))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                batches = await self._consumer.getmany(timeout_ms=POLL_MS)
+                for batch in batches.values():
+                    for record in batch:
+                        self._take(record)
+                if batches:
+                    async with self._changed:
+                        self._changed.notify_all()
+        finally:
+            # not under the lock: this task may be cancelled, and whoever waits has to see that it ended
+            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self._wake()))
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _take(self, record: ConsumerRecord) -> None:
+        if record.topic in _DEAD:
+            self.observation.dead.append(record.topic)
+            return
+        topic = self._topics[record.topic]
+        if topic in _BY_KEY:
+            self.observation.see(topic, UUID(record.key.decode()), None, record.timestamp)
+            return
+        try:
+            event = topic.event.model_validate_json(record.value)
+            if not self._keep_state(event):
+                self.observation.see(topic, _request_id(event), event, record.timestamp)
+        except ValueError:
+            if not topic.outsiders:  # somebody else's mistake, on a topic that outsiders write, is none of ours
+                raise ChainError(f"a record on {record.topic} is not of its form") from None
+
+    def _keep_state(self, event: Event) -> bool:
+        match event:
+            case User():
+                self.users[event.user] = event
+            case Certificate():
+                self.certificates[event.credential_id] = event
+            case Key():
+                self.keys[event.key_id] = event
+            case ApplicationRefused():
+                self.refused[event.application] = event
+            case _:
+                return False
+        return True
+
+    def _failed(self) -> bool:
+        return self._reading is not None and self._reading.done()
+
+    def _failure(self) -> BaseException | None:
+        if self._reading is None or self._reading.cancelled():
+            return None
+        return self._reading.exception()
+
+    async def _close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._reading
+        await self._consumer.stop()
+        await self._producer.stop()
+
+
+def _request_id(event: Event) -> UUID:
+    if isinstance(event, Requested):
+        return event.identity()[0]
+    return event.request_id  # type: ignore[attr-defined,no-any-return]  # every event of a request has it

@@ -1,0 +1,179 @@
+"""The signing desk of iGFMAS: what happens between pressing `sah` or `peraku` and the end of the request."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from libs.contracts import topics
+from libs.contracts.manifest import Action
+from libs.contracts.state import Certificate
+from libs.gpki_client import Caller, Dispatch, GpkiClient, Problem, SealingKey
+from libs.gpki_client.device import Device
+from libs.runtime.clock import Clock
+from services.igfmas.chain import Chain, NotInTime
+from services.igfmas.documents import Paper, manifest_of, request_of
+from services.igfmas.enrolment import Officer, device_registration_of, revocation_of
+from services.igfmas.observation import RequestSeen
+
+STEP_SECONDS: Final = 60.0
+"""Bound on one step of one request, beside DOCUMENT_SECONDS for each of its documents."""
+
+DOCUMENT_SECONDS: Final = 0.2
+
+STATUS_EVERY: Final = 0.1
+"""Seconds between two looks at the status, while the gateway is behind Kafka."""
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """An application, or the platform itself, did not come to what it should; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """A request that was published: what the officer pressed, and the root of what the officer saw."""
+
+    seen: RequestSeen
+    user: str
+    root: bytes
+
+    @property
+    def request_id(self) -> UUID:
+        """Its id everywhere in the platform."""
+        return self.seen.request_id
+
+
+class Desk:
+    """iGFMAS's side of enrolment and signing. Any number of requests at once, on one event loop."""
+
+    def __init__(self, chain: Chain, gateway: GpkiClient, *, caller: Caller, registrar: Caller, clock: Clock) -> None:
+        self._chain = chain
+        self._gateway = gateway
+        self._caller = caller
+        self._registrar = registrar
+        self._clock = clock
+
+    async def await_keys(self) -> None:
+        """Return when the platform has published both our certificates. Raises NotInTime."""
+        ids = {self._caller.key_id, self._registrar.key_id}
+        await self._chain.wait(lambda: ids <= self._chain.keys.keys(), "our keys on gpki.keys.v1", seconds=STEP_SECONDS)
+
+    async def enrol(self, officer: Officer) -> Certificate:
+        """Apply for the officer and return the certificate. Raises Refused, NotInTime."""
+        application = officer.application_submitted(self._registrar, await self._sealing_key(officer.user))
+        await self._chain.send(topics.APPLICATION_SUBMITTED, application)
+        wanted = officer.credential_id
+        chain = self._chain
+
+        def known() -> bool:
+            user = chain.users.get(officer.user)
+            certified = user is not None and user.credential_id == wanted and wanted in chain.certificates
+            return certified or officer.application in chain.refused
+
+        await chain.wait(known, f"the certificate of {officer.name}", seconds=STEP_SECONDS)
+        refusal = chain.refused.get(officer.application)
+        if refusal is not None:
+            raise Refused(f"{officer.name}: {refusal.stage} refused the application: {refusal.detail}")
+        return chain.certificates[wanted]
+
+    async def register(self, officer: Officer, device: Device) -> None:
+        """Have the officer's GPKI Mobile confirmed, and return when it is known. Raises NotInTime."""
+        event = device_registration_of(officer.user, device, self._registrar, registration=uuid4())
+        await self._chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
+        users = self._chain.users
+
+        def known() -> bool:
+            found = users[officer.user].device
+            return found is not None and found.device_id == device.device_id
+
+        await self._chain.wait(known, f"the device of {officer.name}", seconds=STEP_SECONDS)
+
+    async def revoke(self, officer: Officer) -> None:
+        """Order the revocation, and return when it is known. Raises NotInTime."""
+        order = revocation_of(
+            officer.credential_id, self._registrar, revocation=uuid4(), ordered_at=self._clock().replace(microsecond=0)
+        )
+        await self._chain.send(topics.REVOCATION_REQUESTED, order)
+        certificates = self._chain.certificates
+        await self._chain.wait(
+            lambda: certificates[officer.credential_id].status == "revoked",
+            f"revocation of {officer.name}'s certificate",
+            seconds=STEP_SECONDS,
+        )
+
+    async def press(self, action: Action, officer: Officer, papers: Sequence[Paper], *, request: str) -> Pressed:
+        """Steps 1-2: publish the request. Raises KafkaError, TimeoutError."""
+        manifest = manifest_of(
+            tuple(paper.entry for paper in papers),
+            request=request,
+            user=officer.user,
+            office=officer.office,
+            action=action,
+        )
+        requested = await asyncio.to_thread(request_of, manifest, self._caller)
+        seen = self._chain.observation.expect(manifest.header.request_id, action, manifest.documents)
+        await self._chain.send(topics.REQUESTED, requested)
+        return Pressed(seen, officer.user, requested.commitment.root)
+
+    async def dispatch(self, pressed: Pressed) -> Dispatch | None:
+        """Steps 3-7: the newest code that was sent, as the gateway shows it; None when the request ended before.
+
+        Raises NotInTime, GpkiError.
+        """
+        seen = pressed.seen
+        await self.until(pressed, lambda: bool(seen.dispatched), "the OTP")
+        if not seen.dispatched:
+            return None
+        return await _answered(lambda: self._newest(pressed), unless={404}, what="the OTP in the status")
+
+    async def _newest(self, pressed: Pressed) -> Dispatch | None:
+        status = await self._gateway.status(pressed.request_id, pressed.user)
+        return status.dispatches[-1] if status.dispatches else None
+
+    async def authorise(self, pressed: Pressed, *, pin: str, otp: str) -> str:
+        """Step 8: seal PIN and OTP and hand them in; returns the attempt. Raises GpkiError."""
+        answer = await self._gateway.authorise(pressed.request_id, pressed.user, root=pressed.root, pin=pin, otp=otp)
+        return answer.attempt
+
+    async def until(self, pressed: Pressed, condition: Callable[[], bool], what: str) -> None:
+        """Return when the condition holds or the request has ended. Raises NotInTime, which names the request."""
+        seen = pressed.seen
+        seconds = STEP_SECONDS + DOCUMENT_SECONDS * len(seen.documents)
+        try:
+            await self._chain.wait(lambda: condition() or seen.settled, what, seconds=seconds)
+        except NotInTime as error:
+            raise NotInTime(f"request {seen.request_id}: {error}") from None
+
+    async def end(self, pressed: Pressed) -> None:
+        """Steps 9-14: return when the request has ended, and all that it posted was seen. Raises NotInTime."""
+        await self.until(pressed, lambda: False, "the end of the request")
+
+    async def _sealing_key(self, user: str) -> SealingKey:
+        """The signer's key, judged. Raises GpkiError, NotInTime."""
+        return await _answered(
+            lambda: self._gateway.sealing_key(user), unless={401}, what="the sealing key from the gateway"
+        )
+
+
+async def _answered(ask: Callable[[], Awaitable[T | None]], *, unless: Collection[int], what: str) -> T:
+    """Ask until there is an answer: the gateway reads Kafka as we do, and may be a moment behind us.
+
+    A refusal with a status of `unless` is such a moment too. Raises NotInTime, GpkiError.
+    """
+    deadline = time.monotonic() + STEP_SECONDS
+    while True:
+        try:
+            answer = await ask()
+        except Problem as error:
+            if error.status not in unless or time.monotonic() > deadline:
+                raise
+            answer = None
+        if answer is not None:
+            return answer
+        if time.monotonic() > deadline:
+            raise NotInTime(f"{what}: not within {STEP_SECONDS:.0f} s")
+        await asyncio.sleep(STATUS_EVERY)

@@ -1,0 +1,87 @@
+"""Officers and their applications, as the registrar (MyGPKI) confirms them; the PIN travels sealed to the signer."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from libs.contracts.enrolment import (
+    Application,
+    ApplicationSubmitted,
+    DeviceRegistration,
+    DeviceRegistrationSubmitted,
+    Revocation,
+    RevocationRequested,
+    SignedApplication,
+    application_signature_input,
+    credential_id_of,
+    device_signature_input,
+    revocation_signature_input,
+)
+from libs.gpki_client import Caller, SealingKey
+from libs.gpki_client.device import Device
+
+
+@dataclass(frozen=True)
+class Officer:
+    """Someone who signs. The PIN is known to the officer only: the demonstration plays the officer."""
+
+    application: UUID
+    user: str
+    name: str
+    role: str
+    email: str
+    office: str
+    algorithm: Literal["rsa-2048", "p-256"]
+    pin: str = field(repr=False)
+
+    @property
+    def credential_id(self) -> UUID:
+        """The credential that the application leads to."""
+        return credential_id_of(self._application())
+
+    def application_submitted(self, registrar: Caller, sealing_key: SealingKey) -> ApplicationSubmitted:
+        """The confirmed application with the sealed PIN. Raises SecretsError for an impossible PIN."""
+        application = self._application()
+        signature = registrar.sign(application_signature_input(application))
+        return ApplicationSubmitted(
+            signed=SignedApplication(application=application, registrar_key=registrar.key_id, signature=signature),
+            sealing_key_id=sealing_key.key_id,
+            sealed_pin=sealing_key.seal_pin(self.pin, user=self.user, credential_id=self.credential_id),
+        )
+
+    def _application(self) -> Application:
+        return Application(
+            application=self.application,
+            user=self.user,
+            name=self.name,
+            email=self.email,
+            office=self.office,
+            algorithm=self.algorithm,
+        )
+
+
+def revocation_of(
+    credential_id: UUID, registrar: Caller, *, revocation: UUID, ordered_at: datetime
+) -> RevocationRequested:
+    """The registrar's order to revoke a certificate for good: the officer has left the office."""
+    order = Revocation(
+        revocation=revocation, credential_id=credential_id, reason="cessation-of-operation", ordered_at=ordered_at
+    )
+    return RevocationRequested(
+        revocation=order, registrar_key=registrar.key_id, signature=registrar.sign(revocation_signature_input(order))
+    )
+
+
+def device_registration_of(
+    user: str, device: Device, registrar: Caller, *, registration: UUID
+) -> DeviceRegistrationSubmitted:
+    """The officer's GPKI Mobile, as the registrar confirms it: this device's keys, seen where the officer stands."""
+    confirmed = DeviceRegistration(
+        registration=registration, user=user, sealing_key=device.sealing_key, signing_key=device.signing_key
+    )
+    return DeviceRegistrationSubmitted(
+        registration=confirmed,
+        registrar_key=registrar.key_id,
+        signature=registrar.sign(device_signature_input(confirmed)),
+    )

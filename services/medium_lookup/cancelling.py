@@ -1,0 +1,28 @@
+"""The rule of a cancel here: what ended is answered; what was handed on is hsm_signer's to answer."""
+
+from dataclasses import dataclass
+
+from libs.bus.cancelling import answers
+from libs.bus.outcomes import Done, Poison
+from libs.contracts import topics
+from libs.contracts.cancelling import CancelAnswer, CancelRequested
+from libs.contracts.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A request that was judged: whose it is, as far as that can be said, and why it ended; None: it was handed on."""
+
+    caller: str | None
+    user: str | None
+    end_reason: Reason | None
+
+
+def judge(event: CancelRequested, judged: Judged) -> Done | Poison:
+    """What becomes of a cancel whose request was judged before it came."""
+    if judged.end_reason is None:
+        return Done()
+    if (judged.caller, judged.user) != (event.caller, event.user):
+        return Poison("the cancel is not of the request's caller and user")
+    answer: CancelAnswer = "accepted" if judged.end_reason is Reason.CANCELLED else "too-late"
+    return Done(answers(topics.CANCEL_ANSWERED, event.request_id, [event.cancellation], answer))

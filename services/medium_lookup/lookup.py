@@ -1,0 +1,53 @@
+"""The rule of an admitted request: with which medium its user signs, or why not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.bus.admission import Refused
+from libs.contracts.document_signature import TOKEN
+from libs.contracts.manifest import Header
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Channel, Medium
+from libs.contracts.state import Certificate, User
+from libs.contracts.token_route import MAX_TOKEN_DOCUMENTS
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The medium of the request's user."""
+
+    medium: Medium
+    credential_id: UUID
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True)
+class NotYetKnown:
+    """Our copy of the state does not have what it should; if it stays so, this is the reason."""
+
+    reason: Reason
+
+
+def resolve(
+    header: Header, user: User | None, certificates: Mapping[UUID, Certificate]
+) -> Resolved | Refused | NotYetKnown:
+    """The medium, from our copy of the state."""
+    if user is None:
+        return NotYetKnown(Reason.USER_UNKNOWN)
+    if user.credential_id is None:
+        # The officer may have been certified a moment ago, and know it before our copy does.
+        return NotYetKnown(Reason.USER_HAS_NO_CERTIFICATE)
+    certificate = certificates.get(user.credential_id)
+    if certificate is None:
+        return NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
+    reason = _unfit(header, user, certificate)
+    return Refused(reason, header) if reason else Resolved(user.medium, user.credential_id, user.channels)
+
+
+def _unfit(header: Header, user: User, certificate: Certificate) -> Reason | None:
+    if (certificate.user, certificate.medium) != (user.user, user.medium):
+        return Reason.CERTIFICATE_MISMATCH
+    if certificate.refusal is None and user.medium == TOKEN and header.documents > MAX_TOKEN_DOCUMENTS:
+        return Reason.TOO_MANY_DOCUMENTS
+    return certificate.refusal

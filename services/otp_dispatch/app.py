@@ -1,0 +1,77 @@
+"""The wiring of otp_dispatch, and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from libs.bus.outcomes import Unavailable
+from libs.bus.projection import project_keys, project_users
+from libs.bus.service import service_bus
+from libs.bus.trust import key_trust, read_service_root
+from libs.crypto.errors import CryptoError
+from libs.crypto.requests import read_signing_key
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.health import Health
+from libs.runtime.settings import ConfigurationError
+from libs.storage import state
+from services.otp_dispatch.code_box import CodeBox
+from services.otp_dispatch.codes import Codes
+from services.otp_dispatch.handlers import OtpDispatch
+from services.otp_dispatch.relay import RELAY, Relay
+from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
+from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
+from services.otp_dispatch.settings import Settings
+from services.otp_dispatch.store import MIGRATIONS
+
+MAX_RECORDS = 10
+"""Requests in a batch: each may hold 10,000 documents."""
+
+
+RESENDS = "resends"
+"""The lane of what officers ask for again, so that it waits neither behind first codes nor behind their relay."""
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock = utc_now
+) -> AsyncIterator[None]:
+    """Serve while entered. Raises ConfigurationError for keys that are none."""
+    service_root = read_service_root(settings.pki_dir)
+    codes = _codes(settings)
+    relay = Relay(host=settings.smtp_host, port=settings.smtp_port, tls=settings.smtp_tls)
+
+    async def ask_for_sealing_key() -> None:
+        async with pool.acquire() as connection:
+            if newest_sealing_key(await state.keys(connection, "sealing"), service_root, clock()) is None:
+                raise Unavailable(SEALING_KEY)
+
+    probes = {RELAY: relay.probe, SEALING_KEY: ask_for_sealing_key}
+    async with (
+        aclosing(relay),
+        service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock) as (pool, bus),
+    ):
+        bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, clock))})
+        dispatch = OtpDispatch(
+            relay=relay,
+            codes=codes,
+            sender=settings.smtp_sender,
+            service_root=service_root,
+            routes=routes,
+            ceiling=settings.email_otp_ceiling_myr,
+            clock=clock,
+        )
+        bus.consume({routes.medium_resolved: dispatch.handle}, max_records=MAX_RECORDS)
+        bus.consume({routes.resend_requested: dispatch.handle}, lane=RESENDS, max_records=MAX_RECORDS)
+        async with bus:
+            yield
+
+
+def _codes(settings: Settings) -> Codes:
+    try:
+        box = CodeBox(bytes.fromhex(settings.otp_key.get_secret_value().decode()))
+    except ValueError:
+        raise ConfigurationError(["otp_key: not a key in hex"]) from None
+    try:
+        challenge_key = read_signing_key(settings.challenge_key.get_secret_value())
+    except CryptoError as error:
+        raise ConfigurationError([f"challenge_key: {error}"]) from None
+    return Codes(box=box, challenge_key=challenge_key, domain=settings.smtp_sender.rpartition("@")[2])

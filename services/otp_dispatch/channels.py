@@ -1,0 +1,92 @@
+"""The rule of the channel: where this officer's code may go, in the officer's order of preference."""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from libs.contracts.signing import Channel
+from libs.contracts.state import Device, User
+from libs.crypto.sealing import PURPOSE_OTP_MESSAGE, seal, sealing_info
+from services.otp_dispatch.message import OtpMessage, Payment, totals
+
+CEILING_CURRENCY: Final = "MYR"
+
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
+"""A plain address. Mail libraries parse anything else as they like, and then a code goes to somebody else."""
+
+_HINT: Final = 4
+"""Characters of a device's id that tell an officer's phone from the one before."""
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """An officer's e-mail."""
+
+    channel: ClassVar[Channel] = "e-mail"
+    address: str
+
+    @property
+    def hint(self) -> str:
+        """The mailbox as its owner knows it."""
+        return masked(self.address)
+
+
+@dataclass(frozen=True)
+class Phone:
+    """An officer's GPKI Mobile."""
+
+    channel: ClassVar[Channel] = "gpki-mobile"
+    device: Device
+
+    @property
+    def hint(self) -> str:
+        """The phone as its owner knows it."""
+        return f"GPKI Mobile {self.device.device_id[:_HINT]}"
+
+
+Destination = Mailbox | Phone
+
+
+def destinations(
+    user: User, allowed: Collection[Channel], *, wanted: Channel | None, by_email: bool
+) -> tuple[Destination, ...]:
+    """Where the code may go, best first; `wanted` leaves one channel, and `by_email` False takes e-mail away."""
+    found: list[Destination] = []
+    for channel in user.channels:
+        if channel not in allowed or wanted not in (None, channel):
+            continue
+        if channel == "gpki-mobile" and user.device is not None:
+            found.append(Phone(user.device))
+        if channel == "e-mail" and by_email and _ADDRESS.fullmatch(user.email):
+            found.append(Mailbox(user.email))
+    return tuple(found)
+
+
+def is_above(documents: Sequence[Payment], ceiling: Decimal | None) -> bool:
+    """Whether the documents' total is above the ceiling in MYR; None is no ceiling.
+
+    Any other currency counts as above: nobody here converts it. About 2 µs a document.
+    """
+    if ceiling is None:
+        return False
+    return any(each.currency != CEILING_CURRENCY or each.total > ceiling for each in totals(documents))
+
+
+def sealed_to(device: Device, text: OtpMessage, *, request_id: UUID, reference_code: str) -> bytes:
+    """What the officer reads in GPKI Mobile, for this device alone: JSON {subject, body, reference_code}, sealed."""
+    content = {"subject": text.subject, "body": text.body, "reference_code": reference_code}
+    info = sealing_info(PURPOSE_OTP_MESSAGE, str(request_id), device.device_id)
+    public_key = X25519PublicKey.from_public_bytes(device.sealing_key)
+    return seal(json.dumps(content, ensure_ascii=False).encode(), public_key, info)
+
+
+def masked(address: str) -> str:
+    """An address as a hint to its owner: the first letter and the domain."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}***@{domain}"

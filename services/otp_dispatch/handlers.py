@@ -1,0 +1,232 @@
+"""`medium-resolved` and `resend-requested` in, codes and answers out: reserve the code, send it, record it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import Done, Emit, Outcome, Park, Unavailable
+from libs.bus.trust import usable_key
+from libs.bus.work import Work
+from libs.contracts.signing import MAX_LIVE_CHALLENGES
+from libs.contracts.state import Key, User
+from libs.contracts.waiting import Waiting
+from libs.runtime import metrics
+from libs.runtime.clock import Clock, utc_now
+from libs.storage import state
+from services.otp_dispatch import store
+from services.otp_dispatch.channels import Destination, Mailbox
+from services.otp_dispatch.code_box import CodeLost
+from services.otp_dispatch.codes import FIRST, Codes
+from services.otp_dispatch.conclusion import Sent, conclude
+from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
+from services.otp_dispatch.mail import mail
+from services.otp_dispatch.relay import Deferred, Delivered, Refused, Relay
+from services.otp_dispatch.routes import Routes
+from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
+from services.otp_dispatch.store import Reservation
+
+SERVICE = "otp_dispatch"
+
+MAILS_AT_ONCE = 8
+"""Messages under way to the relay, each on a connection of its own."""
+
+MAILBOX_BUSY = "mailbox-busy"
+"""What `waiting` says of a mailbox that said "later"."""
+
+Decided = Sent | Failed | Outcome
+
+log = structlog.get_logger()
+
+
+class OtpDispatch:
+    """The handler of whatever asks for a code. Any number of replicas: a code belongs to the request."""
+
+    def __init__(
+        self,
+        *,
+        relay: Relay,
+        codes: Codes,
+        sender: str,
+        service_root: bytes,
+        routes: Routes,
+        ceiling: Decimal | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._relay = relay
+        self._codes = codes
+        self._sender = sender
+        self._service_root = service_root
+        self._routes = routes
+        self._ceiling = ceiling
+        self._clock = clock
+
+    async def handle(self, work: Work[Asked]) -> None:
+        """Settle what could be decided, then raise what kept the rest: Unavailable for relay or sealing key."""
+        judged = await self._judge(work)
+        ready = {identifier: what for identifier, what in judged.items() if isinstance(what, Ready)}
+        decided: dict[UUID, Decided] = {
+            identifier: what for identifier, what in judged.items() if not isinstance(what, Ready)
+        }
+        failures: list[BaseException] = []
+        if ready:
+            try:
+                reservations = await self._reserve(work, ready)
+            except Unavailable as unavailable:
+                failures.append(unavailable)
+            else:
+                for identifier, result in (await self._send_all(work, ready, reservations)).items():
+                    if isinstance(result, BaseException):
+                        failures.append(result)
+                    else:
+                        decided[identifier] = result
+        await self._record(work, decided)
+        if failures:
+            raise failures[0]
+
+    async def _judge(self, work: Work[Asked]) -> dict[UUID, Ready | Failed | Outcome]:
+        events = [delivery.event for delivery in work.deliveries]
+        async with work.reserving() as connection:
+            keys = {
+                key_id: await state.key(connection, key_id, "caller")
+                for key_id in {event.signed.caller_key for event in events}
+            }
+            users = {
+                user: await state.user(connection, user)
+                for user in {event.signed.manifest.header.user for event in events}
+            }
+            histories = await store.history(connection, {event.request_id for event in events})
+        return await asyncio.to_thread(self._judge_all, work.deliveries, keys, users, histories)
+
+    def _judge_all(
+        self,
+        deliveries: Sequence[Delivery[Asked]],
+        keys: Mapping[str, Key | None],
+        users: Mapping[str, User | None],
+        histories: Mapping[UUID, History],
+    ) -> dict[UUID, Ready | Failed | Outcome]:
+        now = self._clock()
+        return {
+            delivery.id: judge(
+                delivery.event,
+                # Judged when it was asked for: a key that is retired meanwhile does not strand what is under way.
+                identity=usable_key(
+                    keys[delivery.event.signed.caller_key], self._service_root, delivery.event.requested_at
+                ),
+                key_known=keys[delivery.event.signed.caller_key] is not None,
+                user=users[delivery.event.signed.manifest.header.user],
+                appended_at=delivery.appended_at,
+                waited=delivery.parked is not None,
+                now=now,
+                history=histories[delivery.event.request_id],
+                ceiling=self._ceiling,
+            )
+            for delivery in deliveries
+        }
+
+    async def _reserve(self, work: Work[Asked], ready: Mapping[UUID, Ready]) -> dict[UUID, Reservation | None]:
+        """RESERVE: code, number, channel and Message-ID are fixed before anything is sent; None: there are too many.
+
+        Raises Unavailable.
+        """
+        found: dict[UUID, Reservation | None] = {}
+        async with work.reserving() as connection:
+            sealing_key = newest_sealing_key(await state.keys(connection, "sealing"), self._service_root, self._clock())
+            if sealing_key is None:
+                raise Unavailable(SEALING_KEY)
+            # In the order of requests, so that two never deadlock.
+            for identifier, one in sorted(ready.items(), key=lambda item: item[1].event.request_id):
+                number = FIRST
+                if one.resend is not None:
+                    await store.lock(connection, one.event.request_id)
+                    number = await store.number(connection, one.event.request_id, one.resend)
+                allowed = number <= MAX_LIVE_CHALLENGES
+                made = self._codes.make(one, sealing_key, number) if allowed else None
+                found[identifier] = None if made is None else await store.reserve(connection, made)
+        return found
+
+    async def _send_all(
+        self, work: Work[Asked], ready: Mapping[UUID, Ready], reservations: Mapping[UUID, Reservation | None]
+    ) -> dict[UUID, Decided | BaseException]:
+        """ACT, outside any transaction; the first that finds the relay away spares the other mails the wait."""
+        slots = asyncio.Semaphore(MAILS_AT_ONCE)
+        away: list[Unavailable] = []
+
+        async def send(delivery: Delivery[Asked]) -> Decided:
+            one, reservation = ready[delivery.id], reservations[delivery.id]
+            async with slots:
+                if away and reservation is not None and reservation.channel == Mailbox.channel:
+                    raise away[0]
+                try:
+                    return await self._send(delivery, one, reservation)
+                except Unavailable as unavailable:
+                    away.append(unavailable)
+                    raise
+
+        chosen = [delivery for delivery in work.deliveries if delivery.id in ready]
+        results = await asyncio.gather(*map(send, chosen), return_exceptions=True)
+        return {delivery.id: result for delivery, result in zip(chosen, results, strict=True)}
+
+    async def _send(self, delivery: Delivery[Asked], one: Ready, reservation: Reservation | None) -> Decided:
+        if reservation is None:
+            return Failed("too-many-codes")
+        if reservation.delivered_at is not None:
+            return Done()  # a twin has recorded it meanwhile, or it came again under another id: never a second time
+        to = one.by(reservation.channel)
+        if to is None:
+            return Failed("channel-unavailable", detail="the officer has this channel no more")
+        try:
+            otp = self._codes.open(one, reservation)
+        except CodeLost:
+            metrics.alarm(SERVICE, "code-lost", request_id=str(one.event.request_id))
+            return Failed("channel-unavailable", detail="the code is gone")
+        if isinstance(to, Mailbox):
+            held = await self._mail(delivery, one, to, reservation, otp)
+            if held is not None:
+                return held
+        return await asyncio.to_thread(self._sent, one, to, reservation, otp)
+
+    def _sent(self, one: Ready, to: Destination, reservation: Reservation, otp: str) -> Sent:
+        return Sent(self._codes.dispatched(one, to, reservation, otp, delivered_at=self._clock()))
+
+    async def _mail(
+        self, delivery: Delivery[Asked], one: Ready, to: Mailbox, reservation: Reservation, otp: str
+    ) -> Failed | Park | None:
+        """Give it to the relay; None when it was delivered. Raises Unavailable."""
+        content = await asyncio.to_thread(mail, one, to, reservation, otp, sender=self._sender, now=self._clock())
+        answer = await self._relay.deliver(content, sender=self._sender, recipient=to.address)
+        now = self._clock()
+        log.info("mail", request_id=str(one.event.request_id), answer=type(answer).__name__)
+        match answer:
+            case Delivered():
+                return None
+            case Refused(reply):
+                return Failed("channel-unavailable", detail=f"the mailbox refused: {reply}")
+            case Deferred(reply):
+                if now >= one.deadline:
+                    return Failed("too-late", detail=f"the mailbox refused until now: {reply}")
+                tries = 0 if delivery.parked is None else delivery.parked.tries + 1
+                after = wait(tries, now=now, deadline=one.deadline)
+                waiting = Waiting(
+                    request_id=one.event.request_id,
+                    documents=None,
+                    stage="otp_dispatch",
+                    why=MAILBOX_BUSY,
+                    next_look=now + after,
+                )
+                # At each look under one event id: what was recorded first is told, once.
+                return Park(after, f"mailbox {reply}", (Emit(self._routes.waiting, waiting),))
+
+    async def _record(self, work: Work[Asked], decided: Mapping[UUID, Decided]) -> None:
+        """RECORD: with the event the code is wiped, in one transaction."""
+        deliveries = [delivery for delivery in work.deliveries if delivery.id in decided]
+        if not deliveries:
+            return
+        async with work.recording(*deliveries) as recording:
+            for delivery in sorted(recording.deliveries, key=lambda delivery: delivery.event.request_id):
+                await store.lock(recording.connection, delivery.event.request_id)
+                what = await conclude(recording.connection, delivery.event, decided[delivery.id], self._routes)
+                recording.settle(delivery, what)

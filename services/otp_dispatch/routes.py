@@ -1,0 +1,22 @@
+"""Where otp_dispatch's events come from and go to."""
+
+from dataclasses import dataclass
+
+from libs.contracts import topics
+from libs.contracts.topics import Topic
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The topics; tests give their own."""
+
+    medium_resolved: Topic = topics.MEDIUM_RESOLVED
+    resend_requested: Topic = topics.RESEND_REQUESTED
+    otp_dispatched: Topic = topics.OTP_DISPATCHED
+    resend_answered: Topic = topics.RESEND_ANSWERED
+    waiting: Topic = topics.WAITING
+    user: Topic = topics.USER
+    keys: Topic = topics.KEYS
+
+
+DEFAULT_ROUTES = Routes()

@@ -1,0 +1,47 @@
+"""What otp_dispatch is told from outside."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretBytes, StringConstraints
+
+from libs.runtime.settings import Port, ServiceSettings
+
+
+class InitSettings(ServiceSettings):
+    """What `init` needs, before there is any key."""
+
+    service: Literal["otp_dispatch"]
+    pki_dir: Path = Field(
+        description="Directory with `service_root.pem`, the pinned root of callers' and sealing keys; `init` writes "
+        "the request for the challenge key's certificate below it."
+    )
+
+
+class Settings(InitSettings):
+    """Beside what every service knows: whom it trusts, its keys, and the relay."""
+
+    otp_key: SecretBytes = Field(
+        description="File `otp_key`: 32 bytes in hex, under which a code lies encrypted until it is recorded."
+    )
+    challenge_key: SecretBytes = Field(
+        description="File `challenge_key`: the Ed25519 key in PEM that signs activation challenges."
+    )
+    smtp_host: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="The mail relay. No default: a code must not go to whoever listens."
+    )
+    smtp_port: Port = Field(default=25, description="25 is a relay's, 587 submission, 465 implicit TLS.")
+    smtp_tls: Literal["when-offered", "required", "implicit"] = Field(
+        default="when-offered",
+        description="`when-offered` is for a relay on this host, such as the embedded sink; across a network say "
+        "`required` (STARTTLS) or `implicit`. A certificate is checked wherever TLS is spoken.",
+    )
+    smtp_sender: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,190}$")] = Field(
+        default="no-reply@gpki.gov.my", description="Envelope sender and From; bounces go there."
+    )
+    email_otp_ceiling_myr: Annotated[Decimal, Field(ge=0)] | None = Field(
+        default=None,
+        description="The highest total of a request in MYR for which a code may go by e-mail, the lower assurance; "
+        "above it, and for any other currency, only GPKI Mobile will do. By default there is no ceiling.",
+    )

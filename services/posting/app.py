@@ -1,0 +1,31 @@
+"""The wiring of posting."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from libs.bus.projection import project_certificates
+from libs.bus.service import service_bus
+from libs.contracts import topics
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.executor import Offload
+from libs.runtime.health import Health
+from services.posting.handlers import Handlers
+from services.posting.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
+
+
+@asynccontextmanager
+async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+    """Serve until left."""
+    offload = Offload(workers=1, backlog=2, name="examine")
+    try:
+        async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (_, bus):
+            handlers = Handlers(offload, clock)
+            bus.state({topics.CERTIFICATE: project_certificates})
+            bus.consume({topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected})
+            async with bus:
+                yield
+    finally:
+        offload.close()

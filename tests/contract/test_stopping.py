@@ -1,0 +1,49 @@
+"""aiokafka's stop of a consumer whose last fetch has failed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.errors import KafkaConnectionError
+
+from libs.bus import stopping
+from tests.contract.broker import Broker
+from tests.support.waiting import every_task_ends
+
+
+async def resting_after_a_failed_fetch(broker: Broker) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.stack.kafka, retry_backoff_ms=60_000)
+    await consumer.start()
+    failed = asyncio.Event()
+
+    async def failing(*_: Any, **__: Any) -> None:
+        failed.set()
+        raise KafkaConnectionError
+
+    consumer.assign([TopicPartition(await broker.topic(), 0)])
+    await consumer.seek_to_beginning()
+    consumer._client.send = failing
+    await failed.wait()
+    await asyncio.sleep(0)  # from the failure to the rest that follows it
+    return consumer
+
+
+async def test_aiokafkas_own_stop_cancels_its_caller(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault, open upstream (aiokafka issue 647)."""
+    monkeypatch.setattr(Fetcher, "close", stopping._close)
+    consumer = await resting_after_a_failed_fetch(broker)
+    with pytest.raises(asyncio.CancelledError):
+        await consumer.stop()
+    await consumer._client.close()
+
+
+async def test_a_stop_after_a_failed_fetch_cancels_nobody_and_leaves_nothing_open(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fetcher, "close", Fetcher.close)
+    stopping.install()
+    async with every_task_ends():
+        consumer = await resting_after_a_failed_fetch(broker)
+        await consumer.stop()

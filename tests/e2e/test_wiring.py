@@ -1,0 +1,31 @@
+"""What the services subscribe to on the broker is what services/README.md says that they consume."""
+
+from collections import defaultdict
+
+import pytest
+
+from deploy.native.layout import SERVICES
+from tests.support.faults import administration, all_read, groups
+from tests.support.stack import Stack
+from tests.unit.house.test_chain_table import TABLE, event_of
+
+pytestmark = pytest.mark.stack
+
+
+async def test_every_service_consumes_what_its_row_says(full_stack: Stack) -> None:
+    await all_read(full_stack)
+    async with administration(full_stack) as admin:
+        found = await groups(admin)
+    subscribed: defaultdict[str, set[str]] = defaultdict(set)
+    for group in found.values():
+        subscribed[group.service] |= {event_of(topic) for subscription in group.subscriptions for topic in subscription}
+    assert subscribed == {service: TABLE[service][0] for service in SERVICES}
+
+
+async def test_every_partition_of_a_subscription_has_its_reader(full_stack: Stack) -> None:
+    await all_read(full_stack)
+    async with administration(full_stack) as admin:
+        for group in (await groups(admin)).values():
+            topics = {topic for subscription in group.subscriptions for topic in subscription}
+            assert {partition.topic for partition in group.partitions} == topics, group.name
+            assert sum(map(len, group.assigned)) == len(group.partitions), f"{group.name}: a partition has two readers"

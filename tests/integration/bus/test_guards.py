@@ -1,0 +1,179 @@
+"""What stops a consumer until a person has looked, and what it waits for before its first record."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from libs.bus import subscriber
+from libs.bus.dead_letter import IN_A_ROW
+from libs.bus.outcomes import Done, Unavailable
+from libs.bus.slices import SLICE
+from libs.bus.work import Handler, Work
+from libs.contracts.cloudevents import Record
+from libs.contracts.topics import Topic
+from libs.runtime.health import Health
+from tests.integration.bus.handlers import pass_on
+from tests.support.bus import Room, Step, reports
+from tests.support.waiting import eventually
+
+
+def rubbish(topic: Topic, count: int) -> list[Record]:
+    return [Record(topic.name, b"k", b"rubbish", ()) for _ in range(count)]
+
+
+async def test_too_many_dead_letters_in_a_row_stop_a_consumer_of_our_own_topics(room: Room) -> None:
+    """I-5."""
+    source, target = await room.topic(), await room.topic()
+    health = Health(room.schema)
+    await room.send(source, rubbish(source, 200), partition=0)
+    bus, tap = room.bus(health=health), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await eventually(lambda: reports(health, f"{room.schema}:dead-letter-limit"), "halted")
+        await room.all_committed(source, SLICE)
+        await room.send(source, [room.event()], partition=1)
+        await asyncio.sleep(1)  # that nothing happens can only be waited for
+    await tap.read()
+    assert IN_A_ROW <= len(tap.of(source.dead_letter)) <= IN_A_ROW + SLICE
+    assert tap.of(target) == []
+    assert not health.ready
+
+
+async def test_outsiders_cannot_stop_a_consumer_by_rubbish(room: Room) -> None:
+    """I-5."""
+    source, target = await room.topic(outsiders=True), await room.topic()
+    health = Health(room.schema)
+    await room.send(source, rubbish(source, 150), partition=0)
+    await room.send(source, [room.event()], partition=0)
+    bus, tap = room.bus(health=health), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await room.all_committed(source, 151)
+        await eventually(lambda: health.ready, "ready")
+    await tap.read()
+    assert len(tap.of(target)) == 1
+    assert len(tap.of(source.dead_letter)) == 150
+
+
+async def gap(room: Room, source: Topic, target: Topic) -> None:
+    """Two of ten records are handled and committed, then retention takes the first six."""
+    await room.send(source, [room.event(str(number)) for number in range(2)], partition=0)
+    bus = room.bus()
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await room.all_committed(source, 2)
+    await room.send(source, [room.event(str(number)) for number in range(2, 10)], partition=0)
+    admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
+    await admin.start()
+    await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=6)})
+    await admin.close()
+
+
+async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room) -> None:
+    """I-9."""
+    source, target = await room.topic(), await room.topic()
+    await gap(room, source, target)
+    health = Health(room.schema)
+    bus, tap = room.bus(health=health), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
+        await asyncio.sleep(1)  # that nothing happens can only be waited for
+    await tap.read()
+    assert len(tap.of(target)) == 2
+    assert await room.committed(source) == {0: 2}
+
+
+async def test_a_gap_on_authorisations_alarms_and_goes_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expiry rows end what is gone; what is left must not wait for a person."""
+    monkeypatch.setattr(subscriber, "AuthorisationSubmitted", Step)
+    source, target = await room.topic(), await room.topic()
+    await gap(room, source, target)
+    bus, tap = room.bus(), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await tap.until(lambda: len(tap.of(target)) == 6, "the rest is handled")
+
+
+async def test_a_gap_that_opens_while_a_consumer_is_paused_stops_it(room: Room) -> None:
+    """I-9."""
+    source, target = await room.topic(), await room.topic()
+    health, there = Health(room.schema), asyncio.Event()
+
+    async def probe() -> None:
+        if not there.is_set():
+            raise Unavailable("relay")
+
+    async def handle(work: Work[Step]) -> None:
+        if not there.is_set() and work.deliveries[0].event.document != "0":
+            raise Unavailable("relay")
+        await pass_on(target)(work)
+
+    await room.send(source, [room.event("0")], partition=0)
+    bus, tap = room.bus(health=health, probes={"relay": probe}), await room.tap(source, target)
+    bus.consume({source: handle}, max_records=1)
+    async with bus:
+        await room.all_committed(source, 1)
+        await room.send(source, [room.event(str(number)) for number in range(1, 10)], partition=0)
+        await eventually(lambda: reports(health, "relay"), "paused")
+        admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
+        await admin.start()
+        await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=6)})
+        await admin.close()
+        there.set()
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
+    await tap.read()
+    assert len(tap.of(target)) == 1
+
+
+@dataclass
+class Seen:
+    order: list[str]
+
+    def note(self, what: str) -> Handler[Step]:
+        async def handle(work: Work[Step]) -> None:
+            self.order.append(what)
+            async with work.recording(*work.deliveries) as recording:
+                for delivery in recording.deliveries:
+                    recording.settle(delivery, Done())
+
+        return handle
+
+
+async def test_no_request_is_handled_before_the_end_of_the_state_topics(room: Room) -> None:
+    """I-8."""
+    state = await room.topic(retention=None, partitions=2)
+    requests = await room.topic()
+    await room.send(requests, [room.event() for _ in range(50)])
+    await room.send(state, [room.event(str(number)) for number in range(300)])
+    health, seen = Health(room.schema), Seen([])
+    bus = room.bus(health=health)
+    bus.state({state: seen.note("state")}, max_records=10)
+    bus.consume({requests: seen.note("request")})
+    async with bus:
+        assert not health.ready
+        await room.all_committed(requests, 50)
+        assert health.ready
+    first = seen.order.index("request")
+    assert "state" not in seen.order[first:]
+    assert seen.order.count("state") >= 12
+
+
+async def test_an_empty_state_topic_and_one_read_before_open_the_gate_too(room: Room) -> None:
+    """I-8."""
+    empty = await room.topic(retention=None, partitions=1)
+    read = await room.topic(retention=None, partitions=1)
+    requests = await room.topic()
+    await room.send(read, [room.event("a")])
+    for _ in range(2):
+        seen = Seen([])
+        bus = room.bus()
+        bus.state({empty: seen.note("state"), read: seen.note("state")})
+        bus.consume({requests: seen.note("request")})
+        await room.send(requests, [room.event()])
+        async with bus:
+            await eventually(partial(seen.order.count, "request"), "a request is handled")

@@ -1,0 +1,191 @@
+"""crl_verifier owns the end of a token request: by its documents, by a cancel, by time; and says what waits."""
+
+from datetime import timedelta
+
+from libs.contracts import topics
+from libs.contracts.cancelling import CancelRequested
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Rejected, Verified
+from libs.runtime.clock import utc_now
+from services.crl_verifier.token_requests import SIGN_WITHIN
+from tests.integration.crl_verifier.conftest import Verifier
+from tests.integration.crl_verifier.token_requests import TokenRequest, token_officer, token_request
+from tests.support.documents import fresh_ids, signed
+
+
+async def refused_once(request: TokenRequest, reason: Reason) -> list[str]:
+    """The documents of the one refusal for this reason."""
+    verifier = request.verifier
+    await verifier.wire.until(lambda: any(each.reason is reason for each in verifier.rejected(request.id)), reason)
+    [event] = [each for each in verifier.rejected(request.id) if each.reason is reason]
+    assert (event.stage, event.header, event.safe_to_retry) == ("crl_verifier", request.manifest.header, True)
+    return list(event.documents or ())
+
+
+def ids(request: TokenRequest) -> list[str]:
+    return [each.id for each in request.manifest.documents]
+
+
+async def test_a_cancel_rejects_what_is_not_verified_and_leaves_what_is(verifier: Verifier):
+    """I-23, I-25."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 4)
+        signatures = request.sign()
+        await request.give(signatures[:2])
+        assert all(isinstance(answer, Verified) for answer in await verifier.answers(signatures[:2]))
+        asked = await request.cancel()
+        assert await request.answer(asked) == "accepted"
+        assert await refused_once(request, Reason.CANCELLED) == ids(request)[2:]
+        again = await request.cancel()
+        assert await request.answer(again) == "accepted"
+        await request.give(signatures[2:])
+        await request.settled()
+        assert len(verifier.verified(request.id)) == 2
+        assert len(verifier.rejected(request.id)) == 1
+
+
+async def test_a_cancel_after_the_last_signature_is_too_late(verifier: Verifier):
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        signatures = request.sign()
+        await request.give(signatures)
+        await verifier.answers(signatures)
+        asked = await request.cancel()
+        assert await request.answer(asked) == "too-late"
+    assert verifier.rejected(request.id) == []
+
+
+async def test_a_cancel_before_its_request_is_kept_and_ends_it(verifier: Verifier):
+    """I-23."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2, resolved=False)
+        asked = await request.cancel()
+        query = "select count(*) from cancel where request_id = $1"
+
+        async def kept() -> bool:
+            return bool(await verifier.database.fetchval(query, request.id))
+
+        await verifier.wire.until(kept, "the cancel is kept")
+        await request.resolve()
+        assert await request.answer(asked) == "accepted"
+        assert await refused_once(request, Reason.CANCELLED) == ids(request)
+
+
+async def test_nobody_elses_cancel_ends_anything(verifier: Verifier):
+    """I-23."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 1)
+        forged = [await request.cancel(caller="somebody-else"), await request.cancel(user="999999999999")]
+        letters = verifier.wire.records[topics.CANCEL_REQUESTED.dead_letter]
+
+        def buried() -> bool:
+            events = [CancelRequested.model_validate_json(value) for value in letters]
+            return all(event in events for event in forged)
+
+        await verifier.wire.until(buried, "the dead letters")
+        signatures = request.sign()
+        await request.give(signatures)
+        assert isinstance((await verifier.answers(signatures))[0], Verified)
+
+
+async def test_what_nobody_has_signed_in_time_expires_and_what_is_verified_stays(verifier: Verifier):
+    """I-25."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 3)
+        expires = "select expires_at from token_request where request_id = $1"
+        left = await verifier.database.fetchval(expires, request.id) - utc_now()
+        assert timedelta(0) < SIGN_WITHIN - left < timedelta(minutes=1)
+        signatures = request.sign()
+        await request.give(signatures[:1])
+        assert isinstance((await verifier.answers(signatures[:1]))[0], Verified)
+        await request.expire()
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        await request.give(signatures[1:])
+        asked = await request.cancel()
+        assert await request.answer(asked) == "too-late"
+        await request.settled()
+    assert len(verifier.verified(request.id)) == 1
+    assert len(verifier.rejected(request.id)) == 1
+
+
+async def test_a_timer_that_fires_early_ends_nothing(verifier: Verifier):
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 1)
+        fire = "update due set at = now() where request_id = $1"
+        await verifier.database.execute(fire, request.id)
+        parked = "select why = 'not expired yet' and at > now() + interval '7 h' from due where request_id = $1"
+
+        async def waits() -> bool:
+            return bool(await verifier.database.fetchval(parked, request.id))
+
+        await verifier.wire.until(waits, "the timer waits on")
+        signatures = request.sign()
+        await request.give(signatures)
+        assert isinstance((await verifier.answers(signatures))[0], Verified)
+
+
+async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(verifier: Verifier):
+    """I-19, I-25: it was signed in time."""
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        signatures = request.sign()
+        await request.give(signatures[:1])
+        await verifier.parked(signatures[:1], "crl-stale")
+        await request.expire()
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        verifier.server.serve(*verifier.crls())
+        await verifier.look_again(request.id)
+        await verifier.wire.until(lambda: verifier.verified(request.id), "verified")
+    [told] = verifier.waiting(request.id)
+    assert (told.stage, told.why, told.documents) == ("crl_verifier", "crl-stale", (signatures[0].entry.id,))
+    assert [event.entry.id for event in verifier.verified(request.id)] == ids(request)[:1]
+
+
+async def test_a_cancel_takes_back_what_waits_for_a_crl(verifier: Verifier):
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 1)
+        signatures = request.sign()
+        await request.give(signatures)
+        await verifier.parked(signatures, "crl-stale")
+        asked = await request.cancel()
+        assert await request.answer(asked) == "accepted"
+        verifier.server.serve(*verifier.crls())
+        await verifier.look_again(request.id)
+        await request.settled()
+        [answer] = await verifier.answers(signatures)
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.CANCELLED
+    assert verifier.verified(request.id) == []
+
+
+async def test_documents_of_one_request_that_wait_together_are_told_together_and_once(verifier: Verifier):
+    """I-19."""
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        who = await verifier.officer()
+        documents = signed(who, fresh_ids(60))
+        request_id = documents[0].request_id
+        await verifier.wire.send(topics.SIGNED, documents)
+        await verifier.parked(documents, "crl-stale")
+        await verifier.look_again(request_id)
+        tries = "select count(*) from due where request_id = $1 and tries > 0"
+
+        async def looked() -> bool:
+            return bool(await verifier.database.fetchval(tries, request_id) == len(documents))
+
+        await verifier.wire.until(looked, "looked again")
+        verifier.server.serve(*verifier.crls())
+        await verifier.look_again(request_id)
+        await verifier.answers(documents)
+    told = verifier.waiting(request_id)
+    named = [name for event in told for name in event.documents or ()]
+    assert sorted(named) == sorted(each.entry.id for each in documents)
+    assert len(told) < len(documents) / 2

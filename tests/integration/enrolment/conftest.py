@@ -1,0 +1,111 @@
+"""enrolment on the real stack, in this process, on topics and a schema of its own."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import SecretStr
+
+from deploy.native.secret_files import ensure_secret
+from libs.bus.topics import create_topics
+from libs.contracts.enrolment import ApplicationRefused, ApplicationSubmitted, KeyRequested
+from libs.contracts.state import Certificate, User
+from libs.contracts.topics import Topic
+from libs.runtime.clock import utc_now
+from libs.runtime.health import Health
+from services.enrolment.app import serve
+from services.enrolment.routes import DEFAULT_ROUTES, Routes
+from services.enrolment.settings import Settings
+from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.pki import Identity, Pki, p256_key
+from tests.support.requests import key_state
+from tests.support.stack import Stack
+
+
+class RoomSettings(Settings):
+    """Settings under a name of the test's own: group, schema and producer."""
+
+    service: str  # type: ignore[assignment]
+
+
+@dataclass
+class Office:
+    """enrolment, a registrar whom it knows, and what it published."""
+
+    room: Room
+    settings: RoomSettings
+    routes: Routes
+    tap: Tap
+    pki: Pki
+    registrar: Identity[Ed25519PrivateKey]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """A replica."""
+        async with serve(self.settings, Health(self.room.schema), self.routes):
+            yield
+
+    async def submit(self, *events: ApplicationSubmitted) -> None:
+        await self.room.send(self.routes.application_submitted, events)
+
+    async def tell(self, *events: Certificate) -> None:
+        await self.room.send(self.routes.certificate, events)
+
+    async def handled(self, topic: Topic, count: int) -> None:
+        """Wait until so many records of a topic are handled, then read what followed."""
+        await self.room.all_committed(topic, count)
+        await self.tap.read()
+
+    def users(self) -> list[User]:
+        """Published user states, repeats included, by version."""
+        found = [User.model_validate_json(r.value or b"") for r in self.tap.of(self.routes.user)]
+        return sorted(found, key=lambda user: user.version)
+
+    def key_requests(self) -> list[KeyRequested]:
+        return [KeyRequested.model_validate_json(r.value or b"") for r in self.tap.of(self.routes.key_requested)]
+
+    def refusals(self) -> list[ApplicationRefused]:
+        records = self.tap.of(self.routes.application_refused)
+        return [ApplicationRefused.model_validate_json(record.value or b"") for record in records]
+
+    def dead_letters(self, topic: Topic) -> list[str]:
+        """The reasons of what was put aside."""
+        records = self.tap.of(topic.dead_letter)
+        return [bytes(value).decode() for r in records for name, value in r.headers if name == "x-dead-letter-reason"]
+
+    async def until(self, found: Sequence[str], count: int) -> None:
+        """Wait until the named lists hold so many events each."""
+        await self.tap.until(lambda: all(len(getattr(self, name)()) >= count for name in found), f"{count} {found}")
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office]:
+    """Not running; one registrar's key is on its topic."""
+    own = {name: replace(topic, name=stack.unique_topic()) for name, topic in vars(DEFAULT_ROUTES).items()}
+    routes = Routes(**own)
+    await create_topics(stack.kafka, topics=own.values())
+    (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
+    async with open_room(stack) as room:
+        settings = RoomSettings(
+            service=room.schema,
+            kafka_bootstrap=stack.kafka,
+            postgres_host="127.0.0.1",
+            postgres_port=stack.layout.ports["postgres"],
+            postgres_user=ROLE,
+            postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
+            health_port=0,
+            pki_dir=tmp_path,
+        )
+        registrar = pki.registrar()
+        await room.send(routes.keys, [key_state(registrar, "registrar", "mygpki", pki)])
+        yield Office(room, settings, routes, await room.tap(*own.values()), pki, registrar)

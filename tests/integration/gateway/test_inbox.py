@@ -1,0 +1,103 @@
+"""GPKI Mobile's inbox: what is sealed to a device is told to that device, by its own key, and to nobody else."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from libs.contracts.problems import ProblemCode
+from libs.contracts.signing import OtpDispatched
+from libs.runtime.clock import utc_now
+from libs.storage import state
+from services.gateway.schemas import Messages
+from tests.integration.gateway.conftest import Door, code_of, dispatched
+from tests.support.devices import Phone
+from tests.support.requests import documents, header, medium_resolved, new_user, user_state
+from tests.support.waiting import eventually
+
+
+async def registered(door: Door, user: str, phone: Phone, *, version: int = 1) -> Phone:
+    """The phone is this user's, and the gateway knows it."""
+    told = user_state(user, version=version, device=phone.state, channels=("gpki-mobile", "e-mail"))
+    await door.room.send(door.routes.user, [told])
+
+    async def known() -> bool:
+        async with door.room.pool.acquire() as connection:
+            found = await state.user(connection, user)
+        return found is not None and found.version == version
+
+    await eventually(known, "the phone is known")
+    return phone
+
+
+async def delivered(door: Door, user: str, phone: Phone, *messages: bytes, live: bool = True) -> list[OtpDispatched]:
+    """These messages are in the phone's inbox, one request each; others before them were told to the gateway too."""
+    expires = utc_now() + timedelta(minutes=5 if live else -5)
+    events = []
+    for message in messages:
+        event = medium_resolved(header(user), documents(1), door.caller)
+        code = dispatched(event, expires=expires)
+        events.append(code.model_copy(update={"device_id": phone.device_id, "message": message}))
+        await door.room.send(door.routes.medium_resolved, [event])
+        await door.room.send(door.routes.otp_dispatched, events[-1:])
+        await door.until(event.signed.manifest.header, lambda status: status.dispatches, "the delivery")
+    return events
+
+
+async def look(door: Door, phone: Phone, token: str | None) -> httpx.Response:
+    return await door.get(f"/v1/devices/{phone.device_id}/messages", token)
+
+
+async def test_a_device_is_told_its_own_live_messages_the_newest_last(door: Door) -> None:
+    """I-27."""
+    user, other = new_user(), new_user()
+    phone, others = await registered(door, user, Phone()), await registered(door, other, Phone())
+    await delivered(door, user, phone, b"expired", live=False)
+    events = await delivered(door, user, phone, b"first", b"second")
+    await delivered(door, other, others, b"of another")
+    answer = await look(door, phone, phone.token(user))
+    assert answer.status_code == 200, answer.text
+    messages = Messages.model_validate_json(answer.content).messages
+    assert [one.message for one in messages] == [b"first", b"second"]
+    assert [(one.request_id, one.number) for one in messages] == [(one.request_id, 1) for one in events]
+
+
+async def test_whoever_is_not_the_registered_device_is_refused(door: Door) -> None:
+    """I-27: a stranger's key, a caller, a user of another device, a token used twice or too old, a replaced device."""
+    user, other = new_user(), new_user()
+    phone, others = await registered(door, user, Phone()), await registered(door, other, Phone())
+    await delivered(door, user, phone, b"for the phone alone")
+    once, long_ago = phone.token(user), int(utc_now().timestamp()) - 600
+    assert (await look(door, phone, once)).status_code == 200
+    refused = [
+        None,
+        once,
+        "no token at all",
+        door.token(user),
+        phone.token(user, key=Ed25519PrivateKey.generate()),
+        phone.token(other),
+        others.token(user),
+        others.token(user, kid=phone.device_id, iss=phone.device_id),
+        phone.token(user, aud="another"),
+        phone.token(user, iat=long_ago, exp=long_ago + 50),
+        phone.token(user, iat=None),
+        phone.token(new_user()),
+    ]
+    codes = [code_of(await look(door, phone, token)) for token in refused]
+    assert codes == [ProblemCode.UNAUTHORISED] * len(refused)
+    elsewhere = await look(door, phone, others.token(other))
+    assert (elsewhere.status_code, code_of(elsewhere)) == (404, ProblemCode.NOT_FOUND)
+
+    new = await registered(door, user, Phone(), version=2)
+    assert code_of(await look(door, phone, phone.token(user))) is ProblemCode.UNAUTHORISED
+    empty = await look(door, new, new.token(user))
+    assert Messages.model_validate_json(empty.content).messages == (), "what was sealed to the old one stays its own"
+
+
+async def test_what_is_no_device_id_is_refused_and_not_repeated(door: Door) -> None:
+    phone = Phone()
+    canary = f"not-a-device-{uuid4().hex}"
+    answer = await door.get(f"/v1/devices/{canary}/messages", phone.token(new_user()))
+    assert code_of(answer) is ProblemCode.BODY_INVALID
+    assert canary not in answer.text

@@ -1,0 +1,217 @@
+"""The signer's authorisations on the real stack and a real token, on topics and a schema of a test's own."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from libs.bus.topics import create_topics
+from libs.contracts import topics
+from libs.contracts.cancelling import CancelAnswered, CancelRequested
+from libs.contracts.signing import (
+    AuthorisationFailed,
+    AuthorisationSubmitted,
+    MediumResolved,
+    Rejected,
+    SealedChallenge,
+)
+from libs.contracts.state import User
+from libs.contracts.topics import Topic
+from libs.crypto.credential import Argon2Parameters
+from libs.crypto.pki import build_sealing_authority, distinguished_name
+from libs.hsm.hsm import Hsm
+from libs.runtime.clock import utc_now
+from libs.runtime.executor import Offload
+from libs.storage import state
+from libs.storage.migrations import migrate
+from services.hsm_signer import handlers, store
+from services.hsm_signer.app import MIGRATIONS
+from services.hsm_signer.authorise import Authoriser
+from services.hsm_signer.cancelling import cancel_requested
+from services.hsm_signer.challenge_producers import ChallengeProducers
+from services.hsm_signer.custody import Credential, Custody
+from services.hsm_signer.lanes import Lane
+from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY, SealingKeys
+from services.hsm_signer.signing import Signing
+from tests.integration.hsm.conftest import hsm, soft_hsm
+from tests.support.bus import Room, Tap, open_room
+from tests.support.pki import Pki, p256_key
+from tests.support.requests import Caller, certificate_state, documents, header, key_state, medium_resolved
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+__all__ = ["hsm", "soft_hsm"]
+
+LIFETIME, KEPT = timedelta(hours=24), timedelta(hours=48)
+
+
+@dataclass
+class Signer:
+    """One replica that runs, and what it is told. Nobody's sealed blob opens: no sealing key was published."""
+
+    room: Room
+    pki: Pki
+    caller: Caller
+    hsm: Hsm
+    authority: tuple[bytes, ...]
+    submitted: Topic
+    resolved: Topic
+    cancel_requested: Topic
+    tap: Tap
+
+    def sealing_keys(self) -> SealingKeys:
+        """Those of another replica."""
+        return SealingKeys(self.hsm, self.room.pool, self.authority, lifetime=LIFETIME, kept=KEPT)
+
+    def request(self, user: User, *, caller: Caller | None = None) -> MediumResolved:
+        """A new request of this officer."""
+        event = medium_resolved(header(user.user), documents(1), caller or self.caller)
+        return event.model_copy(update={"credential_id": user.credential_id})
+
+    async def submit(self, request: MediumResolved) -> AuthorisationSubmitted:
+        """A new attempt of the officer, as the gateway hands it on."""
+        event = AuthorisationSubmitted(
+            request_id=request.request_id,
+            signed=request.signed,
+            challenges=(SealedChallenge(sealing_key_id="00" * 32, sealed=b"challenge"),),
+            sealing_key_id="00" * 32,
+            sealed=secrets.token_bytes(300),
+        )
+        await self.room.send(self.submitted, [event])
+        return event
+
+    async def resolve(self, request: MediumResolved) -> None:
+        """Hand on what medium_lookup says, and wait until the signer has handled it."""
+        before = sum((await self.room.committed(self.resolved)).values())
+        await self.room.send(self.resolved, [request])
+        await self.room.all_committed(self.resolved, before + 1)
+
+    async def cancel(self, *events: CancelRequested) -> None:
+        """Hand on cancels, and wait until the signer has handled them."""
+        before = sum((await self.room.committed(self.cancel_requested)).values())
+        await self.room.send(self.cancel_requested, events)
+        await self.room.all_committed(self.cancel_requested, before + len(events))
+        await self.tap.read()
+
+    def answers(self, request: MediumResolved) -> list[CancelAnswered]:
+        """What was answered to cancels of a request, repeats included."""
+        events = [CancelAnswered.model_validate_json(r.value or b"") for r in self.tap.of(topics.CANCEL_ANSWERED)]
+        return [event for event in events if event.request_id == request.request_id]
+
+    def rejections(self, request: MediumResolved) -> list[Rejected]:
+        """What was rejected of a request so far, repeats included."""
+        events = [Rejected.model_validate_json(record.value or b"") for record in self.tap.of(topics.REJECTED)]
+        return [event for event in events if event.request_id == request.request_id]
+
+    async def know(self, user: User, *, certificate: dict[str, Any] | None = None, credential: bool = True) -> None:
+        """The officer, with a key whose PIN nobody knows, and a certificate unless it is None."""
+        assert user.credential_id is not None
+        async with self.room.pool.acquire() as connection:
+            await state.put_users(connection, [user])
+            if certificate is not None:
+                await state.put_certificates(connection, [certificate_state(user, **certificate)])
+            if credential:
+                kept = Credential(user.credential_id, user.user, "p-256", b"salt", Argon2Parameters(), b"wrapped")
+                await store.add_credential(connection, kept)
+
+    async def know_caller(self, caller: Caller) -> None:
+        """What `gpki.keys.v1` says of a caller."""
+        async with self.room.pool.acquire() as connection:
+            await state.put_keys(connection, [key_state(caller, "caller", "igfmas", self.pki)])
+
+    async def parked(self, why: str) -> None:
+        """Wait until one record waits for this reason, and have it waited long enough."""
+        query = "select count(*) from due where why like $1 and partition is not null"
+
+        async def waits() -> bool:
+            return await self.room.count(query, f"%{why}%") == 1
+
+        await eventually(waits, f"parked: {why}")
+        await self.room.pool.execute("update due set at = now() where partition is not null")
+
+    async def rejected(self, request: MediumResolved) -> Rejected:
+        """The end of a request; there is one."""
+        (found,) = await self._told(topics.REJECTED, Rejected, request.request_id)
+        assert isinstance(found, Rejected)
+        return found
+
+    async def failed(self, attempt: AuthorisationSubmitted) -> AuthorisationFailed:
+        """Why this attempt did not authorise."""
+        told = await self._told(topics.AUTHORISATION_FAILED, AuthorisationFailed, attempt.request_id, attempt.attempt)
+        return AuthorisationFailed.model_validate(told[0])
+
+    async def end_reason(self, request: MediumResolved) -> object:
+        """Why the request has ended in the signer's own tables."""
+        return await self.room.pool.fetchval(
+            "select end_reason from request where request_id = $1 and ended_at is not null", request.request_id
+        )
+
+    def dead_letters(self, topic: Topic | None = None) -> list[str]:
+        """The reasons of what was put aside."""
+        records = self.tap.of((topic or self.submitted).dead_letter)
+        return [bytes(value).decode() for r in records for name, value in r.headers if name == "x-dead-letter-reason"]
+
+    async def _told(self, topic: Topic, kind: Any, request_id: UUID, attempt: str | None = None) -> list[Any]:
+        def read() -> list[Any]:
+            events = [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic)]
+            ours = [event for event in events if event.request_id == request_id]
+            return [event for event in ours if attempt is None or event.attempt == attempt]
+
+        await self.tap.until(read, f"{topic.name} of {request_id}")
+        return read()
+
+
+@pytest.fixture(scope="session")
+def pki() -> Pki:
+    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
+    """One replica that knows one caller, and no officer."""
+    submitted = replace(topics.AUTHORISATION_SUBMITTED, name=stack.unique_topic())
+    resolved = replace(topics.MEDIUM_RESOLVED, name=stack.unique_topic())
+    cancelled = replace(topics.CANCEL_REQUESTED, name=stack.unique_topic())
+    told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED)
+    await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, *told])
+    service_root = pki.service_root.certificate.public_bytes(Encoding.DER)
+    authority = await _sealing_authority(hsm, pki)
+    async with open_room(stack) as room:
+        await migrate(room.pool, [MIGRATIONS])
+        tap = await room.tap(submitted, cancelled, *told)
+        made = Signer(room, pki, pki.caller(), hsm, authority, submitted, resolved, cancelled, tap)
+        await made.know_caller(made.caller)
+        with closing(Offload(workers=1, backlog=8, name="argon2")) as offload:
+            custody, lane = Custody(hsm, offload), Lane(utc_now)
+            producers = ChallengeProducers(room.pool, service_root, utc_now)
+            authoriser = Authoriser(custody, made.sealing_keys(), producers, service_root, utc_now)
+            signing = Signing(custody, utc_now, lane)
+            bus = room.bus()
+            bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested})
+            handler = handlers.authorisations(authoriser, signing, offload, lane, bulk=False)
+            bus.consume({submitted: handler}, lane="interactive")
+            async with bus:
+                yield made
+
+
+async def _sealing_authority(hsm: Hsm, pki: Pki) -> tuple[bytes, ...]:
+    await hsm.ensure_mac_key(AT_REST_KEY)
+    await hsm.ensure_p256_key(AUTHORITY_KEY)
+    public = await hsm.with_private_key(AUTHORITY_KEY, lambda key: key.public_key())
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    certificate = build_sealing_authority(
+        pki.service_root,
+        public,
+        name=distinguished_name("GPKI Sealing Authority"),
+        serial=pki.serial(),
+        validity=pki.validity(),
+    )
+    return (certificate.public_bytes(Encoding.DER),)

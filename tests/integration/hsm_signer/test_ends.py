@@ -1,0 +1,70 @@
+"""What the signer refuses whole has ended in its own tables, whatever of it came before and whatever comes after."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from libs.contracts.reasons import Reason
+from services.hsm_signer import authorise, limits
+from tests.integration.hsm_signer.conftest import Signer
+from tests.support.pki import p256_key
+from tests.support.requests import new_user, user_state
+
+
+@pytest.fixture(autouse=True)
+def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorise, "OVERTAKEN", timedelta())
+
+
+async def test_a_request_that_was_refused_before_anything_of_it_was_heard_is_never_acted_upon(signer: Signer) -> None:
+    user = user_state(new_user())
+    request = signer.request(user)
+    await signer.submit(request)
+    assert (await signer.rejected(request)).reason is Reason.CREDENTIAL_UNKNOWN
+    assert await signer.end_reason(request) == Reason.CREDENTIAL_UNKNOWN
+
+    await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
+    await signer.resolve(request)
+    assert (await signer.failed(await signer.submit(request))).reason is Reason.CREDENTIAL_UNKNOWN
+    assert await signer.room.empty("attempt")
+    assert await signer.end_reason(request) == Reason.CREDENTIAL_UNKNOWN
+    await signer.rejected(request)
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        (None, Reason.CREDENTIAL_UNKNOWN),
+        ({"credential": False}, Reason.CREDENTIAL_UNKNOWN),
+        ({}, Reason.CERTIFICATE_UNKNOWN),
+        ({"certificate": {"status": "suspended"}}, Reason.CERTIFICATE_SUSPENDED),
+        ({"certificate": {"status": "revoked"}}, Reason.CERTIFICATE_REVOKED),
+    ],
+    ids=str,
+)
+async def test_every_refusal_of_a_whole_request_ends_it(
+    signer: Signer, known: dict[str, Any] | None, reason: Reason, heard: bool
+) -> None:
+    user = user_state(new_user())
+    if known is not None:
+        await signer.know(user, **known)
+    request = signer.request(user)
+    if heard:
+        await signer.resolve(request)
+    await signer.submit(request)
+    rejected = await signer.rejected(request)
+    assert (rejected.reason, rejected.documents) == (reason, None)
+    assert await signer.end_reason(request) == reason
+    assert (await signer.failed(await signer.submit(request))).reason is reason
+
+
+async def test_a_locked_pin_ends_the_request(signer: Signer) -> None:
+    user = user_state(new_user())
+    await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
+    await signer.room.pool.execute("update credential set wrong_pins = $1", limits.WRONG_PINS_IN_A_ROW)
+    request = signer.request(user)
+    await signer.submit(request)
+    assert (await signer.rejected(request)).reason is Reason.PIN_LOCKED
+    assert await signer.end_reason(request) == Reason.PIN_LOCKED

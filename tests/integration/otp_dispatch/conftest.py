@@ -1,0 +1,234 @@
+"""otp_dispatch on the real stack, with topics, schema, keys and relay of its own."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import SecretBytes, SecretStr
+
+from deploy.native.secret_files import ensure_secret
+from libs.bus.topics import create_topics
+from libs.contracts import topics
+from libs.contracts.resending import ResendAnswered, ResendRequested
+from libs.contracts.signing import MediumResolved, OtpDispatched, Rejected
+from libs.contracts.state import User
+from libs.contracts.topics import Topic
+from libs.contracts.waiting import Waiting
+from libs.crypto.challenge import Challenge, open_challenge
+from libs.crypto.public_keys import public_key_id
+from libs.crypto.requests import read_signing_key
+from libs.crypto.sealing import PURPOSE_CHALLENGE, sealing_info
+from libs.runtime.clock import utc_now
+from libs.runtime.health import Health
+from libs.storage import state
+from services.otp_dispatch.app import serve
+from services.otp_dispatch.init import make_keys
+from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
+from tests.integration.otp_dispatch.replica import RoomSettings, routes
+from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
+from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.devices import resend_of
+from tests.support.pki import Identity, Pki, p256_key
+from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+CODE = re.compile(r"^([0-9]{6}) ialah OTP anda\. Rujukan ([0-9A-Z]{3})\.", re.MULTILINE)
+
+
+@dataclass
+class Dispatching:
+    """What surrounds otp_dispatch in a test; nothing runs before `replica()` is entered."""
+
+    room: Room
+    pki: Pki
+    caller: Caller
+    sealing: Identity[X25519PrivateKey]
+    routes: Routes
+    sink: Sink
+    tap: Tap
+    settings: RoomSettings
+    secrets: Path
+    health: Health
+
+    def replica(self, **changes: Any) -> AbstractAsyncContextManager[None]:
+        """A replica in this process."""
+        return serve(self.settings.model_copy(update=changes), self.health, self.routes)
+
+    async def publish_keys(self, *, sealing: bool = True) -> None:
+        """The caller's key and, unless told otherwise, the signer's sealing key."""
+        keys = [key_state(self.caller, "caller", "igfmas", self.pki)]
+        if sealing:
+            keys.append(key_state(self.sealing, "sealing", "sealing key", self.pki))
+        await self.room.send(self.routes.keys, keys)
+
+    async def user(self, **values: Any) -> User:
+        """An officer whom otp_dispatch knows."""
+        user = user_state(new_user(), **values)
+        await self.room.send(self.routes.user, [user])
+
+        async def known() -> bool:
+            async with self.room.pool.acquire() as connection:
+                return await state.user(connection, user.user) is not None
+
+        await eventually(known, "the user's state is kept")
+        return user
+
+    async def ask(self, user: User, *, count: int = 1, **values: Any) -> MediumResolved:
+        """Send a request of this user."""
+        event = medium_resolved(header(user.user, count), documents(count), self.caller, **values)
+        await self.room.send(self.routes.medium_resolved, [event])
+        return event
+
+    async def dispatched(self, event: MediumResolved, *, seconds: float = 30) -> OtpDispatched:
+        """Wait for the event of a request; there is one."""
+        await self.tap.until(lambda: self.all_dispatched(event), "otp-dispatched", seconds=seconds)
+        (found,) = self.all_dispatched(event)
+        return found
+
+    async def rejected(self, event: MediumResolved) -> Rejected:
+        """Wait for the end of a request; there is one."""
+        await self.tap.until(lambda: self.all_rejected(event), "rejected")
+        (found,) = self.all_rejected(event)
+        return found
+
+    def all_dispatched(self, event: MediumResolved) -> list[OtpDispatched]:
+        """What was read of a request, repeats included."""
+        return [e for e in self._read(self.routes.otp_dispatched, OtpDispatched) if e.request_id == event.request_id]
+
+    def all_rejected(self, event: MediumResolved) -> list[Rejected]:
+        """What was read of a request, repeats included."""
+        return [e for e in self._read(topics.REJECTED, Rejected) if e.request_id == event.request_id]
+
+    async def resend(self, event: MediumResolved, **values: Any) -> ResendRequested:
+        """Ask for another code of this request."""
+        asked = resend_of(event, **values)
+        await self.room.send(self.routes.resend_requested, [asked])
+        return asked
+
+    async def answer(self, asked: ResendRequested) -> ResendAnswered:
+        """Wait for what came of an ask; it is said once."""
+        await self.tap.until(lambda: self.all_answers(asked), "resend-answered")
+        (found,) = self.all_answers(asked)
+        return found
+
+    def all_answers(self, asked: ResendRequested) -> list[ResendAnswered]:
+        """What was read of an ask, repeats included."""
+        return [e for e in self._read(self.routes.resend_answered, ResendAnswered) if e.resend == asked.resend]
+
+    def waits(self, event: MediumResolved) -> list[Waiting]:
+        """What was said of waiting, repeats included."""
+        return [e for e in self._read(self.routes.waiting, Waiting) if e.request_id == event.request_id]
+
+    async def numbered(self, event: MediumResolved, number: int) -> OtpDispatched:
+        """Wait for the event of one code of a request; there is one."""
+
+        def found() -> list[OtpDispatched]:
+            return [one for one in self.all_dispatched(event) if one.number == number]
+
+        await self.tap.until(found, f"otp-dispatched {number}")
+        (one,) = found()
+        return one
+
+    def dead_letters(self, topic: Topic | None = None) -> list[str]:
+        """The reasons of what was put aside."""
+        records = self.tap.of((topic or self.routes.medium_resolved).dead_letter)
+        return [bytes(value).decode() for r in records for name, value in r.headers if name == "x-dead-letter-reason"]
+
+    def opened(self, event: OtpDispatched, root: bytes) -> Challenge:
+        """The challenge, as the signer opens it."""
+        key = read_signing_key(self.settings.challenge_key.get_secret_value())
+        info = sealing_info(PURPOSE_CHALLENGE, str(event.request_id), root, event.sealing_key_id)
+        producers = {public_key_id(key.public_key()): key.public_key()}
+        return open_challenge(event.challenge, self.sealing.key, info, producers.get)
+
+    def ready(self, name: str) -> bool:
+        """Whether a dependency is well, as the service last saw it."""
+        checks = self.health.report()["checks"]
+        assert isinstance(checks, dict)
+        return bool(checks.get(name, {"ok": True})["ok"])
+
+    async def dump(self) -> str:
+        """Every value of every row of every table of the service's schema as text; byte strings as Latin-1.
+
+        Not as hex: in the hex of text nearly every run of digits stands somewhere.
+        """
+        connection = await self.room.superuser()
+        try:
+            tables = await connection.fetch(
+                "select table_name as name from information_schema.tables where table_schema = $1", self.room.schema
+            )
+            values: list[object] = []
+            for table in tables:
+                for row in await connection.fetch(f'select * from {self.room.schema}."{table["name"]}"'):
+                    values += row.values()
+        finally:
+            await connection.close()
+        return "\n".join(value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values)
+
+    def _read(self, topic: Topic, kind: Any) -> list[Any]:
+        return [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic)]
+
+
+def code_in(mail: EmailMessage) -> tuple[str, str]:
+    """Code and reference code of a message."""
+    found = CODE.search(mail.get_content())
+    assert found is not None
+    return found[1], found[2]
+
+
+@pytest.fixture(scope="session")
+def pki() -> Pki:
+    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
+    """A relay that does not run yet."""
+    relay = Sink(tmp_path, free_port())
+    try:
+        yield relay
+    finally:
+        await relay.kill()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def dispatching(stack: Stack, pki: Pki, sink: Sink, tmp_path: Path) -> AsyncIterator[Dispatching]:
+    """Keys published, relay up; start a replica with `async with dispatching.replica():`."""
+    own = routes({field: stack.unique_topic() for field in vars(DEFAULT_ROUTES)})
+    declared: list[Topic] = [*vars(own).values(), topics.REJECTED]
+    await create_topics(stack.kafka, topics=declared)
+    (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
+    secrets = tmp_path / "secrets"
+    make_keys(secrets, tmp_path)
+    password = ensure_secret(stack.layout.secrets(ROLE), "postgres_password")
+    (secrets / "postgres_password").write_text(password)
+    (secrets / "postgres_password").chmod(0o600)
+    await sink.start()
+    async with open_room(stack) as room:
+        settings = RoomSettings(
+            service=room.schema,
+            kafka_bootstrap=stack.kafka,
+            postgres_host="127.0.0.1",
+            postgres_port=stack.layout.ports["postgres"],
+            postgres_user=ROLE,
+            postgres_password=SecretStr(password),
+            health_port=0,
+            pki_dir=tmp_path,
+            otp_key=SecretBytes((secrets / "otp_key").read_bytes()),
+            challenge_key=SecretBytes((secrets / "challenge_key").read_bytes()),
+            smtp_host=HOST,
+            smtp_port=sink.port,
+        )
+        tap = await room.tap(*vars(own).values(), topics.REJECTED)
+        yield Dispatching(
+            room, pki, pki.caller(), pki.sealing_key(), own, sink, tap, settings, secrets, Health(room.schema)
+        )

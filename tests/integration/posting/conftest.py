@@ -1,0 +1,125 @@
+"""posting on the real stack, in this process: one replica per module, and the means to talk to it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from libs.bus.topics import create_topics
+from libs.contracts import topics
+from libs.contracts.signing import Completed, Posted, Rejected, Signed
+from libs.runtime.clock import utc_now
+from libs.runtime.health import Health
+from libs.storage.pool import Pool
+from services.posting.app import serve
+from services.posting.settings import Settings
+from tests.support.documents import Officer, officer, signed, verified
+from tests.support.pki import Pki, p256_key
+from tests.support.service import common_settings, service_pool
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+from tests.support.wire import Wire, open_wire
+
+Replica = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass
+class Posting:
+    """A running posting, its wire and its tables."""
+
+    wire: Wire
+    database: Pool
+    pki: Pki
+
+    async def officer(self) -> Officer:
+        """An officer whose certificate posting knows."""
+        new = officer(self.pki)
+        await self.tell(new)
+        return new
+
+    async def tell(self, who: Officer, **state: Any) -> None:
+        """Publish the next state of an officer's certificate, and wait until posting has it."""
+        event = who.state(**state)
+        await self.wire.send(topics.CERTIFICATE, [event])
+        query = "select version from certificate_state where credential_id = $1"
+
+        async def known() -> bool:
+            return await self.database.fetchval(query, event.credential_id) == event.version
+
+        await eventually(known, "the certificate's state known")
+
+    async def row(self, query: str, *arguments: object) -> tuple[Any, ...]:
+        """The one row of a query."""
+        [found] = await self.database.fetch(query, *arguments)
+        return tuple(found)
+
+    async def verify(self, documents: list[Signed]) -> None:
+        """Send these as crl_verifier would."""
+        await self.wire.send(topics.VERIFIED, verified(self.pki, documents))
+
+    async def completed(self, request_id: object, *, seconds: float = 30) -> Completed:
+        """The end of a request, of which there is one, when all that it lists was read on `posted` too."""
+        events = await self.wire.until(
+            lambda: self.wire.events(topics.COMPLETED, Completed, request_id), "completed", seconds=seconds
+        )
+        assert len(events) == 1
+        documents = {each.document_id for each in events[0].posted}
+        await self.wire.until(
+            lambda: {event.document_id for event in self.posted(request_id)} >= documents, "all of it posted"
+        )
+        return events[0]
+
+    def posted(self, request_id: object) -> list[Posted]:
+        """What was read of `posted`, repeats included."""
+        return self.wire.events(topics.POSTED, Posted, request_id)
+
+    def rejected(self, request_id: object) -> list[Rejected]:
+        """What was read of `rejected`, repeats included."""
+        return self.wire.events(topics.REJECTED, Rejected, request_id)
+
+    async def settled(self) -> None:
+        """Wait until everything that was sent so far is handled: a probe of each partition came out at the end."""
+        who = await self.officer()
+        probe = signed(who, [f"probe-{who.user}-{number}" for number in range(40)])
+        await self.verify(probe)
+        await self.completed(probe[0].request_id)
+        await self.wire.read()
+
+
+@pytest.fixture(scope="session")
+def pki() -> Pki:
+    """Both trees, valid now."""
+    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+
+
+@pytest.fixture(scope="session")
+def replica(stack: Stack) -> Replica:
+    """Makes replicas of posting."""
+    settings = Settings(
+        **common_settings(stack, "posting"),
+    )
+
+    @asynccontextmanager
+    async def one() -> AsyncIterator[None]:
+        async with serve(settings, Health("posting")):
+            yield
+
+    return one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def posting(stack: Stack, pki: Pki, replica: Replica) -> AsyncIterator[Posting]:
+    """One replica, and the topics that it writes."""
+    await create_topics(stack.kafka)
+    database = await service_pool(stack, "posting")
+    try:
+        async with (
+            open_wire(stack, topics.POSTED, topics.REJECTED, topics.COMPLETED, topics.VERIFIED, topics.WAITING) as wire,
+            replica(),
+        ):
+            yield Posting(wire, database, pki)
+    finally:
+        await database.close()

@@ -1,0 +1,1 @@
+"""The embedded stack itself, on real processes."""

@@ -1,0 +1,147 @@
+"""Applications, requests for certificates and revocations as registrar and signer make them."""
+
+import itertools
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid4
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from libs.contracts.enrolment import (
+    Application,
+    ApplicationSubmitted,
+    CertificateRequested,
+    Revocation,
+    RevocationRequested,
+    SignedApplication,
+    SignedTokenApplication,
+    TokenApplication,
+    TokenApplicationSubmitted,
+    TokenCertificateRequested,
+    application_signature_input,
+    credential_id_of,
+    revocation_signature_input,
+    token_application_signature_input,
+)
+from libs.crypto.pki import SigningKey
+from libs.crypto.public_keys import public_key_id
+from libs.crypto.requests import certification_request
+from libs.runtime.clock import utc_now
+from tests.support.pki import rsa_key
+
+_users = itertools.count(1)
+
+
+def new_officer() -> str:
+    """A No. Kad Pengenalan that no other test of this process applies for."""
+    return f"{800101_500000 + next(_users):012d}"
+
+
+def application(user: str | None = None, **values: Any) -> Application:
+    """An application of a new officer, or of this one."""
+    chosen = user or new_officer()
+    return Application(
+        **{
+            "application": uuid4(),
+            "user": chosen,
+            "name": f"Pegawai {chosen}",
+            "email": f"pegawai.{chosen}@anm.example",
+            "office": "AG-KL-01",
+            **values,
+        }
+    )
+
+
+def signed(wanted: Application, registrar: Ed25519PrivateKey, *, by: str | None = None) -> SignedApplication:
+    """The application as this registrar confirms it; `by` is the key id that it claims, by default the true one."""
+    return SignedApplication(
+        application=wanted,
+        registrar_key=by or public_key_id(registrar.public_key()),
+        signature=registrar.sign(application_signature_input(wanted)),
+    )
+
+
+def submitted(wanted: Application, registrar: Ed25519PrivateKey, *, by: str | None = None) -> ApplicationSubmitted:
+    """The application with a sealed PIN that nobody here can open."""
+    return ApplicationSubmitted(
+        signed=signed(wanted, registrar, by=by), sealing_key_id="00" * 32, sealed_pin=b"sealed " + wanted.user.encode()
+    )
+
+
+def certificate_requested(
+    wanted: Application,
+    registrar: Ed25519PrivateKey,
+    key: SigningKey | None = None,
+    *,
+    by: str | None = None,
+    **values: Any,
+) -> CertificateRequested:
+    """What the signer asks of the authority once it has made a key."""
+    return CertificateRequested(
+        **{
+            "signed": signed(wanted, registrar, by=by),
+            "credential_id": credential_id_of(wanted),
+            "csr": csr(key or rsa_key()),
+            **values,
+        }
+    )
+
+
+def token_application(user: str | None = None, request: bytes = b"", **values: Any) -> TokenApplication:
+    """A token's application of a new officer, or of this one; `request` is its PKCS#10 in DER."""
+    asked = application(user).model_dump(exclude={"algorithm"})
+    return TokenApplication(**(asked | {"csr_sha256": sha256(request).hexdigest()} | values))
+
+
+def signed_token(wanted: TokenApplication, registrar: Ed25519PrivateKey) -> SignedTokenApplication:
+    """The application as this registrar confirms it."""
+    return SignedTokenApplication(
+        application=wanted,
+        registrar_key=public_key_id(registrar.public_key()),
+        signature=registrar.sign(token_application_signature_input(wanted)),
+    )
+
+
+def token_submitted(
+    wanted: TokenApplication, registrar: Ed25519PrivateKey, request: bytes
+) -> TokenApplicationSubmitted:
+    """The application with the token's request."""
+    return TokenApplicationSubmitted(signed=signed_token(wanted, registrar), csr=request)
+
+
+def token_certificate_requested(
+    wanted: TokenApplication, registrar: Ed25519PrivateKey, request: bytes
+) -> TokenCertificateRequested:
+    """What enrolment asks of the authority."""
+    return TokenCertificateRequested(
+        signed=signed_token(wanted, registrar), credential_id=credential_id_of(wanted), csr=request
+    )
+
+
+def revocation_requested(
+    credential_id: UUID, registrar: Ed25519PrivateKey, *, by: str | None = None, **values: Any
+) -> RevocationRequested:
+    """A registrar's order to revoke."""
+    revocation = Revocation(
+        **{
+            "revocation": uuid4(),
+            "credential_id": credential_id,
+            "reason": "key-compromise",
+            "ordered_at": utc_now(),
+            **values,
+        }
+    )
+    return RevocationRequested(
+        revocation=revocation,
+        registrar_key=by or public_key_id(registrar.public_key()),
+        signature=registrar.sign(revocation_signature_input(revocation)),
+    )
+
+
+def csr(key: Any, common_name: str = "whatever a request says") -> bytes:
+    """A PKCS#10 request in DER."""
+    pem = certification_request(key, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+    return x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER)

@@ -1,0 +1,247 @@
+"""A service of a test on the real stack: its own schema, topics and group, and an observer of what it publishes."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy.native.secret_files import ensure_secret
+from libs.bus.bus import Bus
+from libs.bus.topics import create_topics
+from libs.contracts.base import Event
+from libs.contracts.cloudevents import Record, encode
+from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES, Topic
+from libs.runtime.clock import utc_now
+from libs.runtime.health import Health
+from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
+from libs.storage.pool import Pool, open_pool
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+ROLE = "posting"
+"""Whose role tests borrow; each test has a schema of its own."""
+
+REQUEST = uuid.UUID("0d1f6f0e-5b5c-4c8e-9a7e-6f2a1f0c1b2d")
+
+SESSION_MS = 6_000
+"""The broker's least: a dead member's partitions are its twin's after this."""
+
+
+class Step(Event):
+    """A small event; `number` is content under the same event id."""
+
+    request_id: uuid.UUID
+    document: str
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.document
+
+    @property
+    def uniqueness(self) -> tuple[object, ...]:
+        return (self.request_id, self.document)
+
+
+@dataclass
+class Tap:
+    """Everything that was ever written to some topics, in the order read; one partition at a time is in order."""
+
+    consumer: AIOKafkaConsumer
+    records: list["ConsumerRecord[bytes, bytes]"] = field(default_factory=list)
+
+    def of(self, topic: Topic | str) -> list["ConsumerRecord[bytes, bytes]"]:
+        name = topic if isinstance(topic, str) else topic.name
+        return [record for record in self.records if record.topic == name]
+
+    def ids(self, topic: Topic | str) -> list[str]:
+        """The event ids on a topic, repeats included."""
+        return [header(record, "ce_id") for record in self.of(topic)]
+
+    async def read(self) -> None:
+        """Read what is there now, to the end of every partition."""
+        partitions = list(self.consumer.assignment())
+        ends = await self.consumer.end_offsets(partitions)
+        while any([await self.consumer.position(partition) < end for partition, end in ends.items()]):
+            for records in (await self.consumer.getmany(timeout_ms=200)).values():
+                self.records += records
+
+    async def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
+        """Read until the condition holds."""
+
+        async def check() -> Any:
+            await self.read()
+            return condition()
+
+        await eventually(check, what, seconds=seconds)
+
+
+def declared(name: str, **settings: Any) -> Topic:
+    """The declaration of a test's topic."""
+    return Topic(name, **{"event": Step, "key": "document", "max_bytes": MAX_DOCUMENT_RECORD_BYTES, **settings})
+
+
+def header(record: "ConsumerRecord[bytes, bytes]", name: str) -> str:
+    """The value of a header that stands once."""
+    (value,) = [value for key, value in record.headers if key == name]
+    return bytes(value).decode()
+
+
+@dataclass
+class Room:
+    """One schema and the topics of one test. `bus()` makes replicas of the same service."""
+
+    stack: Stack
+    schema: str
+    pool: Pool
+    producer: AIOKafkaProducer
+    resources: AsyncExitStack
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    topics: list[str] = field(default_factory=list)
+
+    async def topic(self, **settings: Any) -> Topic:
+        """A topic of its own, created with its dead letter."""
+        topic = declared(self.stack.unique_topic(), **settings)
+        await create_topics(self.stack.kafka, topics=[topic])
+        self.topics += [topic.name, topic.dead_letter]
+        return topic
+
+    def bus(self, **options: Any) -> Bus:
+        """A replica of the service; give `pool=` for one with connections of its own."""
+        defaults: dict[str, Any] = {
+            "bootstrap": self.stack.kafka,
+            "pool": self.pool,
+            "health": Health(self.schema),
+            "session_ms": SESSION_MS,
+        }
+        return Bus(service=self.schema, **(defaults | options))
+
+    def event(self, document: str | None = None, number: int = 0) -> Step:
+        """An event of a document of its own, or of the one named."""
+        return Step(request_id=REQUEST, document=document or f"d{next(self.numbers)}", number=number)
+
+    async def send(self, topic: Topic, events: Iterable[Event | Record], *, partition: int | None = None) -> None:
+        """Append events, or records as they stand, in this order."""
+        records = [e if isinstance(e, Record) else encode(topic, e, source="test", time=utc_now()) for e in events]
+        sent = [
+            await self.producer.send(topic.name, value=r.value, key=r.key, headers=list(r.headers), partition=partition)
+            for r in records
+        ]
+        await asyncio.gather(*sent)
+
+    async def tap(self, *watched: Topic) -> Tap:
+        """Observe topics and their dead letters from their beginning."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.stack.kafka, enable_auto_commit=False)
+        await consumer.start()
+        self.resources.push_async_callback(consumer.stop)
+        partitions = [TopicPartition(topic.name, p) for topic in watched for p in range(topic.partitions)]
+        consumer.assign([*partitions, *(TopicPartition(topic.dead_letter, 0) for topic in watched)])
+        await consumer.seek_to_beginning()
+        return Tap(consumer)
+
+    async def more_connections(self) -> Pool:
+        """A pool of its own, as another process would have."""
+        pool = await open_room_pool(self.stack, self.schema)
+        self.resources.push_async_callback(pool.close)
+        return pool
+
+    async def committed(self, topic: Topic, group: str | None = None) -> dict[int, int]:
+        """The group's committed offsets by partition."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(group or self.schema)
+        finally:
+            await admin.close()
+        return {tp.partition: o.offset for tp, o in offsets.items() if tp.topic == topic.name}
+
+    async def members(self, group: str | None = None) -> int:
+        """How many members the group has, as the broker sees it."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        await admin.start()
+        try:
+            (response,) = await admin.describe_consumer_groups([group or self.schema])
+        finally:
+            await admin.close()
+        return len(response.groups[0][5])
+
+    async def count(self, query: str, *arguments: object) -> int:
+        """One number from the room's schema."""
+        return int(await self.pool.fetchval(query, *arguments))
+
+    async def empty(self, table: str, *arguments: object) -> bool:
+        """Whether a table of the room's schema (and a condition) holds no row."""
+        return await self.count(f"SELECT count(*) FROM {table}", *arguments) == 0
+
+    async def all_committed(self, topic: Topic, count: int, group: str | None = None, *, seconds: float = 30) -> None:
+        """Wait until `count` records of a topic are committed."""
+
+        async def enough() -> bool:
+            return sum((await self.committed(topic, group)).values()) >= count
+
+        await eventually(enough, f"{count} records committed", seconds=seconds)
+
+    async def superuser(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """A connection that may do anything; the caller closes it."""
+        return await asyncpg.connect(self.stack.postgres_dsn("postgres"))
+
+
+async def open_room_pool(stack: Stack, schema: str) -> Pool:
+    """Connections of the borrowed role to one test's schema."""
+    return await open_pool(
+        host="127.0.0.1",
+        port=stack.layout.ports["postgres"],
+        database="gpki",
+        user=ROLE,
+        password=ensure_secret(stack.layout.secrets(ROLE), "postgres_password"),
+        schema=schema,
+    )
+
+
+@asynccontextmanager
+async def open_room(stack: Stack) -> AsyncIterator[Room]:
+    """Make schema, ledger and a producer; drop the schema at the end."""
+    schema = f"t_{uuid.uuid4().hex[:10]}"
+    superuser = await asyncpg.connect(stack.postgres_dsn("postgres"))
+    await superuser.execute(f"create schema {schema} authorization {ROLE}")
+    try:
+        async with AsyncExitStack() as resources:
+            pool = await open_room_pool(stack, schema)
+            resources.push_async_callback(pool.close)
+            await migrate(pool, [LEDGER_MIGRATIONS])
+            producer = AIOKafkaProducer(
+                bootstrap_servers=stack.kafka, linger_ms=2, max_request_size=MAX_DEAD_LETTER_BYTES
+            )
+            await producer.start()
+            resources.push_async_callback(producer.stop)
+            room = Room(stack, schema, pool, producer, resources)
+            yield room
+        await delete_topics(stack, room.topics)
+    finally:
+        await superuser.execute(f"drop schema {schema} cascade")
+        await superuser.close()
+
+
+async def delete_topics(stack: Stack, names: Sequence[str]) -> None:
+    """Leave no topic behind: a broker that is killed later reads the log of every one again before it is ready."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    await admin.start()
+    await admin.delete_topics(list(names))
+    await admin.close()
+
+
+def reports(health: Health, check: str) -> bool:
+    """Whether a check was reported at all, good or bad."""
+    return check in cast("dict[str, object]", health.report()["checks"])
+
+
+def documents(records: Sequence["ConsumerRecord[bytes, bytes]"]) -> list[str]:
+    """The document ids (keys) of records."""
+    return [(record.key or b"").decode() for record in records]

@@ -1,0 +1,63 @@
+"""An officer with GPKI Mobile against a full stack: the phone is registered, and read through the gateway's inbox."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+
+from libs.contracts import topics
+from services.gateway.schemas import Message, Messages
+from services.igfmas.enrolment import Officer
+from tests.support.chain import Client, Request
+from tests.support.devices import Phone, registration_submitted
+from tests.support.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Mobile:
+    """An officer with GPKI Mobile."""
+
+    client: Client
+    officer: Officer
+    phone: Phone
+
+    async def message(self, request: Request, number: int = 1) -> Message:
+        """The message of a code, once it is in the inbox."""
+
+        async def found() -> Message | None:
+            every = (await self.inbox()).messages
+            return next((one for one in every if (one.request_id, one.number) == (request.id, number)), None)
+
+        message: Message = await eventually(found, "the message in the inbox")
+        return message
+
+    async def inbox(self) -> Messages:
+        """What the phone is told."""
+        async with httpx.AsyncClient(base_url=self.client.stack.gateway, trust_env=False) as http:
+            bearer = {"Authorization": f"Bearer {self.phone.token(self.officer.user)}"}
+            answer = await http.get(f"/v1/devices/{self.phone.device_id}/messages", headers=bearer)
+        assert answer.status_code == 200, answer.text
+        return Messages.model_validate_json(answer.content)
+
+    async def otp(self, request: Request, number: int = 1) -> str:
+        """The code, as the officer reads it on the phone."""
+        message = await self.message(request, number)
+        code = self.phone.read(request.id, message.message)["body"][:6]
+        self.client.otps.add(code)
+        return code
+
+
+async def on_phone(client: Client, officer: Officer) -> Mobile:
+    """Register a phone, and return when every service knows it."""
+    phone = Phone()
+    event = registration_submitted(phone.registration(officer.user), client.registrar.key_id, client.registrar.sign)
+    await client.chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
+
+    async def known(service: str) -> bool:
+        query = f"SELECT value FROM {service}.user_state WHERE user_id = $1"
+        value = await client.value(query, officer.user)
+        return value is not None and phone.device_id.encode() in bytes(value)
+
+    for service in ("medium_lookup", "otp_dispatch", "gateway"):
+        await eventually(partial(known, service), f"{service} knows the phone")
+    return Mobile(client, officer, phone)

@@ -1,0 +1,153 @@
+"""Fixtures `stack` (Kafka, PostgreSQL, SMTP sink) and `full_stack` (services too): real parts, one each per session."""
+
+import contextlib
+import email
+import fcntl
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.native import database, lifecycle
+from deploy.native.layout import CHECKOUT, Layout, open_layout
+from deploy.native.parts import infrastructure, services
+from deploy.native.ports import HOST
+from deploy.native.supervisor import Supervisor
+from tests.support.waiting import eventually
+
+SESSION_MS = 6_000
+"""Kafka's session time-out of every service: the broker's least, because each crash that is tested waits for it."""
+
+SLOTS = 8
+"""How many pytest sessions of one checkout can have a stack at the same time."""
+
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Before a command: it ends with the test session, however that ends."""
+
+
+class Stack:
+    """A running stack, as tests see it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._supervisor = Supervisor(layout)
+
+    @property
+    def kafka(self) -> str:
+        """Bootstrap address."""
+        return f"{HOST}:{self.layout.ports['kafka']}"
+
+    @property
+    def smtp(self) -> tuple[str, int]:
+        """Host and port of the SMTP sink."""
+        return HOST, self.layout.ports["smtp"]
+
+    @property
+    def gateway(self) -> str:
+        """Base URL of the GPKI API."""
+        return f"http://{HOST}:{self.layout.ports['gateway']}"
+
+    def postgres_dsn(self, role: str) -> str:
+        """Connection URL of a service's role, or of `postgres`; it holds the password."""
+        return database.dsn(self.layout, role)
+
+    def unique_topic(self, prefix: str = "test") -> str:
+        """A topic name that nobody used; creating it is the test's business."""
+        return f"{prefix}.{uuid.uuid4().hex[:12]}.v1"
+
+    def pid(self, name: str) -> int:
+        """Process id of a part that runs, 0 while it does not."""
+        return int(self._supervisor.states()[name]["pid"])
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> int:
+        """Send a signal to a part; returns the process id that it had."""
+        pid = self.pid(name)
+        assert pid, f"{name} does not run"
+        os.kill(pid, number)
+        return pid
+
+    async def killed_and_back(self, name: str) -> None:
+        """kill -9 a part and wait until the supervisor has another one ready."""
+        before = self.kill(name)
+        await eventually(lambda: self.pid(name) not in (0, before), f"{name} restarted")
+        await self.ready(name)
+
+    async def ready(self, name: str) -> None:
+        """Wait until a part answers its probe."""
+        declared = [*infrastructure(self.layout), *services(self.layout)]
+        await lifecycle.await_ready(self.layout, self._supervisor, [part for part in declared if part.name == name])
+
+    async def restart(self, name: str) -> None:
+        """Stop and start a part in order; returns when it is ready."""
+        await lifecycle.restart(self.layout, name)
+
+    def mailbox(self, address: str) -> list[EmailMessage]:
+        """Messages that the sink kept for an address, oldest first."""
+        messages = (
+            email.message_from_bytes(file.read_bytes(), EmailMessage, policy=SMTP)
+            for file in sorted(self.layout.mail.glob("*.eml"))
+        )
+        return [message for message in messages if address in str(message["X-Envelope-To"]).split(", ")]
+
+
+@contextlib.contextmanager
+def own_state() -> Iterator[Path]:
+    """A state directory that no other session of this checkout uses now, empty but for its ports."""
+    root = CHECKOUT / "var"
+    root.mkdir(exist_ok=True)
+    for slot in range(SLOTS):
+        state = root / ("test-stack" if slot == 0 else f"test-stack-{slot}")
+        with state.with_suffix(".session").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            # a session that was killed took its stack along (pdeathsig), but perhaps is still at it
+            Supervisor(open_layout(state)).shutdown()
+            for entry in state.iterdir():
+                if entry.name != "ports.json":
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            yield state
+            return
+    pytest.fail(f"{SLOTS} test sessions of this checkout run already")
+
+
+@contextlib.asynccontextmanager
+async def _running(*, with_services: bool) -> AsyncIterator[Stack]:
+    """A stack of this session's own; stops at its end, or with this process however that ends."""
+    os.environ["GPKI_KAFKA_SESSION_MS"] = str(SESSION_MS)
+    with own_state() as state:
+        layout = open_layout(state)
+        await lifecycle.start(layout, with_services=with_services, tied=True, say=print)
+        try:
+            yield Stack(layout)
+        finally:
+            lifecycle.stop(layout, print)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[Stack]:
+    """Infrastructure alone; a test that needs a service runs it in its own process."""
+    async with _running(with_services=False) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def full_stack() -> AsyncIterator[Stack]:
+    """Infrastructure and every service: another stack, so that no service meets its double of an integration test.
+
+    `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running.
+    """
+    existing = os.environ.get("GPKI_TEST_STACK_DIR")
+    if existing:
+        yield Stack(open_layout(Path(existing)))
+        return
+    async with _running(with_services=True) as running:
+        yield running

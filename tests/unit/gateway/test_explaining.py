@@ -1,0 +1,67 @@
+"""Every failure and refusal of a status is explained in the language that was asked for; nothing of it is a guess."""
+
+from typing import Any, get_args
+
+import pytest
+
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Stage
+from libs.contracts.texts import LANGUAGES, Language, text
+from services.gateway.explaining import explain, explained
+from services.gateway.status import status_of
+from tests.unit.gateway.histories import header, history, read, stamped, told
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_failures_rejections_and_the_result_carry_their_texts(language: Language) -> None:
+    """I-30."""
+    head = header(3)
+    plain = status_of(told(read(stamped(history(head, posts=2)))))
+    status = explained(plain, language)
+    assert status.completed is not None
+    found: list[Any] = [*status.failures, *status.rejections, *status.completed.rejected]
+    assert len(found) == 4
+    for one in found:
+        assert one.explanation is not None
+        assert one.explanation.language == language
+        said = text(one.reason, language, attempts_left=getattr(one, "attempts_left", None))
+        assert (one.explanation.title, one.explanation.next_step) == (said.title, said.next_step)
+        assert one.explanation.detail == said.detail
+    assert [f"{one.attempts_left}" in one.explanation.detail for one in status.failures if one.explanation] == [
+        True
+    ] * 2
+    # What it says beside that is what it said before.
+    assert plain.model_dump(exclude={"failures", "rejections", "completed"}) == status.model_dump(
+        exclude={"failures", "rejections", "completed"}
+    )
+    before: list[Any] = [*plain.failures, *plain.rejections]
+    assert all(one.explanation is None for one in before)
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_can_be_explained_from_every_stage_and_never_says_posted(
+    reason: Reason, language: Language
+) -> None:
+    for stage in get_args(Stage):
+        found = explain(reason, language, stage=stage)
+        assert found.title
+        assert found.next_step
+        assert "None" not in found.detail
+        assert "{" not in found.detail
+        assert not found.posted
+
+
+def test_what_the_verifier_or_posting_refuses_was_signed_and_what_came_before_was_not() -> None:
+    assert explain(Reason.CERTIFICATE_REVOKED, "en", stage="crl_verifier").signed
+    assert explain(Reason.ALREADY_POSTED, "en", stage="posting").signed
+    assert not explain(Reason.CERTIFICATE_REVOKED, "en", stage="hsm_signer").signed
+    assert not explain(Reason.EXPIRED, "en", stage="crl_verifier").signed
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "new certificate"), ("ms", "sijil baharu")])
+def test_a_locked_pin_says_what_ends_the_lock(language: Language, said: str) -> None:
+    found = explain(Reason.PIN_LOCKED, language)
+    assert found.lock_ends == "new-certificate"
+    assert said in found.next_step
+    assert [reason for reason in Reason if explain(reason, language).lock_ends] == [Reason.PIN_LOCKED]

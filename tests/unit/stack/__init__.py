@@ -1,0 +1,1 @@
+"""Rules of the embedded stack that need no process."""

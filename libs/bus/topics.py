@@ -20,6 +20,7 @@ _EVERYWHERE = {
 
 
 DESCRIBE_TRIES = 50
+CONTROLLER_TRIES = 150
 """A tenth of a second apart."""
 
 
@@ -41,6 +42,7 @@ async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterabl
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
+        await controller_known(admin)
         existing = set(await admin.list_topics())
         missing = [
             NewTopic(name, partitions, replication, topic_configs=settings)
@@ -60,6 +62,19 @@ async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterabl
     finally:
         await admin.close()
     return created
+
+
+async def controller_known(admin: AIOKafkaAdminClient) -> None:
+    """Return once the cluster names its controller; TopicError when it does not in time.
+
+    A broker that was just frozen or restarted serves metadata without one until it has registered again, and
+    aiokafka's create and delete then fail with an AttributeError.
+    """
+    for _ in range(CONTROLLER_TRIES):
+        if (await admin.describe_cluster())["controller_id"] >= 0:
+            return
+        await asyncio.sleep(0.1)
+    raise TopicError("the cluster has no controller: see that its brokers are up, and try again")
 
 
 async def _check(admin: AIOKafkaAdminClient, wanted: dict[str, tuple[int, dict[str, str]]]) -> None:

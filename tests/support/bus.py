@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.native.secret_files import ensure_secret
 from libs.bus.bus import Bus
-from libs.bus.topics import create_topics
+from libs.bus.topics import controller_known, create_topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES, Topic
@@ -233,8 +233,11 @@ async def delete_topics(stack: Stack, names: Sequence[str]) -> None:
     """Leave no topic behind: a broker that is killed later reads the log of every one again before it is ready."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
     await admin.start()
-    await admin.delete_topics(list(names))
-    await admin.close()
+    try:
+        await controller_known(admin)
+        await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
 
 
 def reports(health: Health, check: str) -> bool:

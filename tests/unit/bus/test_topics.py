@@ -1,0 +1,34 @@
+"""A cluster between two controllers: waited for, and named when it does not end."""
+
+from typing import Any, cast
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from libs.bus import topics
+from libs.bus.topics import TopicError, controller_known
+
+
+class Cluster:
+    """Answers as a cluster whose broker has yet to register again: controller -1, `without` times."""
+
+    def __init__(self, without: int) -> None:
+        self.without = without
+
+    async def describe_cluster(self) -> dict[str, Any]:
+        self.without -= 1
+        return {"controller_id": -1 if self.without >= 0 else 1}
+
+
+async def test_a_cluster_that_has_no_controller_yet_is_waited_for() -> None:
+    cluster = Cluster(without=2)
+    await controller_known(cast("AIOKafkaAdminClient", cluster))
+    assert cluster.without == -1, "asked until it was named, and no more"
+
+
+async def test_a_cluster_that_stays_without_a_controller_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(topics, "CONTROLLER_TRIES", 2)
+    with pytest.raises(TopicError, match="no controller"):
+        await controller_known(cast("AIOKafkaAdminClient", Cluster(without=5)))

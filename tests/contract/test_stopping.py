@@ -13,7 +13,14 @@ from tests.contract.broker import Broker
 from tests.support.waiting import every_task_ends
 
 
-async def resting_after_a_failed_fetch(broker: Broker) -> AIOKafkaConsumer:
+async def topic_with_a_leader(broker: Broker) -> str:
+    """A consumer that finds no leader yet rests before it fetches, and not after."""
+    topic = await broker.topic()
+    await broker.send(topic, [b"x"])
+    return topic
+
+
+async def resting_after_a_failed_fetch(broker: Broker, topic: str) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(bootstrap_servers=broker.stack.kafka, retry_backoff_ms=60_000)
     await consumer.start()
     failed = asyncio.Event()
@@ -22,8 +29,9 @@ async def resting_after_a_failed_fetch(broker: Broker) -> AIOKafkaConsumer:
         failed.set()
         raise KafkaConnectionError
 
-    consumer.assign([TopicPartition(await broker.topic(), 0)])
-    await consumer.seek_to_beginning()
+    consumer.assign([TopicPartition(topic, 0)])
+    await consumer.seek_to_end()
+    await consumer.position(TopicPartition(topic, 0))  # so that what fails is a fetch, and not the question before it
     consumer._client.send = failing
     await failed.wait()
     await asyncio.sleep(0)  # from the failure to the rest that follows it
@@ -33,7 +41,7 @@ async def resting_after_a_failed_fetch(broker: Broker) -> AIOKafkaConsumer:
 async def test_aiokafkas_own_stop_cancels_its_caller(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault, open upstream (aiokafka issue 647)."""
     monkeypatch.setattr(Fetcher, "close", stopping._close)
-    consumer = await resting_after_a_failed_fetch(broker)
+    consumer = await resting_after_a_failed_fetch(broker, await topic_with_a_leader(broker))
     with pytest.raises(asyncio.CancelledError):
         await consumer.stop()
     await consumer._client.close()
@@ -44,6 +52,7 @@ async def test_a_stop_after_a_failed_fetch_cancels_nobody_and_leaves_nothing_ope
 ) -> None:
     monkeypatch.setattr(Fetcher, "close", Fetcher.close)
     stopping.install()
+    topic = await topic_with_a_leader(broker)
     async with every_task_ends():
-        consumer = await resting_after_a_failed_fetch(broker)
+        consumer = await resting_after_a_failed_fetch(broker, topic)
         await consumer.stop()

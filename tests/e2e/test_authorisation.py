@@ -59,6 +59,11 @@ async def nothing_was_signed(request: Request) -> bool:
 
 async def is_too_late(request: Request, code: str, reason: Reason) -> None:
     """The gateway does not take it; and the signer, were it to come all the same, does not do it."""
+
+    async def known() -> bool:
+        return (await request.client.gateway.status(request.id, request.officer.user)).state in ("ending", "completed")
+
+    await eventually(known, "the gateway has heard of the end too")
     with pytest.raises(Problem) as refused:
         await request.authorise(otp=code)
     assert (refused.value.status, refused.value.code) == (409, "authorisation-too-late")

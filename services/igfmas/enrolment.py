@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
 from uuid import UUID
 
@@ -13,10 +14,14 @@ from libs.contracts.enrolment import (
     Revocation,
     RevocationRequested,
     SignedApplication,
+    SignedTokenApplication,
+    TokenApplication,
+    TokenApplicationSubmitted,
     application_signature_input,
     credential_id_of,
     device_signature_input,
     revocation_signature_input,
+    token_application_signature_input,
 )
 from libs.gpki_client import Caller, SealingKey
 from libs.gpki_client.device import Device
@@ -59,6 +64,21 @@ class Officer:
             office=self.office,
             algorithm=self.algorithm,
         )
+
+
+def token_application_of(officer: Officer, csr: bytes, registrar: Caller) -> TokenApplicationSubmitted:
+    """The confirmed application of an officer whose key is in a token; `csr` is the token's own request (PKCS #10)."""
+    application = TokenApplication(
+        application=officer.application,
+        user=officer.user,
+        name=officer.name,
+        email=officer.email,
+        office=officer.office,
+        csr_sha256=sha256(csr).hexdigest(),
+    )
+    signature = registrar.sign(token_application_signature_input(application))
+    signed = SignedTokenApplication(application=application, registrar_key=registrar.key_id, signature=signature)
+    return TokenApplicationSubmitted(signed=signed, csr=csr)
 
 
 def revocation_of(

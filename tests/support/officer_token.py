@@ -14,20 +14,6 @@ PIN = "token-pin-canary-19"
 RSA, P256 = "tandatangan-rsa", "tandatangan-p256"
 """Labels of the two keys."""
 
-_MAKE = """
-import json, sys, pkcs11
-from pkcs11 import Attribute, KeyType
-from pkcs11.util.ec import encode_named_curve_parameters
-from libs.hsm.provision import provision_token
-module, label, pin, rsa, p256 = json.load(sys.stdin)
-provision_token(module, label, "so-" + pin, pin)
-library = pkcs11.lib(module)
-with library.get_token(token_label=label).open(rw=True, user_pin=pin) as session:
-    session.generate_keypair(KeyType.RSA, 2048, store=True, label=rsa, id=b"1")
-    curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
-    session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(store=True, label=p256, id=b"2")
-"""
-
 
 @dataclass(frozen=True)
 class TokenFolder:
@@ -48,8 +34,8 @@ class TokenFolder:
             f"directories.tokendir = {root}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
         )
         subprocess.run(
-            [sys.executable, "-c", _MAKE],
-            input=json.dumps([MODULE, LABEL, PIN, RSA, P256]).encode(),
+            [sys.executable, "-m", "libs.hsm.software_token"],
+            input=json.dumps({"module": MODULE, "label": LABEL, "pin": PIN, "rsa": RSA, "p256": P256}).encode(),
             env={**os.environ, "SOFTHSM2_CONF": folder.conf},
             cwd=Path(__file__).parents[2],
             check=True,

@@ -161,10 +161,11 @@ class Demonstration:
         papers = [paper_of(voucher, self._run) for voucher in vouchers]
         # Refused ones are documents of their own: what becomes of a document id is told by its id alone.
         refused = [paper_of(vouchers[n % len(vouchers)], f"{self._run}-T{n + 1}") for n in range(REFUSALS)]
+        by_token = paper_of(vouchers[0], f"{self._run}-K1")
         caller, registrar = read_keys(settings.secrets_dir)
         root = (settings.pki_dir / SERVICE_ROOT).read_bytes()
         cast, device = new_cast(), Device.new()
-        write_officers(self._results / "officers.json", cast.everyone)
+        write_officers(self._results / "officers.json", cast.roaming)
         async with (
             Chain(settings.kafka_bootstrap, observation, utc_now) as chain,
             GpkiClient(settings.gateway_url, caller, service_root=root) as gateway,
@@ -178,10 +179,10 @@ class Demonstration:
             plan = plan_of(papers)
             self._explain(plan)
             with display.follow(observation.counts):
-                self._refusals = await tell(story, plan, refused, display)
+                self._refusals = await tell(story, plan, by_token, refused, display)
             await chain.drain()
         trust = Trust(settings.pki_dir, settings.crl_base_url)
-        by_id = {paper.entry.id: paper for paper in (*papers, *refused)}
+        by_id = {paper.entry.id: paper for paper in (*papers, by_token, *refused)}
         self._evidence = await leavings.make_evidence(self._results, observation, by_id, trust, display)
 
     def _explain(self, plan: Plan[Paper]) -> None:

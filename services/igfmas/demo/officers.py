@@ -26,6 +26,7 @@ class Cast:
     approver: Officer
     singles: tuple[Officer, ...]
     batch: Officer
+    token: Officer
     wrong_otp: Officer
     wrong_pin: Officer
     revoked: Officer
@@ -35,12 +36,17 @@ class Cast:
         """In the order in which they are needed."""
         return (
             *(self.certifier, self.approver, *self.singles),
-            *(self.batch, self.wrong_otp, self.wrong_pin, self.revoked),
+            *(self.batch, self.token, self.wrong_otp, self.wrong_pin, self.revoked),
         )
+
+    @property
+    def roaming(self) -> tuple[Officer, ...]:
+        """Everybody whose key is on the server."""
+        return tuple(officer for officer in self.everyone if officer is not self.token)
 
 
 def new_cast() -> Cast:
-    """Eleven officers with numbers, mailboxes and PINs that nobody had before; one signs with a P-256 key."""
+    """Twelve officers with numbers, mailboxes and PINs that nobody had before; one signs with a P-256 key."""
     run = secrets.token_hex(3)
     return Cast(
         certifier=_officer("Nor Azizah binti Ahmad", "sah", run),
@@ -53,6 +59,7 @@ def new_cast() -> Cast:
             _officer("Mohd Fadzli bin Rosli", "sah", run, "p-256"),
         ),
         batch=_officer("Rohani binti Samad", "sah", run),
+        token=_officer("Lim Siew Hong", "sah", run),
         wrong_otp=_officer("Azlan bin Harun", "sah", run),
         wrong_pin=_officer("Jamilah binti Othman", "sah", run),
         revoked=_officer("Ismail bin Tahir", "sah", run),

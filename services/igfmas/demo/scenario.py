@@ -1,4 +1,4 @@
-"""The demonstration's story: one voucher by maker and checker, singles, a Pukal, and three refusals."""
+"""The story of the demonstration: maker and checker, singles, a Pukal, a USB token, and three refusals."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
@@ -15,6 +15,7 @@ from services.igfmas.demo.display import Display
 from services.igfmas.demo.officers import Cast
 from services.igfmas.demo.plan import Plan
 from services.igfmas.demo.steps import step_line
+from services.igfmas.demo.usb_token import usb_token
 from services.igfmas.desk import Desk, Pressed
 from services.igfmas.documents import Paper
 from services.igfmas.enrolment import Officer
@@ -55,7 +56,7 @@ class Story:
 
     async def enrol(self, device: Device) -> None:
         """All officers at once; then the approver's GPKI Mobile."""
-        await together(self._desk.enrol(officer) for officer in self._cast.everyone)
+        await together(self._desk.enrol(officer) for officer in self._cast.roaming)
         await self._desk.register(self._cast.approver, device)
 
     async def first(self, paper: Paper) -> None:
@@ -105,6 +106,18 @@ class Story:
     async def batch(self, papers: Sequence[Paper]) -> None:
         """A Pukal: any number of documents under one PIN and one OTP."""
         await self._sign("sah", self._cast.batch, papers)
+
+    async def with_token(self, paper: Paper) -> None:
+        """An officer who has not moved yet: the medium is `token`, no code is sent, the own machine signs."""
+        officer, say = self._cast.token, self._display.say
+        async with usb_token() as token:
+            certificate = await self._desk.enrol_token(officer, token)
+            pressed = await self._press("sah", officer, [paper])
+            await self._desk.sign_with_token(pressed, token, certificate)
+        await self._desk.end(pressed)
+        self._posted(pressed)
+        say(step_line(5, "token"))
+        say("token: ditandatangani pada mesin pegawai / signed on the officer's own machine; posted")
 
     async def wrong_otp(self, paper: Paper) -> Refusal:
         """A wrong code until the request is ended."""
@@ -201,8 +214,13 @@ class Story:
             raise Unexpected(f"{_name(pressed)}: {missing} not posted: {_reasons(pressed)}")
 
 
-async def tell(story: Story, plan: Plan[Paper], refused: Sequence[Paper], display: Display) -> list[Refusal]:
-    """The whole story; `refused` are three papers beside those of the plan. Raises Unexpected, NotInTime and others."""
+async def tell(
+    story: Story, plan: Plan[Paper], by_token: Paper, refused: Sequence[Paper], display: Display
+) -> list[Refusal]:
+    """The whole story; `by_token` and the three `refused` are papers beside those of the plan.
+
+    Raises Unexpected, NotInTime and others.
+    """
     if plan.alone:
         display.head("Satu baucar: sah, kemudian peraku oleh pegawai lain / one voucher: sah, then peraku by another")
         await story.first(plan.first)
@@ -216,6 +234,8 @@ async def tell(story: Story, plan: Plan[Paper], refused: Sequence[Paper], displa
     if not plan.alone:
         display.head("Peraku bagi baucar pertama oleh pegawai lain / peraku of the first voucher by another officer")
         await story.approve(plan.first)
+    display.head("Satu baucar dengan token USB / one voucher with a USB token")
+    await story.with_token(by_token)
     display.head("Tiga penolakan / three refusals")
     return [
         await story.wrong_otp(refused[0]),

@@ -2,7 +2,7 @@
 
 Consumes `authorisation-submitted` (two lanes), `medium-resolved`, `otp-dispatched`, `cancel-requested`,
 `key-requested` and the state topics; emits `signed`, `authorisation-failed`, `rejected`, `cancel-answered`,
-`certificate-requested` and the sealing keys.
+`waiting`, `certificate-requested` and the sealing keys.
 
 Owns: credentials (wrapped keys), requests and their attempts, reserved documents, sealing keys, and the cancels of
 requests that have not come yet.

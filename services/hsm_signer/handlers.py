@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.bus.outcomes import OVERTAKEN, Done, Emit, Park
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Park, Unavailable
+from libs.bus.suspension import LONGEST_WAIT
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -15,13 +16,14 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, OtpDispatched
 from libs.contracts.state import Certificate
 from libs.contracts.topics import Topic
-from libs.runtime.clock import Clock
+from libs.contracts.waiting import Waiting
+from libs.runtime.clock import Clock, utc_now
 from libs.runtime.executor import Offload
 from libs.storage import cancels, state
 from services.hsm_signer import limits, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel
-from services.hsm_signer.hsm import hsm_unavailable
+from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.refusal import refuse_rest, rejected
 from services.hsm_signer.sealing_keys import SealingKeys
@@ -67,17 +69,35 @@ def authorisations(
     """`authorisation-submitted`, one lane of it: authorise, then sign."""
 
     async def one(work: Work[AuthorisationSubmitted], delivery: Submission) -> None:
-        with lane.working(), hsm_unavailable():
-            commitment = delivery.event.signed.manifest.commitment
-            computed = await offload(_computed, commitment)
-            authorised = await authoriser.authorise(work, delivery, computed, lane)
-            if authorised is not None:
-                await signing.run(work, delivery, authorised, bulk=bulk)
+        try:
+            with lane.working(), hsm_unavailable():
+                commitment = delivery.event.signed.manifest.commitment
+                computed = await offload(_computed, commitment)
+                authorised = await authoriser.authorise(work, delivery, computed, lane)
+                if authorised is not None:
+                    await signing.run(work, delivery, authorised, bulk=bulk)
+        except Unavailable as away:
+            if away.dependency == HSM:
+                await _say_waiting_for_hsm(work, delivery)
+            raise
 
     async def handle(work: Work[AuthorisationSubmitted]) -> None:
         await _all(*(one(work, delivery) for delivery in work.deliveries))
 
     return handle
+
+
+async def _say_waiting_for_hsm(work: Work[AuthorisationSubmitted], delivery: Submission) -> None:
+    """Tell the officer, once per request: the loop does not park, it comes again when the HSM answers."""
+    event = Waiting(
+        request_id=delivery.event.request_id,
+        documents=None,
+        stage="hsm_signer",
+        why=Reason.HSM_UNAVAILABLE,
+        next_look=utc_now() + timedelta(seconds=LONGEST_WAIT),
+    )
+    async with work.recording() as recording:
+        recording.emit(delivery, [Emit(topics.WAITING, event)])
 
 
 async def medium_resolved(work: Work[MediumResolved]) -> None:

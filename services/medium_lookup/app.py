@@ -45,7 +45,7 @@ async def serve(settings: Settings, health: Health, routes: Routes = DEFAULT_ROU
                 routes.keys: project_keys(key_trust(service_root)),
             }
         )
-        lookup = MediumLookup(service_root=service_root, emits_to=routes.medium_resolved)
+        lookup = MediumLookup(service_root=service_root, emits_to=routes.medium_resolved, media=settings.media)
         bus.consume(
             {routes.requested: lookup.handle, routes.cancel_requested: cancel_requested}, max_records=MAX_RECORDS
         )

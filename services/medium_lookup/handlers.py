@@ -1,7 +1,7 @@
 """`requested` and `cancel-requested` in; `medium-resolved`, `rejected` or `cancel-answered` out."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import assert_never
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from libs.contracts.cancelling import CancelRequested
 from libs.contracts.ids import request_id_of
 from libs.contracts.manifest import Manifest, SignedManifest
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import MediumResolved, Requested
+from libs.contracts.signing import Medium, MediumResolved, Requested
 from libs.contracts.state import Key
 from libs.contracts.topics import Topic
 from libs.storage import cancels, state
@@ -35,9 +35,10 @@ Admitted = Manifest | Refused | Forged
 class MediumLookup:
     """The handler of `requested`. Any number of replicas."""
 
-    def __init__(self, *, service_root: bytes, emits_to: Topic) -> None:
+    def __init__(self, *, service_root: bytes, emits_to: Topic, media: Collection[Medium]) -> None:
         self._service_root = service_root
         self._emits_to = emits_to
+        self._media = media
 
     async def handle(self, work: Work[Requested]) -> None:
         """Settle every delivery of the slice."""
@@ -90,7 +91,8 @@ class MediumLookup:
             return _rejected(delivery, admitted)
         user = await state.user(connection, admitted.header.user)
         credentials = [user.credential_id] if user and user.credential_id else []
-        found = resolve(admitted.header, user, await state.certificates(connection, credentials))
+        certificates = await state.certificates(connection, credentials)
+        found = resolve(admitted.header, user, certificates, self._media)
         match found:
             case Resolved():
                 return Done((Emit(self._emits_to, _resolved(delivery, admitted, found)),))

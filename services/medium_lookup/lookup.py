@@ -1,6 +1,6 @@
 """The rule of an admitted request: with which medium its user signs, or why not."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -30,11 +30,13 @@ class NotYetKnown:
 
 
 def resolve(
-    header: Header, user: User | None, certificates: Mapping[UUID, Certificate]
+    header: Header, user: User | None, certificates: Mapping[UUID, Certificate], media: Collection[Medium]
 ) -> Resolved | Refused | NotYetKnown:
-    """The medium, from our copy of the state."""
+    """The medium, from our copy of the state; `media` are those that may be signed with here."""
     if user is None:
         return NotYetKnown(Reason.USER_UNKNOWN)
+    if user.medium not in media:
+        return Refused(Reason.MEDIUM_UNSUPPORTED, header)
     if user.credential_id is None:
         # The officer may have been certified a moment ago, and know it before our copy does.
         return NotYetKnown(Reason.USER_HAS_NO_CERTIFICATE)

@@ -144,7 +144,7 @@ async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(verifier: V
         await verifier.look_again(request.id)
         await verifier.wire.until(lambda: verifier.verified(request.id), "verified")
     [told] = verifier.waiting(request.id)
-    assert (told.stage, told.why, told.documents) == ("crl_verifier", "crl-stale", (signatures[0].entry.id,))
+    assert (told.stage, told.why, told.documents) == ("crl_verifier", Reason.CRL_STALE, (signatures[0].entry.id,))
     assert [event.entry.id for event in verifier.verified(request.id)] == ids(request)[:1]
 
 

@@ -25,6 +25,7 @@ from libs.contracts.signing import (
 )
 from libs.contracts.state import User
 from libs.contracts.topics import Topic
+from libs.contracts.waiting import Waiting
 from libs.crypto.credential import Argon2Parameters
 from libs.crypto.pki import build_sealing_authority, distinguished_name
 from libs.hsm.hsm import Hsm
@@ -111,6 +112,11 @@ class Signer:
         events = [Rejected.model_validate_json(record.value or b"") for record in self.tap.of(topics.REJECTED)]
         return [event for event in events if event.request_id == request.request_id]
 
+    def waiting(self, request: MediumResolved) -> list[Waiting]:
+        """What was said that a request waits for."""
+        events = [Waiting.model_validate_json(record.value or b"") for record in self.tap.of(topics.WAITING)]
+        return [event for event in events if event.request_id == request.request_id]
+
     async def know(self, user: User, *, certificate: dict[str, Any] | None = None, credential: bool = True) -> None:
         """The officer, with a key whose PIN nobody knows, and a certificate unless it is None."""
         assert user.credential_id is not None
@@ -180,7 +186,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
     submitted = replace(topics.AUTHORISATION_SUBMITTED, name=stack.unique_topic())
     resolved = replace(topics.MEDIUM_RESOLVED, name=stack.unique_topic())
     cancelled = replace(topics.CANCEL_REQUESTED, name=stack.unique_topic())
-    told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED)
+    told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED, topics.WAITING)
     await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, *told])
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)
     authority = await _sealing_authority(hsm, pki)

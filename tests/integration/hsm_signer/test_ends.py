@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from libs.contracts.reasons import Reason
+from libs.hsm.errors import HsmUnavailable
 from services.hsm_signer import authorise, limits
+from services.hsm_signer.authorise import Authoriser
 from tests.integration.hsm_signer.conftest import Signer
 from tests.support.pki import p256_key
 from tests.support.requests import new_user, user_state
@@ -68,3 +70,45 @@ async def test_a_locked_pin_ends_the_request(signer: Signer) -> None:
     await signer.submit(request)
     assert (await signer.rejected(request)).reason is Reason.PIN_LOCKED
     assert await signer.end_reason(request) == Reason.PIN_LOCKED
+
+
+async def test_what_an_outage_kept_beyond_the_time_to_reserve_is_refused_as_such_and_costs_no_attempt(
+    signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 300 s pass in no time: whatever waited at all has waited too long."""
+    monkeypatch.setattr(limits, "RESERVE_WITHIN", timedelta())
+    user = user_state(new_user())
+    await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
+    request = signer.request(user)
+    await signer.resolve(request)
+    attempt = await signer.submit(request)
+    failed = await signer.failed(attempt)
+    assert failed.reason is Reason.AUTHORISATION_EXPIRED
+    rejected = await signer.rejected(request)
+    assert (rejected.reason, rejected.safe_to_retry) == (Reason.AUTHORISATION_EXPIRED, True)
+    counted = "select wrong_otps + wrong_pins from request where request_id = $1"
+    assert await signer.room.pool.fetchval(counted, request.request_id) == 0
+
+
+async def test_while_the_hsm_cannot_be_asked_the_officer_is_told_once_what_is_waited_for(
+    signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = user_state(new_user())
+    await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
+    request = signer.request(user)
+    await signer.resolve(request)
+    authorise, asked = Authoriser.authorise, 0
+
+    async def away_twice(self: Authoriser, *arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked <= 2:
+            raise HsmUnavailable("the device does not answer")
+        return await authorise(self, *arguments)
+
+    monkeypatch.setattr(Authoriser, "authorise", away_twice)
+    attempt = await signer.submit(request)
+    assert (await signer.failed(attempt)).attempt == attempt.attempt, "nothing was lost"
+    assert asked == 3
+    (told,) = signer.waiting(request)
+    assert (told.stage, told.why, told.documents) == ("hsm_signer", Reason.HSM_UNAVAILABLE, None)

@@ -108,8 +108,8 @@ def pki() -> Pki:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lookup(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Lookup]:
-    """One replica that knows one caller."""
+async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Lookup]:
+    """One replica that knows one caller; with a parameter, of these media only."""
     routes = Routes(
         **{
             name: replace(topic, name=stack.unique_topic())
@@ -135,6 +135,7 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Lookup
             postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
             health_port=0,
             pki_dir=tmp_path,
+            **({"media": request.param} if hasattr(request, "param") else {}),
         )
         caller = pki.caller()
         watched = (routes.medium_resolved, routes.requested, routes.cancel_requested, routes.keys)

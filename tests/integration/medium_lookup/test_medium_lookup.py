@@ -1,6 +1,7 @@
 """medium_lookup on real Kafka and PostgreSQL: one answer per request, and none to a forgery."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -125,6 +126,17 @@ async def test_every_refusal_is_told_with_its_reason_and_once(lookup: Lookup) ->
         assert rejected.safe_to_retry is reason.safe_to_retry
     assert lookup.resolved() == []
     assert lookup.dead_letters() == []
+
+
+@pytest.mark.parametrize("lookup", [frozenset({"roaming-otp"})], indirect=True)
+async def test_where_tokens_are_no_longer_signed_with_their_officers_are_told_so(lookup: Lookup) -> None:
+    user = await lookup.user(medium="token")
+    event = requested(header(user.user), documents(1), lookup.caller)
+    await lookup.room.send(lookup.routes.requested, [event])
+    await lookup.handled(1)
+    (rejected,) = lookup.rejected(UUID(event.key))
+    assert (rejected.reason, rejected.documents) == (Reason.MEDIUM_UNSUPPORTED, None)
+    assert lookup.resolved() == []
 
 
 async def test_a_certificate_that_never_comes_is_refused_after_one_wait(lookup: Lookup) -> None:

@@ -1,7 +1,7 @@
 """The rule of medium_lookup: every refusal, and that nothing is believed before the signature."""
 
-from typing import Any
-from uuid import uuid4
+from typing import Any, get_args
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -10,6 +10,8 @@ from libs.bus.admission import Forged, Refused, admit
 from libs.bus.trust import usable_key
 from libs.contracts.manifest import MAX_DOCUMENTS, Header, Manifest
 from libs.contracts.reasons import Reason
+from libs.contracts.signing import Medium
+from libs.contracts.state import Certificate, User
 from libs.contracts.token_route import MAX_TOKEN_DOCUMENTS
 from libs.crypto.service_certificates import ServiceIdentity
 from services.medium_lookup.lookup import NotYetKnown, Resolved, resolve
@@ -25,6 +27,15 @@ from tests.support.requests import (
     requested,
     user_state,
 )
+
+MEDIA = frozenset(get_args(Medium))
+
+
+def looked_up(
+    head: Header, user: User | None, certificates: dict[UUID, Certificate]
+) -> Resolved | Refused | NotYetKnown:
+    """The answer where every medium may be signed with."""
+    return resolve(head, user, certificates, MEDIA)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +158,7 @@ def test_a_manifest_outside_its_contract_is_refused_and_not_repeated(
 def test_a_registered_user_with_a_good_certificate_signs_by_roaming() -> None:
     user = user_state(new_user(), channels=("gpki-mobile", "e-mail"))
     assert user.credential_id is not None
-    found = resolve(_head(user.user), user, {user.credential_id: certificate_state(user)})
+    found = looked_up(_head(user.user), user, {user.credential_id: certificate_state(user)})
     assert found == Resolved("roaming-otp", user.credential_id, ("gpki-mobile", "e-mail"))
 
 
@@ -156,14 +167,14 @@ def test_a_registered_user_with_a_token_signs_by_token_up_to_its_most_documents(
     assert user.credential_id is not None
     certificates = {user.credential_id: certificate_state(user)}
     most, more = (_head(user.user, count) for count in (MAX_TOKEN_DOCUMENTS, MAX_TOKEN_DOCUMENTS + 1))
-    assert resolve(most, user, certificates) == Resolved("token", user.credential_id, ())
-    assert resolve(more, user, certificates) == Refused(Reason.TOO_MANY_DOCUMENTS, more)
+    assert looked_up(most, user, certificates) == Resolved("token", user.credential_id, ())
+    assert looked_up(more, user, certificates) == Refused(Reason.TOO_MANY_DOCUMENTS, more)
 
 
 def test_a_roaming_user_may_sign_more_than_a_token_may() -> None:
     user = user_state(new_user())
     assert user.credential_id is not None
-    found = resolve(_head(user.user, MAX_TOKEN_DOCUMENTS + 1), user, {user.credential_id: certificate_state(user)})
+    found = looked_up(_head(user.user, MAX_TOKEN_DOCUMENTS + 1), user, {user.credential_id: certificate_state(user)})
     assert isinstance(found, Resolved)
 
 
@@ -186,18 +197,27 @@ def test_a_user_who_cannot_sign_is_told_why(
     assert registered.credential_id is not None
     certificates = {registered.credential_id: certificate_state(registered, **of_certificate)}
     head = _head(user.user)
-    assert resolve(head, user, certificates) == Refused(reason, head)
+    assert looked_up(head, user, certificates) == Refused(reason, head)
 
 
 def test_what_our_copy_does_not_have_yet_is_not_a_no() -> None:
     user = user_state(new_user(), credential_id=uuid4())
-    assert resolve(_head(user.user), None, {}) == NotYetKnown(Reason.USER_UNKNOWN)
-    assert resolve(_head(user.user), user, {}) == NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
+    assert looked_up(_head(user.user), None, {}) == NotYetKnown(Reason.USER_UNKNOWN)
+    assert looked_up(_head(user.user), user, {}) == NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
     by_token = user.model_copy(update={"medium": "token"})
-    assert resolve(_head(user.user), by_token, {}) == NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
+    assert looked_up(_head(user.user), by_token, {}) == NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
     uncertified = user.model_copy(update={"credential_id": None})
-    assert resolve(_head(user.user), uncertified, {}) == NotYetKnown(Reason.USER_HAS_NO_CERTIFICATE)
+    assert looked_up(_head(user.user), uncertified, {}) == NotYetKnown(Reason.USER_HAS_NO_CERTIFICATE)
 
 
 def _head(user: str, count: int = 1) -> Header:
     return Header.model_validate(header(user, count))
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_a_medium_that_is_no_longer_signed_with_is_refused_and_no_other(medium: Medium) -> None:
+    user = user_state(new_user(), medium=medium)
+    assert user.credential_id is not None
+    head, certificates = _head(user.user), {user.credential_id: certificate_state(user)}
+    assert resolve(head, user, certificates, MEDIA - {medium}) == Refused(Reason.MEDIUM_UNSUPPORTED, head)
+    assert isinstance(resolve(head, user, certificates, {medium}), Resolved)

@@ -22,6 +22,7 @@ JVM_FLAGS = (
     "-XX:MaxDirectMemorySize=64m",
     "-XX:+ExitOnOutOfMemoryError",  # the supervisor restarts a dead broker, not a lame one
     "-XX:-UsePerfData",
+    "-XX:TieredStopAtLevel=1",
     "-Djava.awt.headless=true",
 )
 FORMAT_SECONDS = 60

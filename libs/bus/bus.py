@@ -15,7 +15,7 @@ from libs.bus.consumption import Consumption
 from libs.bus.due import LEASE, LEFTOVER_AGE, DueWorker
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, Publisher
-from libs.bus.slices import DATABASE, Slicer
+from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
 from libs.bus.subscriber import SESSION_MS, subscribe
 from libs.bus.suspension import Probe, Suspension
@@ -46,6 +46,7 @@ class Consumer:
     handlers: Handlers
     max_records: int
     after_state: bool
+    gather: float = 0.0
 
 
 class Bus:
@@ -85,10 +86,14 @@ class Bus:
         """Read state topics; every other consumer waits until their end was reached once."""
         self._consumers.append(Consumer(f"{self._service}.{STATE_GROUP}", handlers, max_records, after_state=False))
 
-    def consume(self, handlers: Handlers, *, lane: str = "", max_records: int = 250) -> None:
-        """Read chain topics in the service's group, or in a lane of their own beside it."""
+    def consume(self, handlers: Handlers, *, lane: str = "", max_records: int = 250, gather: float = 0.0) -> None:
+        """Read chain topics in the service's group, or in a lane of their own beside it.
+
+        `gather` is for topics with a document per record, where nothing outside is acted on, so that many cost little
+        more than few: seconds that a batch may grow in a stream of documents. Slices are longer too (DOCUMENT_SLICE).
+        """
         group = f"{self._service}.{lane}" if lane else self._service
-        self._consumers.append(Consumer(group, handlers, max_records, after_state=True))
+        self._consumers.append(Consumer(group, handlers, max_records, after_state=True, gather=gather))
 
     def timer(self, timer: Topic, handler: Handler[Any]) -> None:
         """Run `handler` when this timer is due; the topic exists in the database only."""
@@ -156,6 +161,7 @@ class Bus:
                 topics={topic.name: topic for topic in consumer.handlers},
                 slicer=self._slicer(consumer.handlers),
                 suspension=suspension,
+                slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
             )
             subscribe(
                 broker,
@@ -166,6 +172,7 @@ class Bus:
                 handle=consumption.handle,
                 service=self._service,
                 session_ms=self._session_ms,
+                gather=consumer.gather,
             )
             consumptions.append(consumption)
         return consumptions, gated

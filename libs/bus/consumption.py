@@ -13,7 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from libs.bus.dead_letter import DeadLetterLimit
 from libs.bus.delivery import Coordinates, coordinates_of, decode
 from libs.bus.outcomes import Poison, Unavailable
-from libs.bus.slices import DATABASE, Arrived, Slicer, slices
+from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
 from libs.bus.work import Progress
 from libs.contracts.topics import Topic
@@ -48,10 +48,12 @@ class Consumption:
         topics: Mapping[str, Topic],
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
+        slice_size: int = SLICE,
     ) -> None:
         self._service = service
         self._topics = topics
         self._suspension = suspension
+        self._slice_size = slice_size
         self._slicer = slicer(self._expired)
         self._until = 0.0
         self._stopping = False
@@ -91,7 +93,7 @@ class Consumption:
         return decode_all()
 
     async def _work(self, arrived: Sequence[Arrived], progress: Progress) -> None:
-        for part in slices(arrived):
+        for part in slices(arrived, self._slice_size):
             if self._expired() or self._suspension.active:
                 return
             await self._slicer.run(part, progress)

@@ -11,10 +11,14 @@ from aiokafka.partitioner import murmur2
 
 from libs.bus.outcomes import Unavailable
 from libs.contracts.cloudevents import Record
-from libs.contracts.topics import MAX_DEAD_LETTER_BYTES
+from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES
 
 BROKER = "broker"
 """The dependency's name in `Unavailable`."""
+
+MAX_BATCH_BYTES = MAX_DOCUMENT_RECORD_BYTES - 8 * 1024
+"""Of one batch, since a topic's `max.message.bytes` holds for it; a larger record goes alone. A partition has one batch
+under way at a time: small ones cost a round trip each."""
 
 PROBE_TIMEOUT = 5.0
 """Seconds for a metadata request."""
@@ -86,6 +90,7 @@ class Publisher:
                     client_id=self._client_id,
                     enable_idempotence=True,
                     max_request_size=MAX_DEAD_LETTER_BYTES,
+                    max_batch_size=MAX_BATCH_BYTES,
                     request_timeout_ms=int(PUBLISH_TIMEOUT * 1000),
                 )
                 try:

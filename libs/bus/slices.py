@@ -20,6 +20,9 @@ from libs.storage.errors import is_unavailable
 SLICE = 25
 """Deliveries that are claimed, acted on, recorded and published together."""
 
+DOCUMENT_SLICE = 100
+"""The same where nothing outside is acted on: a slice costs its round trips, however many documents are in it."""
+
 DATABASE = "database"
 """The dependency's name in `Unavailable`."""
 
@@ -186,11 +189,11 @@ class Slicer:
         return Work(deliveries, self._ledgers, progress, expired=self._expired)
 
 
-def slices(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
-    """Cut into runs of one topic, at most SLICE long, in the order read."""
+def slices(arrived: Sequence[Arrived], size: int = SLICE) -> Iterator[Sequence[Arrived]]:
+    """Cut into runs of one topic, at most `size` long, in the order read."""
     start = 0
     for end in range(1, len(arrived) + 1):
         last = end == len(arrived)
-        if last or end - start == SLICE or arrived[end].topic is not arrived[start].topic:
+        if last or end - start == size or arrived[end].topic is not arrived[start].topic:
             yield arrived[start:end]
             start = end

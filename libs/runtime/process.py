@@ -1,6 +1,7 @@
 """The life of a process: settings, logs, health, signals, a bounded stop, and an exit code that says what happened."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, TypeVar
 
 import structlog
+import uvloop
 
 from libs.runtime.hardening import harden_process
 from libs.runtime.health import Health
@@ -20,6 +22,9 @@ EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 EXIT_CONFIGURATION: Final = os.EX_CONFIG
 """78: a supervisor need not try again before a person has changed something."""
+
+GARBAGE: Final = (10_000, 20, 20)
+"""Thresholds of the collector: an event makes hundreds of objects and no cycle; at 700 it looks at them for nothing."""
 
 STARTED: Final = "started"
 """The check that is good between the end of the start and the begin of the stop."""
@@ -46,7 +51,7 @@ def run(settings_type: type[S], main: Main[S]) -> int:
     configure_logging(settings.service, settings.log_level)
     harden_process()
     try:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.get_loop().set_exception_handler(log_loop_exception)
             return runner.run(_live(settings, main))
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever it is, it is logged once, redacted
@@ -95,6 +100,9 @@ async def _work(settings: S, main: Main[S], health: Health, stop: asyncio.Event)
             return await _job(work)
         async with work:
             canceller.cancel()
+            gc.collect()
+            gc.freeze()  # what the start made stays: a collection need not look at it again
+            gc.set_threshold(*GARBAGE)
             health.set(STARTED, ok=True)
             _log.info("started")
             await stop.wait()

@@ -50,6 +50,9 @@ async def open_pool(
                 "lock_timeout": "5s",
                 "idle_in_transaction_session_timeout": "5s",
                 "jit": "off",
+                # A plan is made while tables are empty and kept: it must use an index, in its order, from the start.
+                "enable_seqscan": "off",
+                "enable_bitmapscan": "off",
             },
         )
     except Exception as error:

@@ -55,7 +55,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                 {
                     topics.SIGNED: Handlers(answer, clock).signed,
                     topics.TOKEN_SIGNED: TokenSignatures(answer, clock).handle,
-                }
+                },
+                gather=0.06,
             )
             bus.consume(
                 {

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from libs.bus.projection import project_certificates, project_keys, project_users
@@ -97,12 +97,13 @@ async def serve(
         )
         bus.consume(
             {
-                routes.signed: handlers.document_events(timeline.signed),
-                routes.verified: handlers.document_events(timeline.verified),
+                replace(routes.signed, event=timeline.Progress): handlers.document_events(timeline.signed),
+                replace(routes.verified, event=timeline.Progress): handlers.document_events(timeline.verified),
                 routes.posted: handlers.document_events(timeline.posted),
                 routes.rejected: handlers.document_events(timeline.rejected),
             },
             lane=DOCUMENTS,
+            gather=0.15,
         )
         live = Live(pool)
         promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=clock)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from libs.contracts.base import Part, UtcTime
+from libs.contracts.base import Event, Part, UtcTime
 from libs.contracts.cancelling import CancelAnswered
 from libs.contracts.manifest import DocumentId, Header
 from libs.contracts.resending import ResendAnswered
@@ -20,8 +20,6 @@ from libs.contracts.signing import (
     OtpDispatched,
     Posted,
     Rejected,
-    Signed,
-    Verified,
 )
 from libs.contracts.waiting import Waiting
 from services.gateway.schemas import Cancellation, Dispatch, Failure, NotPosted, Rejection, Resend, Result, Wait
@@ -170,12 +168,33 @@ def waiting(events: Iterable[tuple[Waiting, datetime]]) -> list[Advance]:
     return [_wait(same) for same in causes.values()]
 
 
-def signed(events: Iterable[tuple[Signed, datetime]]) -> list[Advance]:
+class ProgressEntry(Part):
+    """Which document."""
+
+    id: DocumentId
+
+
+class Progress(Event):
+    """What the timeline reads of `signed` and `verified`: no certificate, path or signature is decoded for it."""
+
+    request_id: UUID
+    entry: ProgressEntry
+
+    @property
+    def key(self) -> str:
+        return self.entry.id
+
+    @property
+    def uniqueness(self) -> tuple[object, ...]:
+        return (self.request_id, self.entry.id)
+
+
+def signed(events: Iterable[tuple[Progress, datetime]]) -> list[Advance]:
     """`signed`: one row per request, however many of its documents are in the slice."""
     return _documents("signed", ((event.request_id, event.entry.id, at) for event, at in events))
 
 
-def verified(events: Iterable[tuple[Verified, datetime]]) -> list[Advance]:
+def verified(events: Iterable[tuple[Progress, datetime]]) -> list[Advance]:
     """`verified`, likewise."""
     return _documents("verified", ((event.request_id, event.entry.id, at) for event, at in events))
 

@@ -1,5 +1,6 @@
 """Sign the reserved documents of an authorised request, slice by slice."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,10 @@ class Authorised:
 
 
 class Signing:
-    """Claims reserved documents 25 at a time: act, record, publish, next. Any number of replicas may meet here."""
+    """Claims reserved documents 25 at a time: act, record, publish, next. Any number of replicas may meet here.
+
+    A slice is recorded and published while the HSM signs the next one, never more than one behind.
+    """
 
     def __init__(self, custody: Custody, clock: Clock, interactive: Lane) -> None:
         self._custody = custody
@@ -62,26 +66,54 @@ class Signing:
         self, work: Work[AuthorisationSubmitted], delivery: Submission, authorised: Authorised, *, bulk: bool
     ) -> None:
         """Sign until done, refused or out of time; what is left then is read again. Raises Unavailable."""
-        while not work.out_of_time:
-            if bulk:
-                await self._interactive.let_pass()
-            async with work.reserving() as connection:
-                indexes = await store.reserved(connection, authorised.request_id, SLICE)
-                certificate = (await state.certificates(connection, [authorised.credential_id])).get(
-                    authorised.credential_id
-                )
-                request = await store.read_request(connection, authorised.request_id)
-            refusal = certificate_refusal(certificate, self._clock()) or (request.end_reason if request else None)
-            if self._clock() - authorised.reserved_at > limits.FINISH_WITHIN:
-                refusal = refusal or Reason.AUTHORISATION_EXPIRED
-            if refusal is not None or not indexes or certificate is None:
-                async with work.recording(delivery) as recording:
-                    await self._finish(recording, authorised, refusal)
-                return
-            signed = await self._sign(authorised, certificate, indexes)
-            async with work.recording() as recording:
-                first = await store.mark_signed(recording.connection, authorised.request_id, indexes)
-                recording.emit(delivery, [Emit(topics.SIGNED, event) for event in signed if event.index in first])
+        recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        recorded.set_result(None)
+        last = -1
+        try:
+            while not work.out_of_time:
+                if bulk:
+                    await self._interactive.let_pass()
+                indexes, certificate, refusal = await self._claim(work, authorised, after=last)
+                if refusal is not None or not indexes or certificate is None:
+                    await recorded
+                    async with work.recording(delivery) as recording:
+                        await self._finish(recording, authorised, refusal)
+                    return
+                signed = await self._sign(authorised, certificate, indexes)
+                await recorded
+                recorded = asyncio.ensure_future(self._record(work, delivery, authorised, signed))
+                last = indexes[-1]
+        except asyncio.CancelledError:
+            recorded.cancel()
+            raise
+        finally:
+            await recorded
+
+    async def _claim(
+        self, work: Work[AuthorisationSubmitted], authorised: Authorised, *, after: int
+    ) -> tuple[list[int], Certificate | None, Reason | None]:
+        async with work.reserving() as connection:
+            indexes = await store.reserved(connection, authorised.request_id, SLICE, after=after)
+            certificate = (await state.certificates(connection, [authorised.credential_id])).get(
+                authorised.credential_id
+            )
+            request = await store.read_request(connection, authorised.request_id)
+        refusal = certificate_refusal(certificate, self._clock()) or (request.end_reason if request else None)
+        if self._clock() - authorised.reserved_at > limits.FINISH_WITHIN:
+            refusal = refusal or Reason.AUTHORISATION_EXPIRED
+        return indexes, certificate, refusal
+
+    async def _record(
+        self,
+        work: Work[AuthorisationSubmitted],
+        delivery: Submission,
+        authorised: Authorised,
+        signed: Sequence[Signed],
+    ) -> None:
+        async with work.recording() as recording:
+            indexes = [event.index for event in signed]
+            first = await store.mark_signed(recording.connection, authorised.request_id, indexes)
+            recording.emit(delivery, [Emit(topics.SIGNED, event) for event in signed if event.index in first])
 
     async def _finish(
         self,

@@ -189,13 +189,13 @@ async def authorise(
     await connection.execute(_SQL["forget_wrong_pins"], request.credential_id)
 
 
-async def reserved(connection: Connection, request_id: UUID, limit: int) -> list[int]:
-    """Indexes of documents that are reserved and not signed, lowest first."""
-    return [row["index"] for row in await connection.fetch(_SQL["reserved"], request_id, limit)]
+async def reserved(connection: Connection, request_id: UUID, limit: int, *, after: int = -1) -> list[int]:
+    """Indexes above `after` of documents that are reserved and not signed, lowest first."""
+    return [row["index"] for row in await connection.fetch(_SQL["reserved"], request_id, limit, after)]
 
 
 async def mark_signed(connection: Connection, request_id: UUID, indexes: Sequence[int]) -> set[int]:
-    """Mark documents as signed; returns those that this transaction is the first to mark."""
+    """Mark documents, in ascending order, as signed; returns those that this transaction is the first to mark."""
     rows = await connection.fetch(_SQL["mark_documents"], request_id, indexes, "signed")
     return {row["index"] for row in rows}
 

@@ -4,9 +4,8 @@ An integration needs `completed` alone. The demonstration follows every stage, a
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -25,13 +24,13 @@ from libs.runtime.clock import Clock
 from services.igfmas.keys import CALLER
 from services.igfmas.observation import Observation
 
+DOCUMENTS: Final = (topics.SIGNED, topics.VERIFIED, topics.POSTED)
+"""Read by a consumer of their own: each of aiokafka's fetches names all partitions that its consumer has."""
+
 _BY_VALUE: Final = (
     topics.REQUESTED,
     topics.OTP_DISPATCHED,
     topics.AUTHORISATION_FAILED,
-    topics.SIGNED,
-    topics.VERIFIED,
-    topics.POSTED,
     topics.REJECTED,
     topics.COMPLETED,
 )
@@ -46,10 +45,13 @@ _ENROLMENT: Final = (
     topics.CERTIFICATE_REQUESTED,
 )
 _DEAD: Final = {
-    topic.dead_letter for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, *_ENROLMENT, topics.REVOCATION_REQUESTED)
+    topic.dead_letter for topic in (*_BY_VALUE, *DOCUMENTS, *_BY_KEY, *_STATE, *_ENROLMENT, topics.REVOCATION_REQUESTED)
 }
 
 POLL_MS: Final = 100
+GATHER: Final = 0.05
+"""Seconds between polls of documents: many cost little more than few."""
+
 SEND_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 15.0
 
@@ -63,9 +65,11 @@ class NotInTime(Exception):
 
 
 class Chain:
-    """Producer and follower. Enter it once; used from one event loop."""
+    """Producer and follower, of these topics of documents. Enter it once; used from one event loop."""
 
-    def __init__(self, bootstrap: str, observation: Observation, clock: Clock) -> None:
+    def __init__(
+        self, bootstrap: str, observation: Observation, clock: Clock, documents: Sequence[Topic] = DOCUMENTS
+    ) -> None:
         self.observation = observation
         self.users: dict[str, User] = {}
         self.certificates: dict[UUID, Certificate] = {}
@@ -76,24 +80,31 @@ class Chain:
             bootstrap_servers=bootstrap, client_id=CALLER, acks="all", enable_idempotence=True,
             max_request_size=MAX_RECORD_BYTES, linger_ms=2,
         )  # fmt: skip
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap, client_id=CALLER, enable_auto_commit=False,
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        self._requests, self._documents = (
+            AIOKafkaConsumer(
+                bootstrap_servers=bootstrap, client_id=CALLER, enable_auto_commit=False,
+                max_partition_fetch_bytes=MAX_RECORD_BYTES,
+            ) for _ in range(2)
         )  # fmt: skip
-        self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, topics.KEYS)}
+        self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, topics.KEYS, *documents)}
+        self._document_topics = tuple(documents)
         self._changed = asyncio.Condition()
-        self._reading: asyncio.Task[None] | None = None
+        self._reading: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         stopping.install()
         try:
             await self._producer.start()
-            await self._consumer.start()
+            for consumer in (self._requests, self._documents):
+                await consumer.start()
             await self._assign()
         except BaseException:
             await self._close()
             raise
-        self._reading = asyncio.create_task(self._read())
+        self._reading = [
+            asyncio.create_task(self._read(self._requests, pause=0)),
+            asyncio.create_task(self._read(self._documents, pause=GATHER)),
+        ]
         return self
 
     async def __aexit__(
@@ -121,39 +132,44 @@ class Chain:
 
     async def drain(self) -> None:
         """Read everything that is on the topics now: a second posting would come late. Raises NotInTime, ChainError."""
-        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
-        for partition, end in ends.items():
-            deadline = time.monotonic() + DRAIN_SECONDS
-            while await self._consumer.position(partition) < end:
-                if self._failed():
-                    raise ChainError("following the chain ended") from self._failure()
-                if time.monotonic() > deadline:
-                    raise NotInTime(f"reading {partition.topic} to its end: not within {DRAIN_SECONDS:.0f} s")
-                await asyncio.sleep(POLL_MS / 1000)
+        for consumer in (self._requests, self._documents):
+            ends = await consumer.end_offsets(list(consumer.assignment()))
+            for partition, end in ends.items():
+                deadline = time.monotonic() + DRAIN_SECONDS
+                while await consumer.position(partition) < end:
+                    if self._failed():
+                        raise ChainError("following the chain ended") from self._failure()
+                    if time.monotonic() > deadline:
+                        raise NotInTime(f"reading {partition.topic} to its end: not within {DRAIN_SECONDS:.0f} s")
+                    await asyncio.sleep(POLL_MS / 1000)
 
     async def _assign(self) -> None:
         """From now on; but the keys from their beginning, since ours were published before we came."""
-        partitions = [
-            TopicPartition(topic.name, number) for topic in self._topics.values() for number in range(topic.partitions)
+        documents = _partitions(*self._document_topics)
+        keys = _partitions(topics.KEYS)
+        requests = [
+            *_partitions(*_BY_VALUE, *_BY_KEY, *_STATE),
+            *(TopicPartition(name, 0) for name in sorted(_DEAD)),
         ]
-        partitions += [TopicPartition(name, 0) for name in sorted(_DEAD)]
-        self._consumer.assign(partitions)
-        from_now = [partition for partition in partitions if partition.topic != topics.KEYS.name]
-        await self._consumer.seek_to_end(*from_now)
-        for partition in from_now:
-            await self._consumer.position(partition)  # resolves the seek: what comes after this call is read
-        await self._consumer.seek_to_beginning(*(p for p in partitions if p.topic == topics.KEYS.name))
+        self._documents.assign(documents)
+        self._requests.assign([*requests, *keys])
+        for consumer, partitions in ((self._documents, documents), (self._requests, requests)):
+            await consumer.seek_to_end(*partitions)
+            for partition in partitions:
+                await consumer.position(partition)  # resolves the seek: what comes after this call is read
+        await self._requests.seek_to_beginning(*keys)
 
-    async def _read(self) -> None:
+    async def _read(self, consumer: AIOKafkaConsumer, *, pause: float) -> None:
         try:
             while True:
-                batches = await self._consumer.getmany(timeout_ms=POLL_MS)
+                batches = await consumer.getmany(timeout_ms=POLL_MS)
                 for batch in batches.values():
                     for record in batch:
                         self._take(record)
                 if batches:
                     async with self._changed:
                         self._changed.notify_all()
+                    await asyncio.sleep(pause)
         finally:
             # not under the lock: this task may be cancelled, and whoever waits has to see that it ended
             asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self._wake()))
@@ -193,20 +209,23 @@ class Chain:
         return True
 
     def _failed(self) -> bool:
-        return self._reading is not None and self._reading.done()
+        return any(reading.done() for reading in self._reading)
 
     def _failure(self) -> BaseException | None:
-        if self._reading is None or self._reading.cancelled():
-            return None
-        return self._reading.exception()
+        ended = [reading for reading in self._reading if reading.done() and not reading.cancelled()]
+        return next((reading.exception() for reading in ended), None)
 
     async def _close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._reading
-        await self._consumer.stop()
+        for reading in self._reading:
+            reading.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        await self._requests.stop()
+        await self._documents.stop()
         await self._producer.stop()
+
+
+def _partitions(*of: Topic) -> list[TopicPartition]:
+    return [TopicPartition(topic.name, number) for topic in of for number in range(topic.partitions)]
 
 
 def _request_id(event: Event) -> UUID:

@@ -8,14 +8,18 @@ from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
 from libs.contracts import topics
-from libs.contracts.manifest import Action
+from libs.contracts.enrolment import credential_id_of
+from libs.contracts.manifest import Action, Manifest
 from libs.contracts.state import Certificate
+from libs.crypto.pki import distinguished_name
 from libs.gpki_client import Caller, Dispatch, GpkiClient, Problem, SealingKey
+from libs.gpki_client import Manifest as SdkManifest
 from libs.gpki_client.device import Device
+from libs.gpki_client.token import OfficerToken
 from libs.runtime.clock import Clock
 from services.igfmas.chain import Chain, NotInTime
 from services.igfmas.documents import Paper, manifest_of, request_of
-from services.igfmas.enrolment import Officer, device_registration_of, revocation_of
+from services.igfmas.enrolment import Officer, device_registration_of, revocation_of, token_application_of
 from services.igfmas.observation import RequestSeen
 
 STEP_SECONDS: Final = 60.0
@@ -23,7 +27,7 @@ STEP_SECONDS: Final = 60.0
 
 DOCUMENT_SECONDS: Final = 0.2
 
-STATUS_EVERY: Final = 0.1
+STATUS_EVERY: Final = 0.03
 """Seconds between two looks at the status, while the gateway is behind Kafka."""
 
 T = TypeVar("T")
@@ -40,6 +44,7 @@ class Pressed:
     seen: RequestSeen
     user: str
     root: bytes
+    manifest: Manifest
 
     @property
     def request_id(self) -> UUID:
@@ -66,7 +71,16 @@ class Desk:
         """Apply for the officer and return the certificate. Raises Refused, NotInTime."""
         application = officer.application_submitted(self._registrar, await self._sealing_key(officer.user))
         await self._chain.send(topics.APPLICATION_SUBMITTED, application)
-        wanted = officer.credential_id
+        return await self._certificate(officer, officer.credential_id)
+
+    async def enrol_token(self, officer: Officer, token: OfficerToken) -> Certificate:
+        """The same for the key of the officer's own token. Raises Refused, NotInTime, TokenError."""
+        csr = await token.certification_request(distinguished_name(officer.name))
+        application = token_application_of(officer, csr, self._registrar)
+        await self._chain.send(topics.TOKEN_APPLICATION_SUBMITTED, application)
+        return await self._certificate(officer, credential_id_of(application.signed.application))
+
+    async def _certificate(self, officer: Officer, wanted: UUID) -> Certificate:
         chain = self._chain
 
         def known() -> bool:
@@ -117,7 +131,7 @@ class Desk:
         requested = await asyncio.to_thread(request_of, manifest, self._caller)
         seen = self._chain.observation.expect(manifest.header.request_id, action, manifest.documents)
         await self._chain.send(topics.REQUESTED, requested)
-        return Pressed(seen, officer.user, requested.commitment.root)
+        return Pressed(seen, officer.user, requested.commitment.root, manifest)
 
     async def dispatch(self, pressed: Pressed) -> Dispatch | None:
         """Steps 3-7: the newest code that was sent, as the gateway shows it; None when the request ended before.
@@ -147,6 +161,20 @@ class Desk:
             await self._chain.wait(lambda: condition() or seen.settled, what, seconds=seconds)
         except NotInTime as error:
             raise NotInTime(f"request {seen.request_id}: {error}") from None
+
+    async def sign_with_token(self, pressed: Pressed, token: OfficerToken, certificate: Certificate) -> None:
+        """Step 8 of a token officer: sign on the own machine, and hand the signatures in.
+
+        Raises NotInTime, GpkiError, TokenError.
+        """
+        await self.until(pressed, lambda: pressed.seen.resolved_at is not None, "the medium")
+        manifest = SdkManifest.from_json(pressed.manifest.model_dump(mode="json"))
+        signatures = await token.sign_manifest(manifest, certificate.certificate, [certificate.issuer])
+        await _answered(
+            lambda: self._gateway.token_signatures(pressed.request_id, pressed.user, signatures),
+            unless={404, 409},
+            what="the gateway, to take the token's signatures",
+        )
 
     async def end(self, pressed: Pressed) -> None:
         """Steps 9-14: return when the request has ended, and all that it posted was seen. Raises NotInTime."""

@@ -12,7 +12,7 @@ from email.policy import SMTP
 from pathlib import Path
 from typing import Final
 
-READ_EVERY: Final = 0.05
+READ_EVERY: Final = 0.02
 """Seconds between two looks into the folder."""
 
 _OTP: Final = re.compile(r"^([0-9]{6}) ialah OTP anda\. Rujukan ([0-9A-Z]{3,8})\.", re.MULTILINE)

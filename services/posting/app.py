@@ -24,7 +24,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
         async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (_, bus):
             handlers = Handlers(offload, clock)
             bus.state({topics.CERTIFICATE: project_certificates})
-            bus.consume({topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected})
+            bus.consume({topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected}, gather=0.06)
             async with bus:
                 yield
     finally:

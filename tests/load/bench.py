@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import psutil
+import uvloop
 
 from deploy.native import programs
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT, SERVICES, Layout, open_layout
 from deploy.native.supervisor import Supervisor
+from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, connected, papers
@@ -113,10 +115,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 async def measure(client: Client, layout: Layout, load_before: float) -> Results:
     """Warm up, then a Pukal per round between two looks at the raw rate, then the singles."""
     officer = await client.enrol()
-    say(f"warm-up: {WARM_UP} documents singly, one Pukal of 100")
+    say(f"warm-up: {WARM_UP} documents singly, one Pukal of {PUKAL}")
     for _ in range(WARM_UP):
         await single(client, officer)
-    await pukal(client, officer, 100)
+    await pukal(client, officer, PUKAL)
     memory = Memory(layout)
     sampling = asyncio.create_task(memory.sample())
     raws, rates = [await raw_rate()], []
@@ -152,14 +154,15 @@ async def bench() -> Results:
         say(f"the machine is busy (load {load_before:.1f}): the figures will be worse than they are")
     shutil.rmtree(STATE, ignore_errors=True)
     layout = open_layout(STATE)
-    async with running_stack(layout, say), connected(Stack(layout)) as client:
+    async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
         return await measure(client, layout, load_before)
 
 
 def main() -> int:
     """Measure, write, print."""
     try:
-        found = asyncio.run(bench())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(bench())
     except StackError as error:
         say(f"error: {error}")
         return 1

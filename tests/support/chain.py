@@ -23,10 +23,11 @@ from libs.contracts.signing import (
     OtpDispatched,
     SealedChallenge,
 )
+from libs.contracts.topics import Topic
 from libs.gpki_client import Caller, GpkiClient, SealingKey
 from libs.runtime.clock import utc_now
 from services.gateway.app import DEFAULT_ROUTES
-from services.igfmas.chain import Chain
+from services.igfmas.chain import DOCUMENTS, Chain
 from services.igfmas.desk import Desk, Pressed
 from services.igfmas.documents import Paper, manifest_of, paper_of, request_of
 from services.igfmas.enrolment import Officer
@@ -235,13 +236,13 @@ def wrong(otp: str) -> str:
 
 
 @asynccontextmanager
-async def connected(stack: Stack) -> AsyncIterator[Client]:
-    """An iGFMAS of a stack that runs with its services."""
+async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> AsyncIterator[Client]:
+    """An iGFMAS of a stack that runs with its services; it follows these topics of documents."""
     environment = client_environment(stack.layout)
     caller, registrar = read_keys(stack.layout.secrets("igfmas"))
     root = (stack.layout.pki / SERVICE_ROOT).read_bytes()
     async with AsyncExitStack() as resources:
-        chain = await resources.enter_async_context(Chain(stack.kafka, Observation(), utc_now))
+        chain = await resources.enter_async_context(Chain(stack.kafka, Observation(), utc_now, documents))
         gateway = await resources.enter_async_context(GpkiClient(stack.gateway, caller, service_root=root))
         database = await asyncpg.create_pool(stack.postgres_dsn("postgres"), min_size=1, max_size=4)
         resources.push_async_callback(database.close)

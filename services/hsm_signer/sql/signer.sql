@@ -78,10 +78,15 @@ INSERT INTO document (request_id, index, document_id)
 SELECT $1, index - 1, document_id FROM unnest($2::text[]) WITH ORDINALITY AS entry (document_id, index)
 
 -- name: reserved
-SELECT index FROM document WHERE request_id = $1 AND state = 'reserved' ORDER BY index LIMIT $2
+SELECT index FROM document
+WHERE request_id = $1 AND state = 'reserved' AND index > $3
+ORDER BY index LIMIT $2
 
 -- name: mark_documents
-UPDATE document SET state = $3 WHERE request_id = $1 AND index = ANY ($2::integer[]) AND state = 'reserved'
+-- Between the first and the last: by `= ANY` alone, all documents of the request were read for each slice.
+UPDATE document SET state = $3
+WHERE request_id = $1 AND index BETWEEN ($2::integer[])[1] AND ($2::integer[])[cardinality($2::integer[])]
+    AND index = ANY ($2::integer[]) AND state = 'reserved'
 RETURNING index
 
 -- name: reject_reserved

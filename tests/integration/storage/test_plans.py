@@ -1,0 +1,67 @@
+"""What a statement reads follows from what it is asked for, however large its table has grown since it was planned."""
+
+from hashlib import sha256
+from uuid import UUID, uuid4
+
+import pytest
+
+from libs.bus.slices import SLICE
+from libs.storage import ledger
+from libs.storage.migrations import migrate
+from libs.storage.pool import Connection
+from services.hsm_signer import store
+from services.hsm_signer.app import MIGRATIONS
+from tests.support.bus import open_room
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+PLANNED_FOR_GOOD = 6
+"""Executions after which PostgreSQL keeps a prepared statement's plan."""
+
+MANY = 1_000
+
+
+async def rows_read(connection: Connection, table: str) -> int:
+    """Rows of a table that this transaction has read so far."""
+    query = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = $1::text::regclass"
+    return int(await connection.fetchval(query, table))
+
+
+async def sign_next(connection: Connection, request_id: UUID, after: int = -1) -> list[int]:
+    indexes = await store.reserved(connection, request_id, SLICE, after=after)
+    await store.mark_signed(connection, request_id, indexes or [0, 1])
+    return indexes
+
+
+async def test_a_slice_of_a_long_request_reads_its_own_documents_only(stack: Stack) -> None:
+    async with open_room(stack) as room:
+        await migrate(room.pool, [MIGRATIONS])
+        async with room.pool.acquire() as connection:
+            for _ in range(PLANNED_FOR_GOOD):
+                assert await sign_next(connection, uuid4()) == []
+            request_id = uuid4()
+            await connection.execute(
+                "INSERT INTO document (request_id, index, document_id)"
+                " SELECT $1, n, n::text FROM generate_series(0, $2) AS n",
+                request_id,
+                MANY - 1,
+            )
+            for slice_ in range(3):
+                async with connection.transaction():
+                    first = slice_ * SLICE
+                    assert await sign_next(connection, request_id, first - 1) == list(range(first, first + SLICE))
+                    assert await rows_read(connection, "document") <= 10 * SLICE, "of a thousand"
+
+
+async def test_a_delivery_is_found_in_the_inbox_without_reading_the_others(stack: Stack) -> None:
+    async with open_room(stack) as room, room.pool.acquire() as connection:
+        for _ in range(PLANNED_FOR_GOOD):
+            await ledger.seen(connection, [uuid4()], [uuid4()])
+        ids = [uuid4() for _ in range(MANY)]
+        await ledger.claim(connection, [(one, sha256(one.bytes).digest()) for one in ids])
+        async with connection.transaction():
+            found, left = await ledger.seen(connection, ids[:SLICE], ids[:SLICE])
+            assert found.keys() == set(ids[:SLICE])
+            assert left == []
+            assert await rows_read(connection, "inbox") <= 2 * SLICE

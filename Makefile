@@ -7,6 +7,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 WORKERS ?= 4
 export INPUT
+# Where the caller's environment forbids it, every process would compile our code anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -37,7 +39,7 @@ lint: setup ## ruff and mypy
 	@$(PY) -m mypy libs services deploy tests
 
 unit: setup ## the unit tests alone
-	@$(PY) -m pytest -n 2 tests/unit
+	@$(PY) -m pytest -n 2 -p no:schemathesis tests/unit
 
 bench: setup ## how fast, beside the raw rate of the HSM in the same run; leaves var/bench/results.json
 	@$(PY) -m tests.load.bench

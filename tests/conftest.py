@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.chain import client, officers
@@ -11,9 +13,17 @@ from tests.support.stack import full_stack, stack
 
 __all__ = ["client", "full_stack", "officers", "stack"]
 
+# No deadline: time is no guarantee of these tests, and a busy machine must not fail one.
+settings.register_profile("every-run", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=2_000, deadline=None)
+settings.load_profile("every-run")
+
+structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+"""Where no service has set it: the formatter that structlog takes by default needs four seconds for one traceback."""
+
 HERE = Path(__file__).parent
 
-LONGEST_FIRST = ("faults", "e2e", "integration/bus")
+LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/runtime", "unit/crypto")
 
 
 def _folder(path: Path) -> str:

@@ -238,8 +238,8 @@ async def test_a_blob_of_another_request_opens_in_no_other(client: Client, offic
 async def test_a_request_that_nobody_authorises_expires(client: Client, officer: Officer) -> None:
     request = await client.press(officer, papers(2))
     code = await request.otp()
-    due = "SELECT count(*) FROM hsm_signer.due WHERE request_id = $1 AND what = 'timer.hsm-signer.expiry'"
-    await eventually(lambda: client.value(due, request.id), "the expiry's row")
+    dispatched = "SELECT dispatched FROM hsm_signer.request WHERE request_id = $1"
+    await eventually(lambda: client.value(dispatched, request.id), "the signer knows of the code, and sets the expiry")
     await client.database.execute(
         "UPDATE hsm_signer.request SET expires_at = now() - interval '1 second' WHERE request_id = $1", request.id
     )

@@ -23,7 +23,7 @@ from services.crl_verifier.app import serve
 from services.crl_verifier.settings import Settings
 from tests.integration.crl_verifier.crl_server import CrlServer, crl_server
 from tests.support.documents import Officer, officer
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -129,7 +129,7 @@ class Verifier:
 @pytest.fixture(scope="session")
 def pki() -> Pki:
     """Both trees, valid now."""
-    return Pki(now=utc_now().replace(microsecond=0), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now().replace(microsecond=0))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from services.enrolment.app import serve
 from services.enrolment.routes import DEFAULT_ROUTES, Routes
 from services.enrolment.settings import Settings
 from tests.support.bus import ROLE, Room, Tap, open_room
-from tests.support.pki import Identity, Pki, p256_key
+from tests.support.pki import Identity, Pki
 from tests.support.requests import key_state
 from tests.support.stack import Stack
 
@@ -85,7 +85,7 @@ class Office:
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -49,7 +49,7 @@ from services.gateway.schemas import Problem, SigningStatus
 from services.gateway.settings import Settings
 from tests.integration.gateway.twins import cut_off_api
 from tests.support.bus import ROLE, Room, Tap, open_room
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.requests import Caller, documents, header, key_id, key_state, medium_resolved, new_user
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -262,7 +262,7 @@ def code_of(answer: httpx.Response) -> ProblemCode:
 
 @pytest.fixture(scope="session")
 def pki() -> Pki:
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -44,7 +44,7 @@ from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY, Sealing
 from services.hsm_signer.signing import Signing
 from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.bus import Room, Tap, open_room
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.requests import Caller, certificate_state, documents, header, key_state, medium_resolved
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -177,7 +177,7 @@ class Signer:
 
 @pytest.fixture(scope="session")
 def pki() -> Pki:
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest_asyncio.fixture(loop_scope="session")

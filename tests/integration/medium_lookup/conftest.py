@@ -24,7 +24,7 @@ from libs.storage import state
 from services.medium_lookup.app import Routes, serve
 from services.medium_lookup.settings import Settings
 from tests.support.bus import ROLE, Room, Tap, open_room
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.requests import Caller, certificate_state, key_state, new_user, user_state
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -104,7 +104,7 @@ class Lookup:
 
 @pytest.fixture(scope="session")
 def pki() -> Pki:
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -11,7 +11,7 @@ from libs.contracts.signing import Requested
 from libs.contracts.state import User
 from libs.contracts.token_route import MAX_TOKEN_DOCUMENTS
 from tests.integration.medium_lookup.conftest import Lookup
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.requests import (
     certificate_state,
     document,
@@ -79,7 +79,7 @@ async def test_a_forged_request_goes_to_the_dead_letter_and_leaves_its_id_to_the
 
 async def test_a_key_of_another_root_is_never_a_callers(lookup: Lookup) -> None:
     """Whoever can write the topic of keys can add none of his own."""
-    foreign = Pki(now=lookup.pki.now, root_key=p256_key(), issuing_key=p256_key())
+    foreign = Pki(now=lookup.pki.now)
     intruder = foreign.caller()
     await lookup.room.send(lookup.routes.keys, [key_state(intruder, "caller", "igfmas", foreign)])
     await lookup.tap.until(lambda: lookup.dead_letters(lookup.routes.keys), "the key was put aside")

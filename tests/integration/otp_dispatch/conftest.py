@@ -36,7 +36,7 @@ from tests.integration.otp_dispatch.replica import RoomSettings, routes
 from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
 from tests.support.bus import ROLE, Room, Tap, open_room
 from tests.support.devices import resend_of
-from tests.support.pki import Identity, Pki, p256_key
+from tests.support.pki import Identity, Pki
 from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -187,7 +187,7 @@ def code_in(mail: EmailMessage) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def pki() -> Pki:
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -17,7 +17,7 @@ from libs.storage.pool import Pool
 from services.posting.app import serve
 from services.posting.settings import Settings
 from tests.support.documents import Officer, officer, signed, verified
-from tests.support.pki import Pki, p256_key
+from tests.support.pki import Pki
 from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -92,7 +92,7 @@ class Posting:
 @pytest.fixture(scope="session")
 def pki() -> Pki:
     """Both trees, valid now."""
-    return Pki(now=utc_now(), root_key=p256_key(), issuing_key=p256_key())
+    return Pki(now=utc_now())
 
 
 @pytest.fixture(scope="session")

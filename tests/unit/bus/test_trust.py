@@ -12,7 +12,7 @@ from libs.bus.trust import key_trust, read_service_root, usable_key, vouches
 from libs.contracts.manifest import signature_input
 from libs.contracts.state import Key
 from libs.runtime.settings import ConfigurationError
-from tests.support.pki import EPOCH, Identity, Pki, p256_key
+from tests.support.pki import EPOCH, Identity, Pki
 from tests.support.requests import key_state
 
 ROOT = b"r" * 32
@@ -20,7 +20,7 @@ ROOT = b"r" * 32
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_key_that_says_what_its_certificate_does_not_is_not_kept(
 
 def test_a_key_under_another_root_is_not_kept(service_root: bytes) -> None:
     """I-17."""
-    other = Pki(root_key=p256_key(), issuing_key=p256_key())
+    other = Pki()
     assert not key_trust(service_root, lambda: EPOCH)(key_state(other.caller(), "caller", "igfmas", other))
 
 

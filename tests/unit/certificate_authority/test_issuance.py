@@ -43,7 +43,7 @@ KEY = rsa_key()
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki()
+    return Pki(root_key=rsa_key(3072), issuing_key=rsa_key())
 
 
 def officer_order(**values: object) -> Order:

@@ -17,7 +17,7 @@ from tests.support.pki import Pki, p256_key, rsa_key
 
 @pytest.fixture(scope="module")
 def pki():
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")

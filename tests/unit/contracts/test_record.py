@@ -12,14 +12,14 @@ from libs.contracts.record import EvidenceError, canonical_record, evidence, rec
 from libs.contracts.signing import Posted
 from libs.crypto.merkle import leaf_hash
 from tests.support.documents import document, fresh_ids, manifest, officer, sign, verified
-from tests.support.pki import EPOCH, Pki, p256_key
+from tests.support.pki import EPOCH, Pki
 
 POSTED_AT = EPOCH + timedelta(microseconds=1_500_007)
 
 
 @pytest.fixture(scope="module")
 def pki():
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")

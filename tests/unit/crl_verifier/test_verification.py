@@ -14,12 +14,12 @@ from libs.crypto.pki import RevokedCertificate, Validity
 from services.crl_verifier.authorities import Authority
 from services.crl_verifier.verification import CannotTell, Good, Judged, Verification, decide
 from tests.support.documents import Officer, document, fresh_ids, manifest, officer, sign, signed
-from tests.support.pki import EPOCH, Identity, Pki, p256_key
+from tests.support.pki import EPOCH, Identity, Pki
 
 
 @pytest.fixture(scope="module")
 def pki():
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_signing_time_is_never_believed(pki, verification):
 
 
 def test_a_certificate_of_another_tree_is_unknown_though_its_chain_came_along(pki, verification):
-    other = Pki(root_key=p256_key(), issuing_key=p256_key())
+    other = Pki()
     assert answer(verification, signed(officer(other))[0], crls(pki)) is Reason.CERTIFICATE_UNKNOWN
 
 

@@ -1,7 +1,7 @@
 """The rules of the house that a machine can hold: who imports whom, who reads the clock, how long a file is."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 MAX_LINES = 300
@@ -92,15 +92,16 @@ def _of_file(root: Path, file: Path) -> Iterator[str]:
 def _of_module(name: str, tree: ast.Module) -> Iterator[str]:
     if tree.body and ast.get_docstring(tree) is None:
         yield "no module docstring"
-    aliases = _aliases(name, tree)
+    nodes = list(ast.walk(tree))
+    aliases = _aliases(name, nodes)
     for target in sorted(set(aliases.values())):
         yield from _import_breaches(name, target)
     if name.startswith(("libs/", "services/")) and not name.startswith(OWN_CLOCKS):
-        used = {dotted for node in ast.walk(tree) if (dotted := _dotted(node, aliases))}
+        used = {dotted for node in nodes if (dotted := _dotted(node, aliases))}
         used |= set(aliases.values())
         yield from (f"uses {banned}" for banned in sorted(CLOCK_AND_CHANCE) if _touches(used, banned))
     if name.startswith(("libs/", "services/")) and not name.startswith(("services/igfmas/", EXAMPLES)):
-        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        calls = (node for node in nodes if isinstance(node, ast.Call))
         if any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):
             yield "prints"
 
@@ -119,10 +120,10 @@ def _import_breaches(name: str, target: str) -> Iterator[str]:
         yield f"imports {parts[0]}, which belongs to {' and '.join(rooms)}"
 
 
-def _aliases(name: str, tree: ast.Module) -> dict[str, str]:
+def _aliases(name: str, nodes: Sequence[ast.AST]) -> dict[str, str]:
     """Local name → the dotted name that it stands for, for every import anywhere in the module."""
     result: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 result[alias.asname or alias.name] = alias.name

@@ -23,10 +23,11 @@ PROOF = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 def named(folder: Path, kind: type[StrEnum], *without: str) -> set[str]:
     """Members of `kind` that the code of a folder names as `Kind.MEMBER`."""
     files = [file for file in folder.rglob("*.py") if file.relative_to(CHECKOUT).as_posix() not in without]
+    sources = [source for file in files if f"{kind.__name__}." in (source := file.read_text(encoding="utf-8"))]
     return {
         node.attr
-        for file in files
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for source in sources
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == kind.__name__
     }
 

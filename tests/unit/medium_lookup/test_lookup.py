@@ -15,7 +15,7 @@ from libs.contracts.state import Certificate, User
 from libs.contracts.token_route import MAX_TOKEN_DOCUMENTS
 from libs.crypto.service_certificates import ServiceIdentity
 from services.medium_lookup.lookup import NotYetKnown, Resolved, resolve
-from tests.support.pki import EPOCH, Pki, p256_key
+from tests.support.pki import EPOCH, Pki
 from tests.support.requests import (
     Caller,
     certificate_state,
@@ -40,7 +40,7 @@ def looked_up(
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from services.otp_dispatch.dispatch import Ready
 from services.otp_dispatch.init import make_keys
 from services.otp_dispatch.mail import mail
 from services.otp_dispatch.sealing_key import newest_sealing_key
-from tests.support.pki import EPOCH, Pki, p256_key
+from tests.support.pki import EPOCH, Pki
 from tests.support.requests import documents, header, key_state, medium_resolved, new_user
 
 CHALLENGE_KEY = Ed25519PrivateKey.generate()
@@ -36,7 +36,7 @@ MAILBOX = Mailbox("siti@anm.example")
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from libs.crypto.service_certificates import ServiceIdentity
 from services.otp_dispatch.channels import Mailbox, masked
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, rejected, wait
 from tests.support.devices import Phone, resend_of
-from tests.support.pki import EPOCH, Pki, p256_key
+from tests.support.pki import EPOCH, Pki
 from tests.support.requests import (
     Caller,
     documents,
@@ -33,7 +33,7 @@ from tests.support.requests import (
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from libs.contracts.record import canonical_record, record_of
 from libs.crypto.merkle import leaf_hash
 from services.posting.admission import Certified, Contradiction, Examined, contradiction, examine
 from tests.support.documents import document, fresh_ids, manifest, officer, sign, verified
-from tests.support.pki import EPOCH, Pki, p256_key
+from tests.support.pki import EPOCH, Pki
 
 
 @pytest.fixture(scope="module")
 def pki():
-    return Pki(root_key=p256_key(), issuing_key=p256_key())
+    return Pki()
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ class Log:
 def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    configuration = structlog.get_config()
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     configure_logging("posting", "DEBUG")
     yield Log(capsys)
@@ -42,5 +43,5 @@ def log(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     root.handlers, root.level = handlers, level
     root.setLevel(level)
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
     structlog.contextvars.clear_contextvars()

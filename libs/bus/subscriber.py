@@ -6,7 +6,7 @@ not handled under its own policies, and sleeps after an empty poll; tests/contra
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -185,13 +185,25 @@ async def rewind(consumer: AIOKafkaConsumer) -> None:
     A fetch that raises half-way has moved aiokafka's positions past records that nobody was given. Raises KafkaError
     or TimeoutError; then nothing may be polled yet.
     """
+    if not (partitions := consumer.assignment()):
+        return
+    for partition, (committed, start) in (await _places(consumer, partitions)).items():
+        with contextlib.suppress(IllegalStateError):
+            consumer.seek(partition, start if committed is None else committed)
+
+
+async def _places(
+    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, tuple[int | None, int]]:
+    """Per partition, what is committed and where its log starts. Raises KafkaError or TimeoutError.
+
+    One question for all starts: it stands behind a fetch that waits FETCH_WAIT_MS at the broker, and one for each
+    partition would take longer than ASK_TIMEOUT, every time.
+    """
     async with asyncio.timeout(ASK_TIMEOUT):
-        for partition in consumer.assignment():
-            offset = await consumer.committed(partition)
-            if offset is None:
-                offset = (await consumer.beginning_offsets([partition]))[partition]
-            with contextlib.suppress(IllegalStateError):
-                consumer.seek(partition, offset)
+        starts = await consumer.beginning_offsets(list(partitions))
+        committed = await asyncio.gather(*(consumer.committed(partition) for partition in partitions))
+    return {partition: (offset, starts[partition]) for partition, offset in zip(partitions, committed, strict=True)}
 
 
 class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
@@ -222,12 +234,9 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         partitions = self._unchecked & consumer.assignment()
         if not partitions:
             return
-        async with asyncio.timeout(ASK_TIMEOUT):
-            starts = await consumer.beginning_offsets(list(partitions))
-            for partition, start in starts.items():
-                committed = await consumer.committed(partition)
-                if committed is not None and committed < start:
-                    self._passed(partition, committed, start)
+        for partition, (committed, start) in (await _places(consumer, partitions)).items():
+            if committed is not None and committed < start:
+                self._passed(partition, committed, start)
         self._unchecked -= partitions
 
     def _passed(self, partition: TopicPartition, committed: int, start: int) -> None:

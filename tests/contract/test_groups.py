@@ -4,7 +4,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from libs.bus.subscriber import follow, rewind
+from libs.bus.subscriber import FETCH_WAIT_MS, follow, rewind
 from libs.bus.suspension import Suspension
 from libs.runtime.health import Health
 from tests.contract.broker import Broker, drain
@@ -75,3 +75,14 @@ async def test_rewind_goes_back_to_what_is_committed_or_to_the_start(broker: Bro
     await rewind(consumer)
     again = await drain(consumer, 4)
     assert sorted((record.partition, record.offset) for record in again) == [(0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+async def test_rewind_asks_once_about_however_many_partitions_though_a_fetch_waits_before_it(broker: Broker) -> None:
+    """A question about offsets stands behind the fetch of an idle consumer: one for each partition took too long."""
+    topic = await broker.topic(partitions=24)
+    consumer = await broker.consumer(topic, group=topic, fetch_max_wait_ms=FETCH_WAIT_MS)
+    await eventually(lambda: len(consumer.assignment()) == 24, "all assigned")
+    assert await consumer.getmany(timeout_ms=50) == {}, "and a fetch is under way"
+    await rewind(consumer)
+    await broker.send(topic, [b"x"], partition=23)
+    assert len(await drain(consumer, 1)) == 1

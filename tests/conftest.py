@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -17,9 +16,6 @@ __all__ = ["client", "full_stack", "officers", "stack"]
 settings.register_profile("every-run", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.load_profile("every-run")
-
-structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
-"""Where no service has set it: the formatter that structlog takes by default needs four seconds for one traceback."""
 
 HERE = Path(__file__).parent
 

@@ -17,13 +17,17 @@ WINDOW = 100
 RATIO = 0.5
 """Or this part of the last WINDOW records."""
 
-_PREFIX = "x-dead-letter-"
+PREFIX = "x-dead-letter-"
+"""Of the headers that are ours; a sender's own of this name are dropped."""
+
 _ROOM = 4096
 """Bytes for what is added to the record, and for the broker's own framing."""
 
 
-def dead_letter(refused: Delivery[Event] | Undecodable, why: str) -> Outcome:
-    """The dead letter of a record. `why` names no value of it; the same record makes the same dead letter.
+def dead_letter(refused: Delivery[Event] | Undecodable, why: str, *, service: str) -> Outcome:
+    """The dead letter of a record that `service` cannot process; `why` names no value of it.
+
+    The same record makes the same dead letter.
 
     A record that is larger than any topic of ours takes (it was compressed) is named by its hash instead of kept.
     """
@@ -33,14 +37,15 @@ def dead_letter(refused: Delivery[Event] | Undecodable, why: str) -> Outcome:
         "partition": str(coordinates.partition),
         "offset": str(coordinates.offset),
         "appended-at": refused.appended_at.isoformat(),
+        "service": service,
         "reason": why,
     }
-    kept = tuple((name, value) for name, value in record.headers if not name.startswith(_PREFIX))
+    kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
     key, value = record.key, record.value
     if size(record) > MAX_DEAD_LETTER_BYTES - _ROOM:
         added["sha256"] = sha256(value).hexdigest()
         key, value, kept = None, b"", ()
-    headers = (*kept, *((_PREFIX + name, text.encode()) for name, text in added.items()))
+    headers = (*kept, *((PREFIX + name, text.encode()) for name, text in added.items()))
     return Outcome(
         event_id=event_id_of("dead-letter", coordinates.id),
         cause=refused.cause,

@@ -170,7 +170,7 @@ class Recording(Generic[E]):
         if delivery.parked is not None and delivery.is_timer:
             await ledger.park_again(self.connection, delivery.parked, TIMER_RETRY, why)
             return True
-        self.outcomes.append(dead_letter(delivery, why))
+        self.outcomes.append(dead_letter(delivery, why, service=self._service))
         if delivery.parked is not None:
             await ledger.bury_parked(self.connection, [delivery.id])
             return False

@@ -156,7 +156,7 @@ class Slicer:
             for timer in timers:
                 await ledger.park_again(connection, timer, TIMER_RETRY, "undecodable")
             await ledger.bury_parked(connection, [arrived.parked.id for arrived in letters if arrived.parked])
-            outcomes = [dead_letter(arrived, arrived.why) for arrived in letters]
+            outcomes = [dead_letter(arrived, arrived.why, service=self._ledgers.service) for arrived in letters]
             new = await ledger.record(connection, outcomes)
         await self._publish_letters(outcomes, new, progress)
         for arrived in undecodable:
@@ -168,7 +168,10 @@ class Slicer:
     async def _bury_conflicts(self, conflicts: Sequence[Delivery[Event]], progress: Progress) -> None:
         whys = [f"{Reason.ID_CONFLICT}: refused content {delivery.content_hash.hex()}" for delivery in conflicts]
         async with self._ledgers.pool.acquire() as connection:
-            outcomes = [dead_letter(delivery, why) for delivery, why in zip(conflicts, whys, strict=True)]
+            outcomes = [
+                dead_letter(delivery, why, service=self._ledgers.service)
+                for delivery, why in zip(conflicts, whys, strict=True)
+            ]
             new = await ledger.record(connection, outcomes)
         await self._publish_letters(outcomes, new, progress)
         for delivery, why in zip(conflicts, whys, strict=True):

@@ -1,6 +1,7 @@
 """A dead letter is the record as it came, bounded; too many of them are a reason to stop."""
 
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +14,8 @@ from libs.contracts.cloudevents import size
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from tests.unit.bus.records import STAMP, TOPIC, encoded, raw
 
+letter_of = partial(dead_letter, service="posting")
+
 
 def undecodable(value: bytes = b"rubbish", **changes: Any) -> Undecodable:
     decoded = decode(TOPIC, raw(replace(encoded(), value=value), **changes))
@@ -22,7 +25,7 @@ def undecodable(value: bytes = b"rubbish", **changes: Any) -> Undecodable:
 
 def test_it_names_the_place_and_the_reason_and_keeps_the_record() -> None:
     refused = undecodable(partition=3, offset=9)
-    letter = dead_letter(refused, "because").record
+    letter = letter_of(refused, "because").record
     headers = dict(letter.headers)
     assert letter.topic == TOPIC.dead_letter
     assert (letter.key, letter.value) == (refused.record.key, b"rubbish")
@@ -33,6 +36,7 @@ def test_it_names_the_place_and_the_reason_and_keeps_the_record() -> None:
         "x-dead-letter-partition": b"3",
         "x-dead-letter-offset": b"9",
         "x-dead-letter-appended-at": refused.appended_at.isoformat().encode(),
+        "x-dead-letter-service": b"posting",
         "x-dead-letter-reason": b"because",
     }
 
@@ -40,35 +44,35 @@ def test_it_names_the_place_and_the_reason_and_keeps_the_record() -> None:
 def test_a_sender_cannot_write_what_we_say() -> None:
     record = replace(encoded(), value=b"x", headers=(("x-dead-letter-reason", b"nothing"), ("x-dead-letter-new", b"")))
     decoded = decode(TOPIC, raw(record))
-    letter = dead_letter(decoded, "because").record
+    letter = letter_of(decoded, "because").record
     assert [value for name, value in letter.headers if name == "x-dead-letter-reason"] == [b"because"]
     assert "x-dead-letter-new" not in dict(letter.headers)
 
 
 def test_the_same_record_makes_the_same_letter_and_another_at_its_offset_another() -> None:
-    first, again = dead_letter(undecodable(), "a"), dead_letter(undecodable(), "b")
+    first, again = letter_of(undecodable(), "a"), letter_of(undecodable(), "b")
     assert first.event_id == again.event_id
-    assert dead_letter(undecodable(offset=1), "a").event_id != first.event_id
+    assert letter_of(undecodable(offset=1), "a").event_id != first.event_id
     # offsets begin anew when a topic was made anew
-    assert dead_letter(undecodable(timestamp=STAMP + 1), "a").event_id != first.event_id
+    assert letter_of(undecodable(timestamp=STAMP + 1), "a").event_id != first.event_id
 
 
 def test_the_letter_of_a_delivery_is_found_under_its_cause() -> None:
     decoded = decode(TOPIC, raw(encoded()))
     assert isinstance(decoded, Delivery)
-    assert dead_letter(decoded, "a").cause == decoded.id
+    assert letter_of(decoded, "a").cause == decoded.id
 
 
 def test_the_largest_record_is_kept_whole_and_a_larger_one_named_by_its_hash() -> None:
-    whole = dead_letter(undecodable(bytes(MAX_RECORD_BYTES)), "a").record
+    whole = letter_of(undecodable(bytes(MAX_RECORD_BYTES)), "a").record
     assert len(whole.value) == MAX_RECORD_BYTES
     bomb = bytes(MAX_DEAD_LETTER_BYTES + 1)
-    cut = dead_letter(undecodable(bomb), "a").record
+    cut = letter_of(undecodable(bomb), "a").record
     assert (cut.key, cut.value) == (None, b"")
     assert dict(cut.headers)["x-dead-letter-sha256"] == sha256(bomb).hexdigest().encode()
     many = tuple(("h" * 100, b"v" * 1000) for _ in range(10_000))
     refused = decode(TOPIC, raw(replace(encoded(), value=b"x"), headers=many))
-    assert size(dead_letter(refused, "a").record) < MAX_DEAD_LETTER_BYTES
+    assert size(letter_of(refused, "a").record) < MAX_DEAD_LETTER_BYTES
     assert all(size(letter) <= MAX_DEAD_LETTER_BYTES - 512 for letter in (whole, cut))
 
 

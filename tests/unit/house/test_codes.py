@@ -13,7 +13,6 @@ CHECKOUT = Path(__file__).parents[3]
 
 NOT_PRODUCED = {
     Reason.CRL_STALE: "libs/crypto says it by its value, `UnknownReason.CRL_STALE`: documents wait for it (I-19)",
-    Reason.POISON: "for an operator's discard of a dead letter, which is not built yet (design, section 3)",
 }
 
 

@@ -1,0 +1,127 @@
+"""Dead letters on the broker: read, replayed, discarded. Everything here may be done again without harm."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.partitioner import DefaultPartitioner
+from pydantic import ValidationError
+
+from libs.bus import records
+from libs.contracts import topics
+from libs.contracts.cloudevents import Record, encode
+from libs.contracts.manifest import Header
+from libs.contracts.signing import MediumResolved, Rejected
+from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
+from libs.runtime.clock import Clock
+from services.operations.letters import Letter, Raw, letters, resolution
+
+TIMEOUT_MS = 10_000
+"""Milliseconds for one answer of the broker."""
+
+LOOK_BACK = timedelta(days=1)
+"""For how long before its dead letter a request may have begun: a request lives 12 hours."""
+
+SOURCE = "operations"
+
+
+class DeadLetters:
+    """The dead letters of one cluster. Raises KafkaError when the broker cannot be asked."""
+
+    def __init__(self, bootstrap: str, clock: Clock) -> None:
+        self._bootstrap = bootstrap
+        self._clock = clock
+
+    async def read(self, *read: Topic) -> list[Letter]:
+        """The letters of these topics, each topic's in its order, with what was done with them so far."""
+        async with self._consumer() as consumer:
+            partitions = {TopicPartition(topic.dead_letter, 0): topic for topic in read}
+            consumer.assign(list(partitions))
+            await consumer.seek_to_beginning()
+            found: dict[TopicPartition, list[Raw]] = {partition: [] for partition in partitions}
+            async for record in _until_end(consumer):
+                found[TopicPartition(record.topic, record.partition)].append(record)
+        return [letter for partition, topic in partitions.items() for letter in letters(topic.name, found[partition])]
+
+    async def header(self, request: UUID, near: datetime) -> Header | None:
+        """The header of a request, as medium_lookup told it in the day before `near`; None when it is not there."""
+        key = str(request).encode()
+        topic = topics.MEDIUM_RESOLVED
+        numbers = list(range(topic.partitions))
+        partition = TopicPartition(topic.name, DefaultPartitioner()(key, numbers, numbers))
+        async with self._consumer() as consumer:
+            consumer.assign([partition])
+            began = round((near - LOOK_BACK).timestamp() * 1000)
+            first = (await consumer.offsets_for_times({partition: began}))[partition]
+            if first is None:
+                return None
+            consumer.seek(partition, first.offset)
+            async for record in _until_end(consumer):
+                if record.key == key:
+                    with contextlib.suppress(ValidationError):  # what medium_lookup did not write
+                        return MediumResolved.model_validate_json(record.value or b"").signed.manifest.header
+        return None
+
+    async def replay(self, letter: Letter, *, by: str) -> None:
+        """Publish the record where it came from, as it was: whoever handled it already knows it."""
+        await self._send(letter.record, resolution(letter, "replayed", by=by, reason=""))
+
+    async def discard(self, letter: Letter, rejected: Rejected | None, *, by: str, reason: str) -> None:
+        """End what waits for this letter, if anything does, and say so on its topic."""
+        ends = [] if rejected is None else [encode(topics.REJECTED, rejected, source=SOURCE, time=self._clock())]
+        await self._send(*ends, resolution(letter, "discarded", by=by, reason=reason))
+
+    async def _send(self, *sent: Record) -> None:
+        """One after another: what a resolution says has happened."""
+        async with self._producer() as producer:
+            for record in sent:
+                await producer.send_and_wait(
+                    record.topic, value=record.value, key=record.key, headers=list(record.headers)
+                )
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        records.install()
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
+            request_timeout_ms=TIMEOUT_MS,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=MAX_DEAD_LETTER_BYTES,
+            request_timeout_ms=TIMEOUT_MS,
+        )
+        try:
+            await producer.start()
+            yield producer
+        finally:
+            await producer.stop()
+
+
+async def _until_end(consumer: AIOKafkaConsumer) -> AsyncIterator[Raw]:
+    """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order.
+
+    All partitions at once: a question to the broker stands behind the fetch of whatever is assigned.
+    """
+    ends = await consumer.end_offsets(consumer.assignment())
+    left = {partition for partition, end in ends.items() if await consumer.position(partition) < end}
+    while left:
+        for batch in (await consumer.getmany(*left, timeout_ms=TIMEOUT_MS)).values():
+            for record in batch:
+                yield record
+        left = {partition for partition in left if await consumer.position(partition) < ends[partition]}

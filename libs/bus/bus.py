@@ -15,6 +15,7 @@ from libs.bus.consumption import Consumption
 from libs.bus.due import LEASE, LEFTOVER_AGE, DueWorker
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, Publisher
+from libs.bus.reach import Reach
 from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
 from libs.bus.subscriber import SESSION_MS, subscribe
@@ -156,11 +157,13 @@ class Bus:
             if consumer.after_state:
                 gated.append(suspension)
                 suspension.hold(STATE_GROUP)
+            reach = Reach(self._service, consumer.group, self.publisher.probe)
             consumption = Consumption(
                 service=self._service,
                 topics={topic.name: topic for topic in consumer.handlers},
                 slicer=self._slicer(consumer.handlers),
                 suspension=suspension,
+                reach=reach,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
             )
             subscribe(
@@ -169,6 +172,7 @@ class Bus:
                 group=consumer.group,
                 max_records=consumer.max_records,
                 suspension=suspension,
+                reach=reach,
                 handle=consumption.handle,
                 service=self._service,
                 session_ms=self._session_ms,

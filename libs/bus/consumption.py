@@ -13,6 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from libs.bus.dead_letter import DeadLetterLimit
 from libs.bus.delivery import Coordinates, coordinates_of, decode
 from libs.bus.outcomes import Poison, Unavailable
+from libs.bus.reach import Reach
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
 from libs.bus.work import Progress
@@ -48,11 +49,13 @@ class Consumption:
         topics: Mapping[str, Topic],
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
+        reach: Reach,
         slice_size: int = SLICE,
     ) -> None:
         self._service = service
         self._topics = topics
         self._suspension = suspension
+        self._reach = reach
         self._slice_size = slice_size
         self._slicer = slicer(self._expired)
         self._until = 0.0
@@ -119,7 +122,20 @@ class Consumption:
                 consumer.seek(partition, offset)
         mine = {partition: offset for partition, offset in prefix.items() if partition in consumer.assignment()}
         if mine:
-            await _commit(consumer, mine)
+            await self._commit(consumer, mine)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
+        """Commit, or not: what is not committed comes again."""
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await consumer.commit(offsets)
+        except (IllegalStateError, CommitFailedError):
+            log.info("commit refused after a rebalance", partitions=len(offsets))
+        except (KafkaError, TimeoutError) as error:
+            log.warning("commit failed", error=type(error).__name__)
+            await self._reach.failed("commit")
+            return
+        self._reach.succeeded("commit")
 
     def _count_dead_letters(self, part: Sequence[Arrived], progress: Progress) -> None:
         for arrived in part:
@@ -128,17 +144,6 @@ class Consumption:
         if self._limit.reached:
             metrics.alarm(self._service, "dead-letter-limit")
             self._suspension.halt("dead-letter-limit")
-
-
-async def _commit(consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
-    """Commit, or not: what is not committed comes again."""
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await consumer.commit(offsets)
-    except (IllegalStateError, CommitFailedError):
-        log.info("commit refused after a rebalance", partitions=len(offsets))
-    except (KafkaError, TimeoutError) as error:
-        log.warning("commit failed", error=type(error).__name__)
 
 
 def frontier(read: Sequence[Coordinates], handled: Collection[Coordinates]) -> tuple[Offsets, Offsets]:

@@ -19,6 +19,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 
 from libs.bus import records, stopping
+from libs.bus.reach import Reach
 from libs.bus.suspension import Suspension
 from libs.contracts.signing import AuthorisationSubmitted
 from libs.contracts.topics import Topic
@@ -76,6 +77,7 @@ def subscribe(
     group: str,
     max_records: int,
     suspension: Suspension,
+    reach: Reach,
     handle: HandleBatch,
     service: str,
     session_ms: int = SESSION_MS,
@@ -113,7 +115,7 @@ def subscribe(
         await handle(message.raw_message, message.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
-    subscriber.get_msg = Poll(suspension, guard, max_records, gather)  # type: ignore[method-assign]
+    subscriber.get_msg = Poll(suspension, guard, reach, max_records, gather)  # type: ignore[method-assign]
     subscriber(consume)
     return subscriber
 
@@ -121,9 +123,12 @@ def subscribe(
 class Poll:
     """Takes the next batch of one consumer; nothing but the consumer's end leaves it as an exception."""
 
-    def __init__(self, suspension: Suspension, guard: "LogStartGuard", max_records: int, gather: float) -> None:
+    def __init__(
+        self, suspension: Suspension, guard: "LogStartGuard", reach: Reach, max_records: int, gather: float
+    ) -> None:
         self._suspension = suspension
         self._guard = guard
+        self._reach = reach
         self._max_records = max_records
         self._gather = gather
         self._came = 0
@@ -153,8 +158,10 @@ class Poll:
         except Exception as error:  # noqa: BLE001 (a fetch that fails has moved positions: it is never let pass)
             self._lost_place = True
             log.warning("poll failed", error=type(error).__name__)
+            await self._reach.failed("poll")
             await asyncio.sleep(RETRY)
             return ()
+        self._reach.succeeded("poll")
         return records
 
 

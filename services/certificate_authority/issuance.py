@@ -1,7 +1,7 @@
 """What may be certified and how: profiles, the judgement of an officer's application, and building a certificate."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -93,7 +93,8 @@ VALIDITY: Final[Mapping[Profile, timedelta]] = {
 class Order:
     """All that a certificate will say, fixed and recorded before it is signed; times in whole seconds.
 
-    `medium` is where an officer's key is; no other certificate has one.
+    `medium` is where an officer's key is; no other certificate has one. `offices`, sorted, are the only ones that a
+    caller may name; without any it may name all.
     """
 
     serial: bytes
@@ -107,6 +108,7 @@ class Order:
     validity: Validity
     crl_url: str | None
     medium: Medium | None = None
+    offices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,7 @@ def order_for(
     serial_number: str | None = None,
     crl_url: str | None = None,
     medium: Medium | None = None,
+    offices: Iterable[str] = (),
 ) -> Order:
     """An order for this key."""
     return Order(
@@ -234,6 +237,7 @@ def order_for(
         validity=validity,
         crl_url=crl_url,
         medium=medium,
+        offices=tuple(sorted(offices)),
     )
 
 
@@ -270,7 +274,13 @@ def build(order: Order, key: SigningKey, issuer: x509.Certificate | None) -> byt
         case ((Profile.CALLER | Profile.REGISTRAR | Profile.PRODUCER), None):
             purpose = ServicePurpose(order.profile.value)
             certificate = pki.build_service(
-                above, public_key, purpose=purpose, name=name, serial=serial, validity=order.validity
+                above,
+                public_key,
+                purpose=purpose,
+                name=name,
+                serial=serial,
+                validity=order.validity,
+                offices=order.offices,
             )
         case _:
             raise PkiError("no such certificate")

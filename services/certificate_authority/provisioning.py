@@ -120,8 +120,9 @@ class Provisioning:
         public_key = _key_in(request.file)
         if not permits(request.purpose, public_key):
             raise RequestRefused(f"{request.file}: {request.purpose} does not allow this kind of key")
-        unit = None
+        unit, offices = None, frozenset[str]()
         if request.purpose is Profile.CALLER:
+            offices = self._settings.caller_offices.get(request.owner, offices)
             unit = self._settings.caller_systems.get(request.owner)
             if unit is None:
                 raise RequestRefused(f"{request.file}: GPKI_CALLER_SYSTEMS names no system for {request.owner}")
@@ -131,6 +132,7 @@ class Provisioning:
             holder=request.owner,
             common_name=request.owner,
             organizational_unit=unit,
+            offices=offices,
             serial=new_serial(),
             validity=validity(self._clock(), VALIDITY[request.purpose], service_root),
         )

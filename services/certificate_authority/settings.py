@@ -38,3 +38,8 @@ class Settings(ServiceSettings):
         description="Caller → the system that it may name in a header (OU of its certificate); JSON. A caller that is "
         "not in it is not certified.",
     )
+    caller_offices: dict[Name, Annotated[frozenset[Name], Field(min_length=1)]] = Field(
+        default={},
+        description="Caller → the only offices that it may name (in its certificate); JSON. A caller that is not in it "
+        "may name every office. Changed later, it takes effect with the caller's next key.",
+    )

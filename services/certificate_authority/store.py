@@ -79,13 +79,14 @@ async def reserve(connection: Connection, order: Order) -> Reserved | Refused:
         order.validity.not_after,
         order.crl_url,
         order.medium,
+        order.offices,
     )
     row = await connection.fetchrow(_SQL["by_key"], order.key_id)
     if row is not None:
         found = _order(row)
         if _subject(found) == _subject(order):
             return Reserved(found, row["certificate"], row["ended_at"])
-        return Refused("the key is certified already, in another name")
+        return Refused("the key is certified already, in another name or for other offices")
     if order.profile is not Profile.OFFICER:
         return Refused(f"there is a certificate of {order.holder} with another key")
     if await connection.fetchval(_SQL["officer_has_certificate"], order.holder):
@@ -195,6 +196,7 @@ def _subject(order: Order) -> tuple[object, ...]:
         order.organizational_unit,
         order.serial_number,
         order.medium,
+        order.offices,
     )
 
 
@@ -211,4 +213,5 @@ def _order(row: asyncpg.Record) -> Order:
         validity=Validity(row["not_before"], row["not_after"]),
         crl_url=row["crl_url"],
         medium=row["medium"],
+        offices=tuple(row["offices"]),
     )

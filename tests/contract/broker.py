@@ -115,3 +115,8 @@ def any_header_name() -> Iterator[None]:
     finally:
         for module in modules:
             module.DefaultRecordBatchBuilder = fast
+
+
+async def never_asked() -> None:
+    """A probe for a consumer that reaches its group."""
+    raise AssertionError("the consumer failed")

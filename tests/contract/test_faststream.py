@@ -10,10 +10,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 
+from libs.bus.reach import Reach
 from libs.bus.subscriber import POLL_MS, Batch, Poll, subscribe
 from libs.bus.suspension import Suspension
 from libs.runtime.health import Health
-from tests.contract.broker import Broker
+from tests.contract.broker import Broker, never_asked
 from tests.support.bus import SESSION_MS, declared
 from tests.support.waiting import eventually
 
@@ -77,6 +78,7 @@ def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
         group=topic,
         max_records=100,
         suspension=Suspension("test", "test", {}, Health("test")),
+        reach=Reach("test", topic, never_asked),
         handle=handle,
         service="test",
         session_ms=SESSION_MS,

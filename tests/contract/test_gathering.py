@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer
 
 from libs.bus.publisher import Publisher
+from libs.bus.reach import Reach
 from libs.bus.subscriber import PREFETCH_AFTER, STREAM, Batch, LogStartGuard, Poll
 from libs.bus.suspension import Suspension
 from libs.contracts.cloudevents import Record
 from libs.runtime.health import Health
-from tests.contract.broker import Broker
+from tests.contract.broker import Broker, never_asked
 
 NEVER = 60.0
 """Seconds to gather: longer than any test waits."""
@@ -50,7 +51,7 @@ async def polled(broker: Broker, gather: float) -> AsyncIterator[tuple[Poll, AIO
     """Our poll over a consumer of one fresh topic."""
     topic = await broker.topic()
     suspension = Suspension("test", "test", {}, Health("test"))
-    poll = Poll(suspension, LogStartGuard({}, suspension, "test"), 250, gather)
+    poll = Poll(suspension, LogStartGuard({}, suspension, "test"), Reach("test", topic, never_asked), 250, gather)
     yield poll, await broker.consumer(topic, group=topic), topic
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from libs.contracts import topics
+from libs.contracts.manifest import MAX_DOCUMENTS
 from libs.contracts.reasons import Reason
 from services.igfmas.documents import Paper
 from tests.support.chain import Client, Officers, Request, papers
@@ -201,3 +202,28 @@ def _judge(vouchers: Sequence[Paper], verified, trust, folder: Path) -> None:
             )
             ended = subprocess.run(command.split(), cwd=folder, capture_output=True, timeout=20, check=False)
             assert (ended.returncode == 0) == holds, (paper.entry.id, holds, ended.stderr.decode())
+
+
+@pytest.mark.timeout(300)
+async def test_a_pukal_of_ten_thousand_is_posted_whole_with_one_pin_and_one_code(client: Client) -> None:
+    """The most that a request may hold, and counts that rise on the way."""
+    officer = await client.enrol(algorithm="p-256")
+    request = await client.press(officer, papers(MAX_DOCUMENTS))
+    await request.authorise(otp=await request.otp())
+    documents = request.seen.documents
+    await request.until(lambda: sum(bool(one.posted) for one in documents.values()) >= 2_000, "2,000 posted")
+    under_way = (await client.gateway.status(request.id, officer.user)).counts
+    completed = await request.end()
+    assert {one.document_id for one in completed.posted} == {paper.entry.id for paper in request.papers}
+    assert completed.rejected == ()
+    await client.chain.drain()
+    assert all(len(one.signatures) == len(one.records) == 1 for one in documents.values())
+    assert len(client.stack.mailbox(officer.email)) == 1
+
+    async def told() -> bool:
+        return (await client.gateway.status(request.id, officer.user)).state == "completed"
+
+    await eventually(told, "the gateway knows the end")
+    counts = (await client.gateway.status(request.id, officer.user)).counts
+    assert 0 < under_way.posted < MAX_DOCUMENTS
+    assert (counts.signed, counts.posted, counts.rejected) == (MAX_DOCUMENTS, MAX_DOCUMENTS, 0)

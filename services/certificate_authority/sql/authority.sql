@@ -1,15 +1,15 @@
 -- name: reserve
 INSERT INTO certificate (
     serial, profile, holder, common_name, organizational_unit, serial_number, public_key, key_id,
-    not_before, not_after, crl_url, medium
+    not_before, not_after, crl_url, medium, offices
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT DO NOTHING
 
 -- name: by_key
 SELECT
     serial, profile, holder, common_name, organizational_unit, serial_number, public_key, key_id,
-    not_before, not_after, crl_url, medium, certificate, ended_at
+    not_before, not_after, crl_url, medium, offices, certificate, ended_at
 FROM certificate WHERE key_id = $1
 
 -- name: officer_has_certificate

@@ -1,17 +1,21 @@
 """What fails, and what it may cost: one record, or a wait; never an event."""
 
 import asyncio
+from functools import partial
 
 import asyncpg
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from libs.bus.outcomes import Done, Emit, Unavailable
+from libs.bus.reach import FAILURES
 from libs.bus.work import Work
 from libs.contracts.cloudevents import event_id
+from libs.contracts.topics import Topic
 from libs.runtime.health import Health
 from libs.storage.pool import CONNECT_TIMEOUT
 from tests.integration.bus.handlers import doubled, pass_on
-from tests.support.bus import ROLE, Room, Step, documents, header, reports
+from tests.support.bus import ROLE, Room, Step, Tap, documents, header, reports
 from tests.support.waiting import eventually
 
 
@@ -231,3 +235,30 @@ async def test_a_broker_killed_in_the_middle_loses_and_doubles_no_event(room: Ro
     assert await room.count("SELECT count(*) FROM unpublished") == 0
     assert tap.of(source.dead_letter) == []
     assert len(doubled(tap.ids(target))) <= 25  # what was not acknowledged is sent again under the same id
+
+
+async def test_a_consumer_that_no_longer_reaches_its_group_ends_the_process(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-32."""
+    ended = asyncio.Event()
+    monkeypatch.setattr("libs.bus.reach.end_process", ended.set)
+    monkeypatch.setattr("libs.bus.consumption.COMMIT_TIMEOUT", 0.1)
+    source, target = await room.topic(), await room.topic()
+    bus, tap = room.bus(), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await room.send(source, [room.event()])
+        await eventually(lambda: room.committed(source), "one is committed")
+        with monkeypatch.context() as patch:
+            # As it was seen: the consumer waits for its coordinator for ever, and fetches all the same.
+            patch.setattr(GroupCoordinator, "ensure_coordinator_known", lambda _: asyncio.Event().wait())
+            for count in range(FAILURES):
+                assert not ended.is_set()
+                await room.send(source, [room.event()])
+                await tap.until(partial(passed_on, tap, target, count + 2), "handled")
+            await asyncio.wait_for(ended.wait(), 10)
+
+
+def passed_on(tap: Tap, target: Topic, count: int) -> bool:
+    return len(tap.of(target)) == count

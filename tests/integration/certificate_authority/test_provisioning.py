@@ -216,3 +216,25 @@ async def test_the_crl_server_leaves_signals_to_the_process_and_its_port_is_free
     async with httpx.AsyncClient(base_url=address) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get("/root.crl")
+
+
+async def test_a_callers_certificate_names_the_offices_that_it_is_limited_to(authority: Authority) -> None:
+    key = Ed25519PrivateKey.generate()
+    authority.settings = authority.settings.model_copy(
+        update={
+            "caller_systems": {"selangor": "eSelangor"},
+            "caller_offices": {"selangor": frozenset({"AG-SA-02", "AG-SA-01"})},
+        }
+    )
+    (authority.settings.pki_dir / "requests" / "caller" / "igfmas.csr.pem").unlink()
+    authority.ask("caller", "selangor", key)
+    await authority.init()
+    states = {state.key_id: state for state in await published(authority, count=4)}
+    root = read_service_root(authority.settings.pki_dir)
+    known = usable_key(states[public_key_id(key.public_key())], root, utc_now())
+    assert known is not None
+    assert known.offices == {"AG-SA-01", "AG-SA-02"}
+
+    authority.settings = authority.settings.model_copy(update={"caller_offices": {}})
+    with pytest.raises(RequestRefused, match="for other offices"):
+        await authority.init()

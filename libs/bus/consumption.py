@@ -125,7 +125,7 @@ class Consumption:
             await self._commit(consumer, mine)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
-        """Commit, or not: what is not committed comes again."""
+        """Commit, or have the next poll go back to what is committed: what comes again is known."""
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
                 await consumer.commit(offsets)

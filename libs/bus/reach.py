@@ -31,6 +31,8 @@ class Reach:
         self._group = group
         self._probe = probe
         self._failures: Counter[What] = Counter()
+        self.lost_place = False
+        """Where the consumer stands is not what it has handled: a fetch failed half-way, or a commit did."""
 
     def succeeded(self, what: What) -> None:
         """It went through."""
@@ -38,6 +40,7 @@ class Reach:
 
     async def failed(self, what: What) -> None:
         """It did not. Raises nothing but cancellation."""
+        self.lost_place = True
         try:
             await self._probe()
         except Exception:  # noqa: BLE001 (whatever it is: the broker did not answer, and that is waited for)

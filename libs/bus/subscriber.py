@@ -132,16 +132,15 @@ class Poll:
         self._max_records = max_records
         self._gather = gather
         self._came = 0
-        self._lost_place = False
 
     async def __call__(self, consumer: AIOKafkaConsumer) -> Batch:
         """Return what came within POLL_MS, possibly nothing."""
         try:
             if self._gather:
                 consumer._fetcher._prefetch_backoff = PREFETCH_AFTER  # noqa: SLF001 (there is no setting for it)
-            if self._lost_place:
+            if self._reach.lost_place:
                 await rewind(consumer)
-                self._lost_place = False
+                self._reach.lost_place = False
             streams = bool(self._gather) and self._came in STREAM
             if streams:
                 await asyncio.sleep(self._gather)
@@ -156,7 +155,6 @@ class Poll:
         except ConsumerStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 (a fetch that fails has moved positions: it is never let pass)
-            self._lost_place = True
             log.warning("poll failed", error=type(error).__name__)
             await self._reach.failed("poll")
             await asyncio.sleep(RETRY)

@@ -37,6 +37,7 @@ async def test_while_the_broker_is_away_nothing_counts(ended: list[str]) -> None
     for _ in range(10 * FAILURES):
         await reach.failed("commit")
     assert ended == []
+    assert reach.lost_place, "what is not committed is read again all the same"
 
 
 async def test_a_success_begins_the_count_anew_and_a_poll_says_nothing_about_commits(ended: list[str]) -> None:

@@ -1,13 +1,14 @@
 """The init step for topics: create what is missing, check what is there, believe no error code unread."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import NodeNotReadyError, TopicAlreadyExistsError, for_code
 
 from libs.contracts.topics import CHAIN_RETENTION, MAX_DEAD_LETTER_BYTES, TOPICS, Topic
 
@@ -67,12 +68,13 @@ async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterabl
 async def controller_known(admin: AIOKafkaAdminClient) -> None:
     """Return once the cluster names its controller; TopicError when it does not in time.
 
-    A broker that was just frozen or restarted serves metadata without one until it has registered again, and
-    aiokafka's create and delete then fail with an AttributeError.
+    A broker that was just frozen or restarted serves metadata without one, or without any broker, until it has
+    registered again, and aiokafka's create and delete then fail with an AttributeError.
     """
     for _ in range(CONTROLLER_TRIES):
-        if (await admin.describe_cluster())["controller_id"] >= 0:
-            return
+        with contextlib.suppress(NodeNotReadyError):
+            if (await admin.describe_cluster())["controller_id"] >= 0:
+                return
         await asyncio.sleep(0.1)
     raise TopicError("the cluster has no controller: see that its brokers are up, and try again")
 

@@ -39,7 +39,7 @@ def outcome_of(
             )
             return Done((Emit(topics.VERIFIED, verified),))
         case CannotTell(why):
-            tries = delivery.parked.tries if delivery.parked else 0
+            tries = delivery.parked.tries + 1 if delivery.parked else 0
             return Park(min(FIRST_WAIT * 2 ** min(tries, 10), LONGEST_WAIT), why)
         case Reason():
             return rejected(event.header, answer, event.entry.id)

@@ -77,7 +77,19 @@ class Moment(Part):
 
     at: UtcTime
     reached: int | None
-    data: Documents | Resolved | Dispatch | Attempt | Failure | Rejection | Result | Resend | Wait | Nothing
+    data: (
+        Documents
+        | Resolved
+        | Dispatch
+        | Attempt
+        | Failure
+        | Rejection
+        | Result
+        | Resend
+        | Wait
+        | Cancellation
+        | Nothing
+    )
 
 
 @dataclass(frozen=True, slots=True)

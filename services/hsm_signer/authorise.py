@@ -258,8 +258,8 @@ class Authoriser:
         event, header = delivery.event, delivery.event.signed.manifest.header
         async with work.recording(delivery) as recording:
             for claimed in recording.deliveries:
-                if not isinstance(outcome, Park):
-                    # A slot that was taken before, and never tried, is given back.
+                if not isinstance(outcome, Park | Poison):
+                    # A slot that was taken before, and never tried, is given back; a forgery gives back nobody's.
                     await store.decide_attempt(recording.connection, event.request_id, event.attempt, "void")
                 settled = outcome
                 if isinstance(outcome, Rejected):

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.crypto.pki import distinguished_name
 from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
+from libs.runtime.secret_files import publish
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY
 from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY
 from services.hsm_signer.settings import Settings
@@ -31,6 +32,5 @@ async def initialise(settings: Settings, _health: Health) -> None:
     finally:
         await hsm.aclose()
     request = settings.pki_dir / SEALING_REQUEST
-    request.parent.mkdir(parents=True, exist_ok=True)
     if not request.exists():
-        request.write_bytes(pem)
+        publish(request, pem)

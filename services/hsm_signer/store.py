@@ -148,7 +148,7 @@ async def counts(connection: Connection, request: Request, kept: Kept, attempt: 
 
 
 async def decide_attempt(connection: Connection, request_id: UUID, attempt: str, state: str) -> bool:
-    """Decide a pending attempt; False when it is not pending: decided before, or never taken."""
+    """Decide a pending attempt; False when it was decided before, or never taken. A void one may still prove wrong."""
     return str(await connection.execute(_SQL["decide_attempt"], request_id, attempt, state)) == "UPDATE 1"
 
 

@@ -51,7 +51,11 @@ WHERE attempt.credential_id = $1 AND attempt.state = 'pending' AND request.ended
     AND (attempt.request_id, attempt.attempt) <> ($2, $3)
 
 -- name: decide_attempt
-UPDATE attempt SET state = $3 WHERE request_id = $1 AND attempt = $2 AND state = 'pending'
+-- A twin of the record, with the same seal and something wrong beside it, may have given the slot back meanwhile: what
+-- was tried is counted all the same, once.
+UPDATE attempt SET state = $3
+WHERE request_id = $1 AND attempt = $2
+    AND (state = 'pending' OR (state = 'void' AND $3 IN ('wrong-otp', 'wrong-pin')))
 
 -- name: last_taken
 SELECT max(taken_at) FROM attempt

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError
 
 from libs.bus import topics
 from libs.bus.topics import TopicError, controller_known
@@ -17,6 +18,8 @@ class Cluster:
 
     async def describe_cluster(self) -> dict[str, Any]:
         self.without -= 1
+        if self.without == 0:
+            raise NodeNotReadyError  # the metadata name no broker at all
         return {"controller_id": -1 if self.without >= 0 else 1}
 
 

@@ -19,7 +19,7 @@ settings.load_profile("every-run")
 
 HERE = Path(__file__).parent
 
-LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/runtime", "unit/crypto")
+LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/crypto")
 
 
 def _folder(path: Path) -> str:

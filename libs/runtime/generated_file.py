@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 
 def yaml_text(described: Mapping[str, Any]) -> str:
     """A document in the form in which it is committed: the same content, the same bytes."""
-    return str(yaml.safe_dump(dict(described), sort_keys=True, allow_unicode=True, width=120))
+    return str(yaml.dump(dict(described), Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True, width=120))
 
 
 def write_or_check(file: Path, wanted: str, arguments: Sequence[str], *, module: str) -> int:

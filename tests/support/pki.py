@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -54,6 +55,12 @@ class Identity(Generic[K]):
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     """A fresh RSA key, about 60 ms."""
     return rsa.generate_private_key(65537, bits)
+
+
+@cache
+def shared_rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """The one RSA key of this size of a test process, for tests that do not mind sharing it."""
+    return rsa_key(bits)
 
 
 def p256_key() -> ec.EllipticCurvePrivateKey:
@@ -122,8 +129,8 @@ class Pki:
         validity: Validity | None = None,
         issuer: Issuer | None = None,
     ) -> Identity[SigningKey]:
-        """An officer; RSA-2048 unless a key is given."""
-        key = key or rsa_key()
+        """An officer; P-256 unless a key is given: RSA takes its time to make."""
+        key = key or p256_key()
         certificate = build_officer(
             issuer or self.issuing,
             key.public_key(),

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
 )
 
-DOCUMENT: dict[str, Any] = yaml.safe_load(openapi.FILE.read_text(encoding="utf-8"))
+DOCUMENT: dict[str, Any] = yaml.load(openapi.FILE.read_text(encoding="utf-8"), yaml.CSafeLoader)
 SCHEMA: Any = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS = {operation.label: operation for operation in (found.ok() for found in SCHEMA.get_all_operations())}
 

@@ -12,7 +12,7 @@ from tests.support.references import at, references
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(asyncapi.FILE.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = yaml.load(asyncapi.FILE.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return loaded
 
 

@@ -35,15 +35,16 @@ from tests.support.applications import (
     token_application,
     token_certificate_requested,
 )
-from tests.support.pki import EPOCH, Pki, p256_key, rsa_key
+from tests.support.pki import EPOCH, Pki, p256_key, rsa_key, shared_rsa_key
 
 REGISTRAR = Ed25519PrivateKey.generate()
 KEY = rsa_key()
+OF_EXPONENT_3 = rsa.generate_private_key(3, 2048)
 
 
 @pytest.fixture(scope="module")
 def pki() -> Pki:
-    return Pki(root_key=rsa_key(3072), issuing_key=rsa_key())
+    return Pki(root_key=shared_rsa_key(3072), issuing_key=shared_rsa_key())
 
 
 def officer_order(**values: object) -> Order:
@@ -100,8 +101,8 @@ REFUSED = {
     "proof of another key": with_anothers_proof,
     "no request at all": lambda: certificate_requested(application(), REGISTRAR, csr=b"\x30\x00"),
     "another credential": lambda: certificate_requested(application(), REGISTRAR, KEY, credential_id=uuid4()),
-    "RSA of another size": lambda: certificate_requested(application(), REGISTRAR, rsa_key(3072)),
-    "RSA with exponent 3": lambda: certificate_requested(application(), REGISTRAR, rsa.generate_private_key(3, 2048)),
+    "RSA of another size": lambda: certificate_requested(application(), REGISTRAR, shared_rsa_key(3072)),
+    "RSA with exponent 3": lambda: certificate_requested(application(), REGISTRAR, OF_EXPONENT_3),
     "P-256 instead of RSA": lambda: certificate_requested(application(), REGISTRAR, p256_key()),
     "RSA instead of P-256": lambda: certificate_requested(application(algorithm="p-256"), REGISTRAR, KEY),
     "another curve": lambda: certificate_requested(
@@ -211,9 +212,7 @@ def test_another_request_than_the_registrar_signed_is_no_application_of_a_token(
     assert judged == Unsigned("csr-not-confirmed")
 
 
-@pytest.mark.parametrize(
-    "key", [rsa_key(3072), rsa.generate_private_key(3, 2048), ec.generate_private_key(ec.SECP384R1())]
-)
+@pytest.mark.parametrize("key", [shared_rsa_key(3072), OF_EXPONENT_3, ec.generate_private_key(ec.SECP384R1())])
 def test_a_token_with_a_key_of_no_profile_is_refused(key):
     request = csr(key)
     judged = judge(

@@ -12,7 +12,7 @@ from libs.contracts.reasons import Reason
 from libs.crypto.cms import CmsTemplate
 from libs.crypto.cms_reading import parse
 from tests.support.documents import document, fresh_ids, manifest, officer, sign
-from tests.support.pki import Pki, p256_key, rsa_key
+from tests.support.pki import Pki, p256_key, shared_rsa_key
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def changed(event, **parts):
     return event.model_copy(update=parts)
 
 
-@pytest.mark.parametrize("key", [p256_key, rsa_key])
+@pytest.mark.parametrize("key", [p256_key, shared_rsa_key])
 def test_a_signature_of_either_algorithm_holds_with_its_root_and_certificate(pki, key):
     signer = officer(pki, key=key())
     asked = manifest(signer.user, [document(each) for each in fresh_ids(3)])

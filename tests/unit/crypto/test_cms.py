@@ -20,12 +20,12 @@ from libs.crypto.cms_reading import attribute_differences, parse, verify_signatu
 from libs.crypto.crl import CrlIndex
 from libs.crypto.path import Invalid, PathValidator
 from libs.crypto.pki import RevokedCertificate, ServicePurpose, build_service, distinguished_name
-from tests.support.pki import Identity, Pki, p256_key, rsa_key
+from tests.support.pki import Identity, Pki, p256_key, shared_rsa_key
 
 DOCUMENT = b"Baucar bayaran 2026/11/0001"
 NOW = datetime.now(UTC).replace(microsecond=0)
 PKI = Pki(now=NOW)
-OFFICERS = {"rsa": PKI.officer(key=rsa_key()), "p256": PKI.officer("810101145566", key=p256_key())}
+OFFICERS = {"rsa": PKI.officer(key=shared_rsa_key()), "p256": PKI.officer("810101145566", key=p256_key())}
 TEMPLATES = {name: CmsTemplate(officer.der, PKI.chain) for name, officer in OFFICERS.items()}
 ATTRIBUTES = SignedAttributes("BV-2026-0001", hashlib.sha256(DOCUMENT).digest(), "sah", "igfmas", b"\x07" * 32, NOW)
 

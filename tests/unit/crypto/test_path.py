@@ -25,7 +25,7 @@ from libs.crypto.path import (
     Valid,
 )
 from libs.crypto.pki import Issuer, RevokedCertificate, Validity, distinguished_name
-from tests.support.pki import EPOCH, Identity, Pki, p256_key, rsa_key
+from tests.support.pki import EPOCH, Identity, Pki, p256_key, shared_rsa_key
 
 HOLD = x509.ReasonFlags.certificate_hold
 
@@ -72,7 +72,7 @@ def validator(pki) -> PathValidator:
     return PathValidator(der(pki.root))
 
 
-@pytest.mark.parametrize("make", [rsa_key, p256_key])
+@pytest.mark.parametrize("make", [shared_rsa_key, p256_key])
 async def test_a_good_certificate_is_valid_and_names_what_was_checked(pki, validator, make):
     officer = pki.officer(key=make())
     issuing, root = pki.crl(number=7), pki.crl(pki.root, number=3)
@@ -174,7 +174,7 @@ def test_a_crl_of_another_key_under_the_same_identifier_is_not_used(pki, validat
 
 
 def test_another_root_or_a_missing_or_unreadable_link_is_untrusted(pki, validator, officer):
-    other = Pki(root_key=rsa_key(), issuing_key=p256_key())
+    other = Pki()
     untrusted = Invalid(InvalidReason.UNTRUSTED)
     known = crls(pki)
     assert validator.validate(other.officer().der, other.chain, known, at=EPOCH) == untrusted

@@ -24,7 +24,7 @@ from libs.crypto.pki import (
 )
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.service_certificates import ServiceCertificateError, validate_service_certificate
-from tests.support.pki import EPOCH, Pki, p256_key, rsa_key
+from tests.support.pki import EPOCH, Pki, p256_key, shared_rsa_key
 
 CALLER, REGISTRAR = ServicePurpose.CALLER, ServicePurpose.REGISTRAR
 PRODUCER, SEALING = ServicePurpose.PRODUCER, ServicePurpose.SEALING
@@ -93,7 +93,7 @@ class EcAdapter(ec.EllipticCurvePrivateKey):
     exchange = private_bytes = private_numbers = __copy__ = __deepcopy__ = _refuse
 
 
-@pytest.mark.parametrize("adapt", [lambda: RsaAdapter(rsa_key()), lambda: EcAdapter(p256_key())])
+@pytest.mark.parametrize("adapt", [lambda: RsaAdapter(shared_rsa_key()), lambda: EcAdapter(p256_key())])
 def test_an_authority_key_needs_only_the_interface(pki, adapt):
     key = adapt()
     validity = pki.validity()
@@ -218,7 +218,7 @@ def test_a_service_certificate_is_judged_at_the_given_time_under_the_pinned_root
         validate(pki, pki.sealing_key().der, SEALING, chain=())
 
 
-@pytest.mark.parametrize("make", [rsa_key, p256_key])
+@pytest.mark.parametrize("make", [shared_rsa_key, p256_key])
 def test_a_request_proves_possession_of_its_key(make):
     key = make()
     request = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name("x")).sign(key, hashes.SHA256())

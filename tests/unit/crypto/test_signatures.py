@@ -13,12 +13,13 @@ from libs.crypto.pki import distinguished_name, requested_key
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request, new_signing_key, read_signing_key
 from libs.crypto.signatures import verify
+from tests.support.pki import shared_rsa_key
 
 DATA = b"what was signed"
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 P256 = ec.generate_private_key(ec.SECP256R1())
-RSA = rsa.generate_private_key(65537, 2048)
+RSA = shared_rsa_key()
 
 Sign = Callable[[bytes], bytes]
 

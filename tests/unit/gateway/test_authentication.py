@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from libs.crypto.pki import ServicePurpose
 from libs.crypto.service_certificates import ServiceIdentity
 from services.gateway.authentication import LEEWAY, MAX_LIFE, judge, key_id_of
-from tests.support.pki import p256_key, rsa_key
+from tests.support.pki import p256_key, shared_rsa_key
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -27,7 +27,7 @@ KEY_ID = "ab" * 32
 USER = "800101145566"
 
 ED = Ed25519PrivateKey.generate()
-KEYS = {"EdDSA": ED, "ES256": p256_key(), "RS256": rsa_key()}
+KEYS = {"EdDSA": ED, "ES256": p256_key(), "RS256": shared_rsa_key()}
 
 
 def identity(key: Any = ED, **changed: Any) -> ServiceIdentity:

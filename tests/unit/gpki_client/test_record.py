@@ -20,10 +20,10 @@ from libs.gpki_client import RecordError
 from libs.gpki_client.record import verify_record
 from services.igfmas.evidence import write_evidence
 from tests.support.documents import Officer, content, document, manifest, officer, sign, verified
-from tests.support.pki import EPOCH, Pki, rsa_key
+from tests.support.pki import EPOCH, Pki, shared_rsa_key
 
 PKI = Pki()
-OFFICERS = {"p-256": officer(PKI), "rsa-2048": officer(PKI, key=rsa_key())}
+OFFICERS = {"p-256": officer(PKI), "rsa-2048": officer(PKI, key=shared_rsa_key())}
 CRLS = [PKI.crl(PKI.issuing, number=7), PKI.crl(PKI.root, number=3)]
 ROOT = PKI.root.certificate.public_bytes(Encoding.PEM)
 INDEX = 2

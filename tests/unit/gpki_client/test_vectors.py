@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -22,6 +22,7 @@ from libs.gpki_client import Caller, Document, GpkiError, Manifest, ManifestErro
 from libs.gpki_client import errors as sdk_errors
 from libs.gpki_client.caller import key_id_of
 from libs.gpki_client.manifest import root_of_document, signature_input
+from tests.support.pki import shared_rsa_key
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 ROOTS: list[dict[str, Any]] = json.loads((VECTORS / "manifest_root.json").read_text())["vectors"]
@@ -108,7 +109,7 @@ def test_a_manifest_has_documents_each_once_and_no_other_names() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    [KEY, ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)],
+    [KEY, ec.generate_private_key(ec.SECP256R1()), shared_rsa_key()],
     ids=["ed25519", "p-256", "rsa"],
 )
 def test_the_platform_accepts_the_caller_s_signature_of_every_kind(key: Any) -> None:

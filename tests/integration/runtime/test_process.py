@@ -82,11 +82,10 @@ class Child:
         raise AssertionError(f"no {event} in {self.log}: {self.stderr.read()}")
 
     def end(self) -> int:
-        code = self.process.wait(timeout=20)
         while (line := self._lines.get(timeout=20)) is not None:
             self.log.append(line)
         self.errors = self.stderr.read()
-        return code
+        return self.process.wait(timeout=20)
 
     @property
     def events(self) -> list[str]:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from libs.bus.consumption import Consumption
-from libs.bus.due import LEASE, LEFTOVER_AGE, DueWorker
+from libs.bus.due import LEASE, DueWorker
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.reach import Reach
@@ -67,14 +67,12 @@ class Bus:
         clock: Clock = utc_now,
         session_ms: int = SESSION_MS,
         lease: timedelta = LEASE,
-        leftover_age: timedelta = LEFTOVER_AGE,
     ) -> None:
         self._service = service
         self._bootstrap = bootstrap
         self._health = health
         self._session_ms = session_ms
         self._lease = lease
-        self._leftover_age = leftover_age
         self.publisher = Publisher(bootstrap, client_id=service)
         self._ledgers = Ledgers(service, pool, self.publisher, clock)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
@@ -82,6 +80,8 @@ class Bus:
         self._timers: dict[Topic, Handler[Any]] = {}
         self._suspensions: list[Suspension] = []
         self._stack = AsyncExitStack()
+        self.knows_state = False
+        """Whether the state topics were read to their end once."""
 
     def state(self, handlers: Handlers, *, max_records: int = 100) -> None:
         """Read state topics; every other consumer waits until their end was reached once."""
@@ -192,7 +192,6 @@ class Bus:
             slicer=self._slicer(handlers),
             suspension=suspension,
             lease=self._lease,
-            leftover_age=self._leftover_age,
         )
         return worker, suspension
 
@@ -200,6 +199,7 @@ class Bus:
         states = [consumer for consumer in self._consumers if not consumer.after_state]
         for consumer in states:
             await caught_up(self._bootstrap, consumer.group, list(consumer.handlers))
+        self.knows_state = True
         for suspension in gated:
             suspension.release(STATE_GROUP)
         self._health.set(STATE_GROUP, ok=True)

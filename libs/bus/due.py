@@ -53,14 +53,12 @@ class DueWorker:
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
         lease: timedelta = LEASE,
-        leftover_age: timedelta = LEFTOVER_AGE,
     ) -> None:
         self._ledgers = ledgers
         self._topics = topics
         self._suspension = suspension
         self._slicer = slicer(self._expired)
         self._lease = lease
-        self._leftover_age = leftover_age
         self._stopping = asyncio.Event()
         self._until = 0.0
         self._next_look = 0.0
@@ -123,7 +121,7 @@ class DueWorker:
             return
         self._next_look = time.monotonic() + LEFTOVER_LOOK
         async with self._ledgers.pool.acquire() as connection:
-            leftovers = await ledger.leftovers(connection, older_than=self._leftover_age, limit=SLICE)
+            leftovers = await ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
         if leftovers:
             progress = Progress()
             await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)

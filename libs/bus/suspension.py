@@ -71,7 +71,8 @@ class Suspension:
     async def _wait(self, dependency: str) -> None:
         log.warning("waiting", consumer=self._name, dependency=dependency)
         metrics.UNAVAILABLE.labels(self._service, dependency).inc()
-        self._health.set(dependency, ok=False)
+        check = f"{self._name}:{dependency}"
+        self._health.set(check, ok=False)
         probe = self._probes.get(dependency)
         while True:
             await asyncio.sleep(self._wait_seconds)
@@ -83,7 +84,7 @@ class Suspension:
             except Exception as error:
                 if not (isinstance(error, Unavailable) or is_unavailable(error)):
                     log.exception("probe failed", dependency=dependency)
-        self._health.set(dependency, ok=True)
+        self._health.set(check, ok=True)
         self._held.discard(dependency)
         self._resumed_at = time.monotonic()
         log.info("resumed", consumer=self._name, dependency=dependency)

@@ -45,7 +45,7 @@ class Progress:
 
 
 class Work(Generic[E]):
-    """A slice for a handler: `deliveries` were not handled before, at most 25, in the order they were read."""
+    """A slice for a handler: `deliveries` were not handled before, and are in the order they were read."""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ DELIVERY_WITHIN = timedelta(minutes=15)
 """What otp_dispatch has not delivered this long after `requested`, it refuses: the officer has gone."""
 
 RESERVE_WITHIN = timedelta(seconds=300)
-"""For how long after its last code's expiry a request may still be authorised, when PIN and OTP were in time."""
+"""For how long after its expiry a request is still open for what came in time and waits behind our own backlog."""
 
 OTP_LIFETIME: dict[Channel, timedelta] = {"gpki-mobile": timedelta(minutes=5), "e-mail": timedelta(minutes=10)}
 """For how long a code is good after its delivery."""

@@ -8,7 +8,7 @@ from libs.contracts import cancelling, enrolment, resending, signing, state, tok
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
-"""Largest record on a topic that carries a list of documents; `max_request_size` of every producer."""
+"""Largest record on a topic that carries a list of documents."""
 
 MAX_REQUESTED_BYTES = MAX_RECORD_BYTES - 256 * 1024
 """What follows from a request carries its manifest and more, and must fit its own topic."""

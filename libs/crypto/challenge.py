@@ -66,10 +66,9 @@ def make_challenge(
     delivered_at: datetime,
     expires_at: datetime,
     otp: str,
-    token_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Challenge:
     """Bind an OTP: its HMAC-SHA256 under a random key of its own. Times must be aware."""
-    mac_key = token_bytes(_MAC_KEY_BYTES)
+    mac_key = secrets.token_bytes(_MAC_KEY_BYTES)
     return Challenge(
         request_id=request_id,
         user=user,

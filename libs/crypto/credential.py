@@ -1,7 +1,6 @@
 """Custody of a user's key outside the HSM (design 4.4): the key that encrypts it comes from PIN and HSM together."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
@@ -64,10 +63,9 @@ def seal_wrapped_key(
     *,
     user: str,
     credential_id: str,
-    token_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> bytes:
     """Encrypt a key that the HSM wrapped (AES-256-GCM): a random 12-byte nonce, then the ciphertext with its tag."""
-    nonce = token_bytes(_NONCE_BYTES)
+    nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + AESGCM(kek).encrypt(nonce, wrapped, _bound(_WRAP_DOMAIN, user, credential_id))
 
 

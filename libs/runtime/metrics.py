@@ -18,7 +18,7 @@ HANDLED: Final = Counter(
 REJECTED: Final = Counter(
     "gpki_rejected_total",
     "Rejections by reason code. A rise of one reason across many offices means a common cause (crl-stale, "
-    "hsm-unavailable, otp-undeliverable); a rise of otp-incorrect or pin-incorrect alone means guessing.",
+    "otp-undeliverable, expired); a rise of too-many-wrong-otp or too-many-wrong-pin means guessing.",
     ("service", "reason"),
 )
 DEAD_LETTERS: Final = Counter(
@@ -33,17 +33,17 @@ UNAVAILABLE: Final = Counter(
     "A rise means that the chain stands still at this service and resumes by itself when the dependency is back.",
     ("service", "reason"),
 )
-STAGE_SECONDS: Final = Histogram(
-    "gpki_stage_seconds",
-    "Seconds that one step of a service took per batch or slice. A rise of one stage alone names the bottleneck; "
-    "a rise of all of them at once means CPU, disk or database.",
-    ("service", "stage"),
+HTTP_SECONDS: Final = Histogram(
+    "gpki_http_seconds",
+    "Seconds that one HTTP call took, by route; of a stream, as long as its client stayed. A rise of one route alone "
+    "names what is slow; a rise of all of them at once means CPU, disk or database.",
+    ("service", "route"),
     buckets=LATENCY_BUCKETS,
 )
 LATENCY_SECONDS: Final = Histogram(
     "gpki_record_latency_seconds",
     "Seconds from the broker's append time of a record until its outcome was recorded. "
-    "A rise without a rise of gpki_stage_seconds means waiting: backlog, parking or a paused consumer.",
+    "A rise of one topic alone is waiting for that stage: backlog, parking or a paused consumer.",
     ("service", "topic"),
     buckets=LATENCY_BUCKETS,
 )
@@ -58,7 +58,7 @@ DEFINITIONS: Final[tuple[MetricWrapperBase, ...]] = (
     REJECTED,
     DEAD_LETTERS,
     UNAVAILABLE,
-    STAGE_SECONDS,
+    HTTP_SECONDS,
     LATENCY_SECONDS,
     ALARMS,
 )

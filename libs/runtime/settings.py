@@ -70,7 +70,7 @@ class ServiceSettings(BaseSettings):
         default="INFO", description="DEBUG is for a desk: libraries then print a line per record."
     )
     stop_timeout: Annotated[float, Field(gt=0, le=300)] = Field(
-        default=20.0,
+        default=18.0,
         description="Seconds a stop may take before the process ends anyway. Above the longest slice, below the "
         "supervisor's or container's own grace period.",
     )

@@ -15,7 +15,7 @@ from libs.contracts.base import Event
 from libs.contracts.cancelling import CancelAnswer, CancelRequested
 from libs.contracts.document_signature import TOKEN
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import MediumResolved
+from libs.contracts.signing import RESERVE_WITHIN, MediumResolved
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.storage import cancels
@@ -64,7 +64,7 @@ async def cancel_requested(work: Work[CancelRequested]) -> None:
 
 
 def expiry(clock: Clock) -> Handler[Expiry]:
-    """The timer: reject what nobody has signed in time. A signature that waits for a CRL was in time."""
+    """The timer: reject what nobody has signed in time. What waits for a CRL, or in our own backlog, was in time."""
 
     async def handle(work: Work[Expiry]) -> None:
         async with work.recording(*work.deliveries) as recording:
@@ -73,7 +73,7 @@ def expiry(clock: Clock) -> Handler[Expiry]:
                 if request is None or request.end_reason is not None:
                     recording.settle(delivery, Done())
                     continue
-                left = request.expires_at - clock()
+                left = request.expires_at + RESERVE_WITHIN - clock()
                 if left > timedelta():
                     recording.settle(delivery, Park(left, "not expired yet"))
                     continue
@@ -102,7 +102,7 @@ async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[Med
     request = await store.lock_request(connection, event.request_id)
     assert request is not None
     timer = Expiry(request_id=event.request_id)
-    await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=request.expires_at)
+    await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=request.expires_at + RESERVE_WITHIN)
     asked = await cancels.take(connection, event.request_id, caller=head.caller, user=head.user)
     return await _cancel(connection, request, asked) if asked else Done()
 

@@ -18,6 +18,7 @@ from services.gateway import store
 from services.gateway.access import ACQUIRE_TIMEOUT, Access
 from services.gateway.answers import BEARER, IdempotencyKey, json_answer
 from services.gateway.authentication import Caller
+from services.gateway.bodies import LargeBodies
 from services.gateway.descriptions import problems
 from services.gateway.edge import Edge
 from services.gateway.explaining import explained
@@ -67,7 +68,8 @@ def create_api(
     async def caller_of(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Caller:
         return await access.admit(credentials.credentials if credentials else None)
 
-    app.include_router(starting_routes(starting, caller_of))
+    bodies = LargeBodies()
+    app.include_router(starting_routes(starting, bodies, caller_of))
     app.include_router(media_routes(media, caller_of))
 
     async def own_status(
@@ -160,7 +162,7 @@ def create_api(
         accepted = await submissions.cancel(call, status.state)
         return await json_answer(accepted, status_code=202, headers={"Location": accepted.status_url})
 
-    app.include_router(token_routes(tokens, caller_of, own_status))
+    app.include_router(token_routes(tokens, bodies, caller_of, own_status))
     app.include_router(resending_routes(resends, caller_of, own_status))
     app.include_router(inbox_routes(inbox))
     return app

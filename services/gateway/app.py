@@ -91,7 +91,7 @@ async def serve(
                 routes.cancel_answered: handlers.request_events(timeline.cancel_answered),
                 routes.resend_answered: handlers.request_events(timeline.resend_answered),
                 routes.waiting: handlers.document_events(timeline.waiting),
-                routes.completed: handlers.request_events(timeline.completed),
+                routes.completed: handlers.completed,
             },
             max_records=MAX_LISTS,
         )
@@ -109,7 +109,7 @@ async def serve(
         promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=clock)
 
         def knows_state() -> bool:
-            return health.ready
+            return bus.knows_state
 
         api = create_api(
             service=settings.service,

@@ -39,15 +39,14 @@ MAX_LARGE: Final = 4
 
 
 class LargeBodies:
-    """The bodies of a route that reads them itself. For one event loop."""
+    """The bodies of all routes that read them themselves. For one event loop."""
 
-    def __init__(self, limit: int = MAX_LARGE_BODY) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._large = 0
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """Read the body, and hold its room while entered. Raises ProblemError, also when there is no room."""
+    async def read(self, request: Request, limit: int = MAX_LARGE_BODY) -> AsyncIterator[bytes]:
+        """At most `limit` bytes; their room is held while entered. Raises ProblemError, also when there is none."""
         holds = False
 
         def make_room() -> None:
@@ -59,7 +58,7 @@ class LargeBodies:
 
         try:
             yield await read_body(
-                request.headers, request.receive, limit=self._limit, within=LARGE_TIMEOUT, make_room=make_room
+                request.headers, request.receive, limit=limit, within=LARGE_TIMEOUT, make_room=make_room
             )
         finally:
             self._large -= holds

@@ -57,7 +57,7 @@ class Edge:
         finally:
             self._calls -= 1
             took = time.monotonic() - began
-            metrics.STAGE_SECONDS.labels(self._service, f"http-{call.route}").observe(took)
+            metrics.HTTP_SECONDS.labels(self._service, call.route).observe(took)
 
     async def _answer(self, call: "_Call", headers: Headers, receive: Receive) -> None:
         try:

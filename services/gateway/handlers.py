@@ -13,7 +13,7 @@ from libs.bus.outcomes import Done
 from libs.bus.trust import usable_key, vouches
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts.base import Event
-from libs.contracts.signing import MediumResolved, OtpDispatched, Requested
+from libs.contracts.signing import Completed, MediumResolved, OtpDispatched, Requested
 from libs.contracts.state import Key
 from libs.storage import ledger, state
 from services.gateway import inbox, store, timeline
@@ -78,6 +78,14 @@ async def otp_dispatched(work: Work[OtpDispatched]) -> None:
         await store.add_challenges(recording.connection, events)
         await inbox.keep(recording.connection, events)
         await _advance(recording, timeline.otp_dispatched)
+
+
+async def completed(work: Work[Completed]) -> None:
+    """`completed`: the status is of the timeline alone from now on; manifest and challenges are needed no more."""
+    async with work.recording(*work.deliveries) as recording:
+        ended = [delivery.event.request_id for delivery in recording.deliveries]
+        await recording.connection.execute(store.SQL["forget"], ended)
+        await _advance(recording, timeline.completed)
 
 
 def request_events(advance: Callable[[E, datetime], Advance]) -> Handler[E]:

@@ -71,25 +71,30 @@ class Promises:
         call: Call,
         body_hash: bytes,
         make: Callable[[Connection], Awaitable[Promise]],
-        row: Callable[[UUID, str, datetime], Advance],
+        row: Callable[[UUID, str, datetime], Advance] | None = None,
     ) -> str:
         """The promise's name, once it is published; a retry whose publish was not recorded publishes the same again.
 
         `body_hash` is what makes two calls the same call. `make` is asked for a key's first call only, `row` for what
-        the timeline says. Two calls at the same time may publish it twice, under the same event ids. Raises
-        ProblemError, Unavailable, and what `make` raises.
+        the timeline says of the promise, whoever publishes it and whenever. Two calls at the same time may publish it
+        twice, under the same event ids. Raises ProblemError, Unavailable, and what `make` raises.
         """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             stored = await _stored(connection, call, body_hash)
             if stored is None:
-                stored = await self._store(connection, call, body_hash, await make(connection))
+                promise = await make(connection)
+                said = [] if row is None else [row(call.request_id, promise.name, self._clock())]
+                stored = await self._store(connection, call, body_hash, promise, said)
             waiting = await ledger.unpublished(connection, [stored.cause])
         if waiting:
             await self._publish([record for _, record in waiting])
-            await self._finish(stored, row(call.request_id, stored.name, self._clock()))
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+                await ledger.mark_published(connection, [identifier for identifier, _ in waiting])
         return stored.name
 
-    async def _store(self, connection: Connection, call: Call, body_hash: bytes, promise: Promise) -> _Stored:
+    async def _store(
+        self, connection: Connection, call: Call, body_hash: bytes, promise: Promise, said: Sequence[Advance]
+    ) -> _Stored:
         records = await asyncio.to_thread(self._encoded, promise.emits, call.trace)
         cause = _cause([identifier for identifier, _ in records])
         async with connection.transaction():
@@ -104,6 +109,7 @@ class Promises:
                 await ledger.record(connection, outcomes)
                 if promise.write is not None:
                     await promise.write(connection)
+                await store.advance(connection, said)
         # A twin that was faster may have promised something else under this key.
         return await _stored(connection, call, body_hash) or _Stored(cause, promise.name)
 
@@ -126,11 +132,6 @@ class Promises:
         self._publishing.discard(publishing)
         if not publishing.cancelled():
             publishing.exception()  # marks it as seen: its call may have been answered already
-
-    async def _finish(self, stored: _Stored, row: Advance) -> None:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-            if await connection.fetchval(SQL["finish_submission"], stored.cause):
-                await store.advance(connection, [row])
 
 
 def _cause(event_ids: Sequence[UUID]) -> UUID:

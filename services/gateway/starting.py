@@ -34,7 +34,6 @@ from services.gateway.descriptions import body_of, problems
 from services.gateway.problems import ProblemError
 from services.gateway.promises import Call, Promise, Promises
 from services.gateway.schemas import Fault, KeyId, SigningRequest, Started
-from services.gateway.timeline import Advance
 
 _KIND: Final = b"signing\x1f"
 
@@ -106,7 +105,7 @@ class Starting:
             return Promise((Emit(self._emits_to, event),), str(request_id), write)
 
         call = Call(request_id, caller, idempotency_key, trace)
-        await self._promises.keep(call, sha256(_KIND + root).digest(), make, lambda known, *_: Advance(known))
+        await self._promises.keep(call, sha256(_KIND + root).digest(), make)
         log.info("requested", request_id=str(request_id), documents=len(event.manifest.documents))
         return Started(request_id=request_id, root=root.hex(), status_url=f"/v1/signings/{request_id}")
 
@@ -127,10 +126,9 @@ class Starting:
             raise ProblemError(ProblemCode.ID_CONFLICT, refused=root)
 
 
-def starting_routes(starting: Starting, caller_of: CallerOf) -> APIRouter:
+def starting_routes(starting: Starting, bodies: LargeBodies, caller_of: CallerOf) -> APIRouter:
     """`POST /v1/signings`."""
     router = APIRouter()
-    bodies = LargeBodies()
 
     @router.post(
         "/v1/signings",

@@ -19,11 +19,10 @@ from services.gateway.token_signatures import TokenDesk
 
 
 def token_routes(
-    tokens: TokenDesk, caller_of: CallerOf, own_status: Callable[..., Awaitable[SigningStatus]]
+    tokens: TokenDesk, bodies: LargeBodies, caller_of: CallerOf, own_status: Callable[..., Awaitable[SigningStatus]]
 ) -> APIRouter:
     """`POST /v1/signings/{request_id}/token-signatures`; `own_status` is what is known of the caller's own request."""
     router = APIRouter()
-    bodies = LargeBodies(MAX_TOKEN_BODY)
 
     @router.post(
         "/v1/signings/{request_id}/token-signatures",
@@ -47,7 +46,7 @@ def token_routes(
     ) -> Response:
         """Take signatures that the officer's own token made. Whether each is good comes in the status."""
         call = Call(status.request_id, caller, idempotency_key, request.state.traceparent)
-        async with bodies.read(request) as body:
+        async with bodies.read(request, MAX_TOKEN_BODY) as body:
             signatures = await asyncio.to_thread(parsed, TokenSignatures, body)
             accepted = await tokens.take(call, signatures, status)
         return await json_answer(accepted, status_code=202, headers={"Location": accepted.status_url})

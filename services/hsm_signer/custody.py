@@ -1,7 +1,6 @@
 """Custody of users' keys: opened by PIN and HSM together, used inside the HSM only (design section 4.4)."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -53,16 +52,15 @@ class NewCredential:
 class Custody:
     """Opens, makes and uses users' keys. Safe for concurrent use; the HSM works one call after another."""
 
-    def __init__(self, hsm: Hsm, offload: Offload, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    def __init__(self, hsm: Hsm, offload: Offload) -> None:
         self._hsm = hsm
         self._offload = offload
-        self._token_bytes = token_bytes
 
     async def create(
         self, pin: str, *, credential_id: UUID, user_id: str, algorithm: UserKeyAlgorithm
     ) -> NewCredential:
         """Make a key pair under a PIN. Raises HsmUnavailable."""
-        parameters, salt = Argon2Parameters(), self._token_bytes(SALT_BYTES)
+        parameters, salt = Argon2Parameters(), secrets.token_bytes(SALT_BYTES)
         kek = await self._kek(pin, salt, parameters, user_id, credential_id)
         builder = x509.CertificateSigningRequestBuilder().subject_name(
             distinguished_name(str(credential_id), serial_number=user_id)

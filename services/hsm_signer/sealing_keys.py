@@ -1,7 +1,7 @@
 """The signer's sealing keys: made daily, certified by the sealing authority in the HSM, destroyed when they are old."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,14 +52,12 @@ class SealingKeys:
         *,
         lifetime: timedelta,
         kept: timedelta,
-        token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._hsm = hsm
         self._pool = pool
         self._authority_chain = authority_chain
         self._lifetime = lifetime
         self._kept = kept
-        self._token_bytes = token_bytes
         self._private: dict[str, X25519PrivateKey] = {}
 
     async def private_key(self, key_id: str) -> X25519PrivateKey | None:
@@ -87,7 +85,7 @@ class SealingKeys:
         authority = x509.load_der_x509_certificate(self._authority_chain[0])
         start = now.replace(microsecond=0)
         validity = Validity(start - timedelta(minutes=5), start + self._lifetime + self._kept)
-        serial = int.from_bytes(self._token_bytes(16), "big") >> 1
+        serial = int.from_bytes(secrets.token_bytes(16), "big") >> 1
 
         certificate = await self._hsm.with_private_key(
             AUTHORITY_KEY,
@@ -100,7 +98,7 @@ class SealingKeys:
                 validity=validity,
             ).public_bytes(Encoding.DER),
         )
-        nonce = self._token_bytes(_NONCE_BYTES)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = AESGCM(await self._key_at_rest(key_id)).encrypt(nonce, private.private_bytes_raw(), _DOMAIN)
         return NewSealingKey(key_id, (certificate, *self._authority_chain), nonce + encrypted, now)
 

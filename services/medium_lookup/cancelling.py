@@ -1,4 +1,4 @@
-"""The rule of a cancel here: what ended is answered; what was handed on is hsm_signer's to answer."""
+"""The rule of a cancel here: what ended is answered; what was handed on is for the next stage to answer."""
 
 from dataclasses import dataclass
 

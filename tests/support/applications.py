@@ -30,7 +30,7 @@ from libs.crypto.pki import SigningKey
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request
 from libs.runtime.clock import utc_now
-from tests.support.pki import shared_rsa_key
+from tests.support.pki import rsa_key
 
 _users = itertools.count(1)
 
@@ -80,13 +80,10 @@ def certificate_requested(
     **values: Any,
 ) -> CertificateRequested:
     """What the signer asks of the authority once it has made a key."""
+    if "csr" not in values:
+        values["csr"] = csr(key or rsa_key())
     return CertificateRequested(
-        **{
-            "signed": signed(wanted, registrar, by=by),
-            "credential_id": credential_id_of(wanted),
-            "csr": csr(key or shared_rsa_key()),
-            **values,
-        }
+        **{"signed": signed(wanted, registrar, by=by), "credential_id": credential_id_of(wanted), **values}
     )
 
 

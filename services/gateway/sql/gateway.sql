@@ -58,6 +58,10 @@ INSERT INTO challenge (request_id, number, sealing_key_id, sealed)
 SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::bytea[])
 ON CONFLICT (request_id, number) DO NOTHING
 
+-- name: forget
+WITH challenges AS (DELETE FROM challenge WHERE request_id = ANY ($1::uuid[]))
+DELETE FROM manifest WHERE request_id = ANY ($1::uuid[])
+
 -- name: manifest
 SELECT signed FROM manifest WHERE request_id = $1
 
@@ -74,11 +78,6 @@ SELECT EXISTS (SELECT 1 FROM submission WHERE event_id = $1 AND body_hash <> $2)
 INSERT INTO submission (caller, idempotency_key, body_hash, attempt, event_id) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (caller, idempotency_key) DO NOTHING
 RETURNING true
-
--- name: finish_submission
--- What carries a sealed PIN is kept no longer than it is needed.
-WITH published AS (DELETE FROM unpublished WHERE cause = $1 RETURNING event_id)
-DELETE FROM outcome WHERE event_id IN (SELECT event_id FROM published) RETURNING true
 
 -- name: use_jwt
 -- Each use clears away a few that have expired; nobody waits for another's clearing.

@@ -17,4 +17,4 @@ SELECT EXISTS (
                 )
             )
     )
-)
+) AND NOT EXISTS (SELECT 1 FROM timeline AS ended WHERE ended.request_id = $1 AND ended.kind = 'completed')

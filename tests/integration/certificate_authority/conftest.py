@@ -34,7 +34,7 @@ from services.certificate_authority.provisioning import initialise
 from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
 from tests.integration.certificate_authority.replica import RoomSettings
 from tests.integration.hsm.softhsm import MODULE, SO_PIN, USER_PIN, SoftHsm
-from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.bus import ROLE, Room, Tap, open_room, waits_for
 from tests.support.pki import p256_key
 from tests.support.stack import Stack
 
@@ -75,8 +75,7 @@ class Authority:
 
     def waits_for(self, dependency: str) -> bool:
         """Whether the replica has noticed that this dependency is away."""
-        checks: Any = self.health.report()["checks"]
-        return dependency in checks and not checks[dependency]["ok"]
+        return waits_for(self.health, dependency)
 
     async def init(self) -> None:
         """`init` once more."""

@@ -113,6 +113,24 @@ async def test_what_nobody_has_signed_in_time_expires_and_what_is_verified_stays
     assert len(verifier.rejected(request.id)) == 1
 
 
+async def test_a_signature_that_came_in_time_and_waited_behind_our_own_backlog_is_verified(verifier: Verifier):
+    """I-25."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        signatures = request.sign()
+    await request.give(signatures[:1])
+    await request.expire(ago=timedelta(0))
+    async with verifier.start():
+        assert isinstance((await verifier.answers(signatures[:1]))[0], Verified)
+        await request.give(signatures[1:])
+        await request.settled()
+        assert len(verifier.verified(request.id)) == 1
+        assert verifier.rejected(request.id) == []
+        await request.expire()
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+
+
 async def test_a_timer_that_fires_early_ends_nothing(verifier: Verifier):
     verifier.server.serve(*verifier.crls())
     async with verifier.start():

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from libs.contracts import topics
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
 from libs.contracts.manifest import Manifest, SignedManifest
-from libs.contracts.signing import MediumResolved, Signed
+from libs.contracts.signing import RESERVE_WITHIN, MediumResolved, Signed
 from libs.contracts.token_route import TokenSigned
 from libs.runtime.clock import utc_now
 from tests.integration.crl_verifier.conftest import Verifier
@@ -78,10 +79,10 @@ class TokenRequest:
         (answer,) = answers()
         return answer
 
-    async def expire(self) -> None:
-        """Let its time have run out, and its timer be due."""
+    async def expire(self, ago: timedelta = RESERVE_WITHIN) -> None:
+        """Let its time have run out so long ago, and its timer be due."""
         await self.verifier.database.execute(
-            "update token_request set expires_at = now() where request_id = $1", self.id
+            "update token_request set expires_at = now() - $2::interval where request_id = $1", self.id, ago
         )
         await self.verifier.database.execute(
             "update due set at = now() where request_id = $1 and what = 'timer.crl-verifier.expiry'", self.id

@@ -12,6 +12,7 @@ from libs.contracts.problems import ProblemCode
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import INTERACTIVE_DOCUMENTS, AuthorisationFailed, Completed, Signed
 from libs.runtime.clock import utc_now
+from libs.storage import ledger
 from services.gateway.schemas import Accepted
 from tests.integration.gateway.conftest import SEALED, Door, code_of, dispatched
 from tests.support.requests import documents, header, medium_resolved, new_user
@@ -141,6 +142,22 @@ async def test_what_carries_a_sealed_pin_is_not_kept_once_it_is_published(door: 
     assert status.state == "awaiting-authorisation"
     kinds = await door.room.pool.fetch("select kind from timeline where request_id = $1", event.request_id)
     assert [row["kind"] for row in kinds].count("authorisation-submitted") == 1
+
+
+async def test_a_promise_that_the_sweep_publishes_is_in_the_timeline_and_leaves_no_sealed_pin(door: Door) -> None:
+    event = await door.awaiting()
+    key = uuid4().hex
+    async with door.cut_off() as twin:
+        await door.submit(event, key, http=twin)
+    kinds = await door.room.pool.fetch("select kind from timeline where request_id = $1", event.request_id)
+    assert [row["kind"] for row in kinds].count("authorisation-submitted") == 1
+    cause = await door.room.pool.fetchval("select event_id from submission where idempotency_key = $1", key)
+    async with door.room.pool.acquire() as connection:
+        ((identifier, _),) = await ledger.unpublished(connection, [cause])
+        await ledger.mark_published(connection, [identifier])
+        assert await connection.fetchval("select count(*) from outcome where cause = $1", cause) == 0
+    assert (await door.submit(event, key)).status_code == 202
+    assert await door.submitted(event) == []
 
 
 async def test_before_the_otp_it_is_too_early_and_after_the_signature_too_late(door: Door) -> None:

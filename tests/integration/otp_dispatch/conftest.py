@@ -34,7 +34,7 @@ from services.otp_dispatch.init import make_keys
 from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from tests.integration.otp_dispatch.replica import RoomSettings, routes
 from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
-from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.bus import ROLE, Room, Tap, open_room, waits_for
 from tests.support.devices import resend_of
 from tests.support.pki import Identity, Pki
 from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
@@ -152,9 +152,7 @@ class Dispatching:
 
     def ready(self, name: str) -> bool:
         """Whether a dependency is well, as the service last saw it."""
-        checks = self.health.report()["checks"]
-        assert isinstance(checks, dict)
-        return bool(checks.get(name, {"ok": True})["ok"])
+        return not waits_for(self.health, name)
 
     async def dump(self) -> str:
         """Every value of every row of every table of the service's schema as text; byte strings as Latin-1.

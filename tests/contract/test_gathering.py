@@ -71,7 +71,7 @@ async def taken(poll: Poll, consumer: AIOKafkaConsumer) -> Batch:
 
 
 async def test_in_a_stream_of_documents_the_next_batch_has_what_came_meanwhile(broker: Broker) -> None:
-    async with polled(broker, 0.5) as (poll, consumer, topic):
+    async with polled(broker, 2.0) as (poll, consumer, topic):
         await at_once(broker, topic, STREAM.start)
         came = len(await taken(poll, consumer))
         next_batch = asyncio.create_task(taken(poll, consumer))

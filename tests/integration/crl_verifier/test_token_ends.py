@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from libs.contracts import topics
 from libs.contracts.cancelling import CancelRequested
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected, Verified
 from libs.runtime.clock import utc_now
+from services.crl_verifier import token_requests
 from services.crl_verifier.token_requests import SIGN_WITHIN
 from tests.integration.crl_verifier.conftest import Verifier
 from tests.integration.crl_verifier.token_requests import TokenRequest, token_officer, token_request
@@ -120,7 +123,7 @@ async def test_a_signature_that_came_in_time_and_waited_behind_our_own_backlog_i
         request = await token_request(verifier, await token_officer(verifier), 2)
         signatures = request.sign()
     await request.give(signatures[:1])
-    await request.expire(ago=timedelta(0))
+    await request.expire(ago=timedelta())
     async with verifier.start():
         assert isinstance((await verifier.answers(signatures[:1]))[0], Verified)
         await request.give(signatures[1:])
@@ -148,15 +151,18 @@ async def test_a_timer_that_fires_early_ends_nothing(verifier: Verifier):
         assert isinstance((await verifier.answers(signatures))[0], Verified)
 
 
-async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(verifier: Verifier):
+async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
     """I-19, I-25: it was signed in time."""
+    monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
         request = await token_request(verifier, await token_officer(verifier), 2)
         signatures = request.sign()
         await request.give(signatures[:1])
         await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire()
+        await request.expire(ago=timedelta())
         assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
         verifier.server.serve(*verifier.crls())
         await verifier.look_again(request.id)

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from libs.runtime import metrics
 from libs.runtime.clock import utc_now
 
-LABELS = {"service", "stage", "outcome", "reason", "topic"}
+LABELS = {"service", "route", "outcome", "reason", "topic"}
 
 
 @pytest.mark.parametrize("metric", metrics.DEFINITIONS, ids=lambda metric: metric._name)

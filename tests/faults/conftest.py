@@ -84,7 +84,7 @@ class Pukal:
             assert not journey.done(), journey
             return await self.count(query) >= wanted
 
-        await eventually(enough, f"{wanted} of {query}", every=0.002, seconds=60)
+        await eventually(enough, f"{wanted} of {query}", every=0.01, seconds=60)
 
     async def ends(self) -> Completed:
         """The end of the request, whatever was done to the stack."""

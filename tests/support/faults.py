@@ -225,7 +225,7 @@ async def all_read(stack: Stack, *, seconds: float = 60) -> None:
             first = await once()
             return first is not None and await once() == first
 
-        await eventually(twice, "every group has read everything", every=0.1, seconds=seconds)
+        await eventually(twice, "every group has read everything", every=0.4, seconds=seconds)
 
 
 async def read_again_from_the_start(stack: Stack) -> None:

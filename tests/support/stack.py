@@ -8,6 +8,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
@@ -20,6 +21,7 @@ from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.parts import infrastructure, services
 from deploy.native.ports import HOST
 from deploy.native.supervisor import Supervisor
+from libs.contracts.topics import Topic
 from tests.support.waiting import eventually
 
 SESSION_MS = 6_000
@@ -61,6 +63,10 @@ class Stack:
     def unique_topic(self, prefix: str = "test") -> str:
         """A topic name that nobody used; creating it is the test's business."""
         return f"{prefix}.{uuid.uuid4().hex[:12]}.v1"
+
+    def own(self, topic: Topic) -> Topic:
+        """This topic under a name that nobody used; two partitions are enough for two replicas, and half the work."""
+        return replace(topic, name=self.unique_topic(), partitions=2)
 
     def pid(self, name: str) -> int:
         """Process id of a part that runs, 0 while it does not."""

@@ -47,19 +47,22 @@ class Wire:
         partitions = list(self.consumer.assignment())
         ends = await self.consumer.end_offsets(partitions)
         while any([await self.consumer.position(partition) < end for partition, end in ends.items()]):
-            for records in (await self.consumer.getmany(timeout_ms=100)).values():
-                for record in records:
-                    self.records[record.topic].append(record.value)
+            await self._take()
 
     async def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 30) -> Any:
         """Read until the condition is true; returns its value."""
 
         async def check() -> Any:
-            await self.read()
+            await self._take()
             value = condition()
             return await value if inspect.isawaitable(value) else value
 
-        return await eventually(check, what, seconds=seconds)
+        return await eventually(check, what, seconds=seconds, every=0)
+
+    async def _take(self) -> None:
+        for records in (await self.consumer.getmany(timeout_ms=100)).values():
+            for record in records:
+                self.records[record.topic].append(record.value)
 
 
 @asynccontextmanager

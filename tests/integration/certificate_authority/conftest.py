@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterator[Authority]:
     """Initialised, not running; it knows one registrar, caller, producer and sealing authority."""
-    own = {name: replace(topic, name=stack.unique_topic()) for name, topic in vars(DEFAULT_ROUTES).items()}
+    own = {name: stack.own(topic) for name, topic in vars(DEFAULT_ROUTES).items()}
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
     async with open_room(stack) as room:

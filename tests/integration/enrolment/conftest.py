@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -91,7 +91,7 @@ def pki() -> Pki:
 @pytest_asyncio.fixture(loop_scope="session")
 async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office]:
     """Not running; one registrar's key is on its topic."""
-    own = {name: replace(topic, name=stack.unique_topic()) for name, topic in vars(DEFAULT_ROUTES).items()}
+    own = {name: stack.own(topic) for name, topic in vars(DEFAULT_ROUTES).items()}
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -270,7 +270,7 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
     """One replica that knows one caller and one sealing key; its requests are each test's own."""
     folder: Path = tmp_path_factory.mktemp("gateway")
     own: dict[str, Topic] = vars(DEFAULT_ROUTES)
-    routes = Routes(**{field: replace(topic, name=stack.unique_topic()) for field, topic in own.items()})
+    routes = Routes(**{field: stack.own(topic) for field, topic in own.items()})
     await create_topics(stack.kafka, topics=list(vars(routes).values()))
     (folder / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -183,9 +183,9 @@ def pki() -> Pki:
 @pytest_asyncio.fixture(loop_scope="session")
 async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
     """One replica that knows one caller, and no officer."""
-    submitted = replace(topics.AUTHORISATION_SUBMITTED, name=stack.unique_topic())
-    resolved = replace(topics.MEDIUM_RESOLVED, name=stack.unique_topic())
-    cancelled = replace(topics.CANCEL_REQUESTED, name=stack.unique_topic())
+    submitted = stack.own(topics.AUTHORISATION_SUBMITTED)
+    resolved = stack.own(topics.MEDIUM_RESOLVED)
+    cancelled = stack.own(topics.CANCEL_REQUESTED)
     told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED, topics.WAITING)
     await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, *told])
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)

@@ -1,7 +1,7 @@
 """medium_lookup on the real stack, in this process, on topics and a schema of its own."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.Fixture
     """One replica that knows one caller; with a parameter, of these media only."""
     routes = Routes(
         **{
-            name: replace(topic, name=stack.unique_topic())
+            name: stack.own(topic)
             for name, topic in {
                 "requested": topics.REQUESTED,
                 "cancel_requested": topics.CANCEL_REQUESTED,

@@ -198,8 +198,18 @@ async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
         await relay.kill()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
+    """A relay for tests whose addresses are their own; whoever kills it, the next one starts it."""
+    relay = Sink(tmp_path_factory.mktemp("sink"), free_port())
+    try:
+        yield relay
+    finally:
+        await relay.kill()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def dispatching(stack: Stack, pki: Pki, sink: Sink, tmp_path: Path) -> AsyncIterator[Dispatching]:
+async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path) -> AsyncIterator[Dispatching]:
     """Keys published, relay up; start a replica with `async with dispatching.replica():`."""
     own = routes({field: stack.unique_topic() for field in vars(DEFAULT_ROUTES)})
     declared: list[Topic] = [*vars(own).values(), topics.REJECTED]
@@ -210,7 +220,8 @@ async def dispatching(stack: Stack, pki: Pki, sink: Sink, tmp_path: Path) -> Asy
     password = ensure_secret(stack.layout.secrets(ROLE), "postgres_password")
     (secrets / "postgres_password").write_text(password)
     (secrets / "postgres_password").chmod(0o600)
-    await sink.start()
+    await shared_sink.start()
+    shared_sink.rules()
     async with open_room(stack) as room:
         settings = RoomSettings(
             service=room.schema,
@@ -224,9 +235,9 @@ async def dispatching(stack: Stack, pki: Pki, sink: Sink, tmp_path: Path) -> Asy
             otp_key=SecretBytes((secrets / "otp_key").read_bytes()),
             challenge_key=SecretBytes((secrets / "challenge_key").read_bytes()),
             smtp_host=HOST,
-            smtp_port=sink.port,
+            smtp_port=shared_sink.port,
         )
         tap = await room.tap(*vars(own).values(), topics.REJECTED)
         yield Dispatching(
-            room, pki, pki.caller(), pki.sealing_key(), own, sink, tap, settings, secrets, Health(room.schema)
+            room, pki, pki.caller(), pki.sealing_key(), own, shared_sink, tap, settings, secrets, Health(room.schema)
         )

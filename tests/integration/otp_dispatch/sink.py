@@ -36,7 +36,9 @@ class Sink:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start, and wait until it answers EHLO."""
+        """Start unless it runs, and wait until it answers EHLO."""
+        if self.process is not None:
+            return
         command = (*WITH_US, sys.executable, "-m", "deploy.native.smtp_sink", "--port", str(self.port))
         folders = ("--folder", str(self.folder / "mail"), "--rules", str(self.folder / "rules.json"))
         self.process = await asyncio.create_subprocess_exec(*command, *folders, stdout=asyncio.subprocess.DEVNULL)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.chain import client, officers
-from tests.support.stack import full_stack, stack
+from tests.support.stack import stack
 
-__all__ = ["client", "full_stack", "officers", "stack"]
+__all__ = ["stack"]
 
 # No deadline: time is no guarantee of these tests, and a busy machine must not fail one.
 settings.register_profile("every-run", max_examples=40, deadline=None)
@@ -18,6 +17,8 @@ settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.load_profile("every-run")
 
 HERE = Path(__file__).parent
+
+REREADS = "test_repeats.py"
 
 LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/crypto")
 
@@ -43,6 +44,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folders that take longest begin."""
+    """The folders that take longest begin; and what reads whole topics again, before others have filled them."""
     rank = {folder: number for number, folder in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(_folder(item.path), len(rank)))
+    items.sort(key=lambda item: (rank.get(_folder(item.path), len(rank)), item.path.name != REREADS))

@@ -14,10 +14,13 @@ from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import Completed
 from libs.gpki_client import GpkiUnavailable, Problem
 from services.igfmas.enrolment import Officer
-from tests.support.chain import Client, Officers, Request, papers
+from tests.support.chain import Client, Officers, Request, client, officers, papers
 from tests.support.faults import all_read
 from tests.support.journal import Ends, ends_of, header, history
+from tests.support.stack import full_stack
 from tests.support.waiting import eventually
+
+__all__ = ["client", "full_stack", "officers"]
 
 PUKAL = 500
 

@@ -74,7 +74,7 @@ class Tap:
                 self.records += records
 
     async def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
-        """Read until the condition holds; the broker is not asked more often than there is something to read."""
+        """Read until the condition holds, and then to the end of what is there."""
 
         async def check() -> Any:
             for records in (await self.consumer.getmany(timeout_ms=100)).values():
@@ -82,6 +82,7 @@ class Tap:
             return condition()
 
         await eventually(check, what, seconds=seconds, every=0)
+        await self.read()
 
 
 def declared(name: str, **settings: Any) -> Topic:

@@ -261,9 +261,9 @@ async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> Asy
         )
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def client(full_stack: Stack) -> AsyncIterator[Client]:
-    """The session's iGFMAS."""
+    """The folder's iGFMAS."""
     async with connected(full_stack) as own:
         yield own
 
@@ -276,7 +276,7 @@ class Officers:
     checker: Officer
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def officers(client: Client) -> Officers:
     """Enrolled once, because making keys takes time."""
     maker, checker = await asyncio.gather(client.enrol(), client.enrol())

@@ -1,4 +1,4 @@
-"""Fixtures `stack` (Kafka, PostgreSQL, SMTP sink) and `full_stack` (services too): real parts, one each per session."""
+"""Fixtures `stack` (Kafka, PostgreSQL, SMTP sink; one per session) and `full_stack` (services too; one per folder)."""
 
 import contextlib
 import email
@@ -145,9 +145,11 @@ async def stack() -> AsyncIterator[Stack]:
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def full_stack() -> AsyncIterator[Stack]:
     """Infrastructure and every service: another stack, so that no service meets its double of an integration test.
+
+    It stops with the folder whose conftest imports it: a chain at rest costs a sixth of a core.
 
     `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running.
     """

@@ -50,14 +50,19 @@ class Wire:
             await self._take()
 
     async def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 30) -> Any:
-        """Read until the condition is true; returns its value."""
+        """Read until the condition is true, and then to the end of what is there; returns its value."""
 
         async def check() -> Any:
-            await self._take()
             value = condition()
             return await value if inspect.isawaitable(value) else value
 
-        return await eventually(check, what, seconds=seconds, every=0)
+        async def take_and_check() -> Any:
+            await self._take()
+            return await check()
+
+        await eventually(take_and_check, what, seconds=seconds, every=0)
+        await self.read()
+        return await check()
 
     async def _take(self) -> None:
         for records in (await self.consumer.getmany(timeout_ms=100)).values():

@@ -25,7 +25,7 @@ from services.gateway.schemas import Problem
 from tests.integration.gateway.conftest import Door
 from tests.support.requests import key_state, new_user
 
-EXAMPLES = 20
+EXAMPLES = 10
 """Calls per operation and kind of data: bounded, and the same ones in every run."""
 
 CHECKS = [

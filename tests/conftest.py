@@ -20,6 +20,9 @@ HERE = Path(__file__).parent
 
 REREADS = "test_repeats.py"
 
+ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
+"""It has a stack of its own and takes minutes: another worker than its folder's may run it."""
+
 LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/crypto")
 
 
@@ -34,7 +37,7 @@ class LoadFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0].rpartition("/")[0]
+        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0].rpartition("/")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:

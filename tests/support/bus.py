@@ -112,8 +112,12 @@ class Room:
         """A topic of its own, created with its dead letter."""
         topic = declared(self.stack.unique_topic(), **settings)
         await create_topics(self.stack.kafka, topics=[topic])
-        self.topics += [topic.name, topic.dead_letter]
+        self.owns(topic)
         return topic
+
+    def owns(self, *own: Topic) -> None:
+        """Have these deleted at the end: whatever connects to a broker is told of every topic that it has."""
+        self.topics += [name for topic in own for name in (topic.name, topic.dead_letter)]
 
     def bus(self, **options: Any) -> Bus:
         """A replica of the service; give `pool=` for one with connections of its own."""

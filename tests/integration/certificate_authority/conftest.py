@@ -150,6 +150,7 @@ async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterat
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
     async with open_room(stack) as room:
+        room.owns(*own.values())
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,

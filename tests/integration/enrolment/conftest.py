@@ -96,6 +96,7 @@ async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office
     await create_topics(stack.kafka, topics=own.values())
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
+        room.owns(*own.values())
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,

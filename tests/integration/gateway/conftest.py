@@ -274,6 +274,7 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
     await create_topics(stack.kafka, topics=list(vars(routes).values()))
     (folder / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
+        room.owns(*vars(routes).values())
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,

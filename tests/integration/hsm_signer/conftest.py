@@ -191,6 +191,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)
     authority = await _sealing_authority(hsm, pki)
     async with open_room(stack) as room:
+        room.owns(submitted, resolved, cancelled)
         await migrate(room.pool, [MIGRATIONS])
         tap = await room.tap(submitted, cancelled, *told)
         made = Signer(room, pki, pki.caller(), hsm, authority, submitted, resolved, cancelled, tap)

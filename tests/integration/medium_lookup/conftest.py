@@ -126,6 +126,7 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.Fixture
     await create_topics(stack.kafka, topics=[*vars(routes).values(), topics.REJECTED, topics.CANCEL_ANSWERED])
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
+        room.owns(*vars(routes).values())
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,

@@ -223,6 +223,7 @@ async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path)
     await shared_sink.start()
     shared_sink.rules()
     async with open_room(stack) as room:
+        room.owns(*vars(own).values())
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,

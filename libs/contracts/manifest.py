@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, FailFast, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from libs.contracts.base import Base64, Exact, Part
 from libs.contracts.ids import request_id_of
@@ -84,7 +85,7 @@ class Manifest(Exact):
     """Header and ordered documents; `count` equals their number and no id stands twice."""
 
     header: Header
-    documents: Annotated[tuple[Document, ...], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    documents: Annotated[tuple[Document, ...], FailFast(), Field(min_length=1, max_length=MAX_DOCUMENTS)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -99,14 +100,27 @@ class Manifest(Exact):
         return commit(self.header.model_dump(), [document.model_dump() for document in self.documents])
 
 
+MAX_NAMES = 16
+"""Names in a header or a document of an outsider; more is refused unread: a fault is found for each, and costs 1 KB."""
+
+
+def _few_names(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_NAMES:
+        raise PydanticCustomError("too_many_names", "more than {limit} names", {"limit": MAX_NAMES})
+    return value
+
+
+_Texts = Annotated[dict[str, str], BeforeValidator(_few_names)]
+
+
 class UncheckedManifest(Part):
     """A manifest as an outsider sent it: shape only, so that its signature can be judged before its content.
 
     To be admitted it must be a `Manifest`.
     """
 
-    header: dict[str, str]
-    documents: Annotated[tuple[dict[str, str], ...], Field(max_length=2 * MAX_DOCUMENTS)]
+    header: _Texts
+    documents: Annotated[tuple[_Texts, ...], FailFast(), Field(max_length=2 * MAX_DOCUMENTS)]
 
     def commitment(self) -> "Commitment":
         """Hash what was received, byte for byte what the caller signed if the caller is honest."""

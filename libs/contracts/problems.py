@@ -33,5 +33,6 @@ class ProblemCode(StrEnum):
     RESEND_TOO_EARLY = "resend-too-early"
     RESEND_TOO_LATE = "resend-too-late"
     RESEND_NOT_ROAMING = "resend-not-roaming"
+    TOO_MANY_CALLS = "too-many-calls"
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal-error"

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from libs.crypto.der import SEQUENCE, encode, encode_oid
 
 RSA_MIN_BITS = 2048
+RSA_MAX_BITS = 4096
+RSA_EXPONENT = 65_537
 """Floor of an RSA modulus, in bits."""
 
 _NULL = b"\x05\x00"
@@ -66,13 +68,23 @@ _STRONG: dict[type, Callable[[Any], bool]] = {
 }
 
 
+def _is_usual(key: rsa.RSAPublicKey) -> bool:
+    return key.key_size <= RSA_MAX_BITS and key.public_numbers().e == RSA_EXPONENT
+
+
 def is_strong(public_key: Any) -> bool:
     """Whether a key that verifies signatures meets the floor: RSA from 2048 bits, P-256, P-384, Ed25519."""
     return any(isinstance(public_key, kind) and strong(public_key) for kind, strong in _STRONG.items())
 
 
 def document_algorithm(public_key: Any) -> SignatureAlgorithm | None:
-    """The algorithm with which a key signs documents: RSA or P-256; None for any other key."""
+    """The algorithm with which a key signs documents: RSA or P-256; None for any other key.
+
+    Of RSA only what authorities certify: with a size or an exponent of a sender's choice a look costs him nothing, and
+    us a hundred times as much.
+    """
     if isinstance(public_key, ec.EllipticCurvePublicKey) and not isinstance(public_key.curve, ec.SECP256R1):
+        return None
+    if isinstance(public_key, rsa.RSAPublicKey) and not _is_usual(public_key):
         return None
     return next((item for item in DOCUMENT_ALGORITHMS.values() if isinstance(public_key, item.key_type)), None)

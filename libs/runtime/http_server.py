@@ -6,7 +6,9 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from libs.runtime.health import HOST, Health
 
@@ -19,6 +21,9 @@ MAX_CONNECTIONS: Final = 256
 MAX_HEAD: Final = 16_384
 """Bytes of a request's head."""
 
+HEAD_SECONDS: Final = 10
+"""Seconds within which a request's head must have come, from the connection on: a place is not held by silence."""
+
 CHECK: Final = "http"
 """The health check of a server."""
 
@@ -27,6 +32,34 @@ STALLED_MS: Final = 30_000
 
 STOP_SECONDS: Final = 5
 """Seconds that requests under way have when the server stops."""
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, which waits for a request's head for ever, with a limit to that."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _watch(self) -> None:
+        """Count from the connection, or from the first byte of a later head; more bytes win no time."""
+        waits = self.conn.their_state is h11.IDLE
+        if waits and self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif not waits and self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Server(uvicorn.Server):
@@ -65,7 +98,7 @@ async def http_server(app: Any, port: int, health: Health | None = None) -> Asyn
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=STOP_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD,
-        http="h11",
+        http=_Protocol,
         ws="none",
     )
     server = _Server(config)

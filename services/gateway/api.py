@@ -128,6 +128,7 @@ def create_api(
             ProblemCode.WRONG_MEDIUM,
             ProblemCode.AUTHORISATION_TOO_EARLY,
             ProblemCode.AUTHORISATION_TOO_LATE,
+            ProblemCode.TOO_MANY_CALLS,
         ),
     )
     async def submit_authorisation(
@@ -148,7 +149,10 @@ def create_api(
         status_code=202,
         response_model=CancelAccepted,
         responses=problems(
-            ProblemCode.NOT_FOUND, ProblemCode.IDEMPOTENCY_KEY_REUSED, ProblemCode.CANCELLATION_TOO_LATE
+            ProblemCode.NOT_FOUND,
+            ProblemCode.IDEMPOTENCY_KEY_REUSED,
+            ProblemCode.CANCELLATION_TOO_LATE,
+            ProblemCode.TOO_MANY_CALLS,
         ),
     )
     async def cancel_signing(

@@ -20,7 +20,7 @@ from services.gateway.access import ACQUIRE_TIMEOUT
 from services.gateway.authentication import Caller
 from services.gateway.problems import ProblemError
 from services.gateway.store import SQL
-from services.gateway.timeline import Advance
+from services.gateway.timeline import Advance, Kind
 
 PUBLISH_WAIT: Final = 8.0
 """Seconds that a call waits for the broker; below the patience of a client."""
@@ -54,6 +54,20 @@ class _Stored:
 
     cause: UUID
     name: str
+
+
+def at_most(calls: int, kind: Kind, request_id: UUID) -> Callable[[Connection], Awaitable[None]]:
+    """A `write` that refuses what would be one call of this kind too many; each carries its request's whole manifest.
+
+    Raises ProblemError. Calls at the same time are counted one after the other, under the request's row lock.
+    """
+
+    async def write(connection: Connection) -> None:
+        await connection.execute(SQL["lock"], request_id)
+        if await connection.fetchval(SQL["calls"], request_id, kind) >= calls:
+            raise ProblemError(ProblemCode.TOO_MANY_CALLS)
+
+    return write
 
 
 class Promises:

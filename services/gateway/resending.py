@@ -28,7 +28,7 @@ from services.gateway.answers import CallerOf, IdempotencyKey, json_answer
 from services.gateway.authentication import Caller
 from services.gateway.descriptions import problems
 from services.gateway.problems import ProblemError
-from services.gateway.promises import Call, Promise, Promises
+from services.gateway.promises import Call, Promise, Promises, at_most
 from services.gateway.schemas import OtpResend, ResendAccepted, SigningStatus
 from services.gateway.submissions import call_hash, status_url
 
@@ -37,6 +37,9 @@ HOLD: Final = 5.0
 
 LOOK: Final = 0.1
 """Seconds between two looks: a twin may be the one that reads the answer."""
+
+MAX_RESENDS: Final = 10
+"""Per request; otp_dispatch gives three codes, and answers the others."""
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "resending.sql")
 
@@ -96,7 +99,8 @@ class Resends:
             credential_id=row["credential_id"],
             channels=row["channels"],
         )
-        return Promise((Emit(self._topic, event),), str(event.resend))
+        within = at_most(MAX_RESENDS, "resend-requested", call.request_id)
+        return Promise((Emit(self._topic, event),), str(event.resend), within)
 
 
 def resending_routes(
@@ -115,6 +119,7 @@ def resending_routes(
             ProblemCode.RESEND_TOO_EARLY,
             ProblemCode.RESEND_TOO_LATE,
             ProblemCode.RESEND_NOT_ROAMING,
+            ProblemCode.TOO_MANY_CALLS,
         ),
     )
     async def resend_otp(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -18,8 +19,14 @@ from libs.contracts.topics import Topic
 from libs.storage.pool import Connection
 from services.gateway import store, timeline
 from services.gateway.problems import ProblemError
-from services.gateway.promises import Call, Promise, Promises
+from services.gateway.promises import Call, Promise, Promises, at_most
 from services.gateway.schemas import Accepted, Authorisation, CancelAccepted, SigningStatus, State
+
+MAX_AUTHORISATIONS: Final = 30
+"""Per request. Five wrong OTPs and three wrong PINs end it; the rest is for seals that nobody can open."""
+
+MAX_CANCELLATIONS: Final = 10
+"""Per request; one that is sent again under its own Idempotency-Key is not another one."""
 
 log = structlog.get_logger()
 
@@ -63,7 +70,8 @@ class Submissions:
                 caller=call.caller.name,
                 user=call.caller.user,
             )
-            return Promise((Emit(self._cancels, event),), str(event.cancellation))
+            within = at_most(MAX_CANCELLATIONS, "cancel-requested", call.request_id)
+            return Promise((Emit(self._cancels, event),), str(event.cancellation), within)
 
         body_hash = call_hash("cancellation", str(call.request_id), call.caller.user)
         name = await self._promises.keep(call, body_hash, make, timeline.cancel_requested)
@@ -80,7 +88,8 @@ class Submissions:
             sealing_key_id=body.sealing_key_id,
             sealed=body.sealed,
         )
-        return Promise((Emit(self._lane(len(event.signed.manifest.documents)), event),), event.attempt)
+        within = at_most(MAX_AUTHORISATIONS, "authorisation-submitted", request_id)
+        return Promise((Emit(self._lane(len(event.signed.manifest.documents)), event),), event.attempt, within)
 
 
 def call_hash(*parts: str) -> bytes:

@@ -23,5 +23,8 @@ FINISH_WITHIN = timedelta(hours=12)
 UNDISPATCHED_EXPIRY = DELIVERY_WITHIN + max(OTP_LIFETIME.values()) + RESERVE_WITHIN
 """When a request expires, counted from `requested`, before the signer has heard of any code."""
 
+TRY_WITHIN = timedelta(seconds=60)
+"""For how long an attempt may still be under way when its request has ended: above a handler's bound."""
+
 SLOT_WAIT = timedelta(seconds=1)
 """How long an attempt waits for other attempts of the same credential that are being tried."""

@@ -136,7 +136,9 @@ async def attempt_state(connection: Connection, request_id: UUID, attempt: str) 
 
 async def counts(connection: Connection, request: Request, kept: Kept, attempt: str) -> Counts:
     """What was wrong so far, and how many other attempts are being tried now."""
-    row = await connection.fetchrow(_SQL["pending"], request.credential_id, request.request_id, attempt)
+    row = await connection.fetchrow(
+        _SQL["pending"], request.credential_id, request.request_id, attempt, limits.TRY_WITHIN
+    )
     assert row is not None
     return Counts(
         request.wrong_otps,

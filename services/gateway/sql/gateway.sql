@@ -49,6 +49,12 @@ ORDER BY seq LIMIT $4
 -- name: ended
 SELECT EXISTS (SELECT 1 FROM timeline WHERE request_id = $1 AND seq <= $2 AND kind = 'completed')
 
+-- name: lock
+SELECT 1 FROM request WHERE request_id = $1 FOR UPDATE
+
+-- name: calls
+SELECT count(*) FROM timeline WHERE request_id = $1 AND kind = $2
+
 -- name: add_manifests
 INSERT INTO manifest (request_id, signed, requested_at, credential_id, channels) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (request_id) DO NOTHING

@@ -45,9 +45,11 @@ ON CONFLICT (request_id, attempt) DO UPDATE SET state = 'pending', taken_at = no
 SELECT state FROM attempt WHERE request_id = $1 AND attempt = $2
 
 -- name: pending
+-- Of a request that has ended too, while they may still be tried: a cancel opens no place for another guess.
 SELECT count(*) FILTER (WHERE attempt.request_id = $2) AS of_request, count(*) AS of_credential
 FROM attempt JOIN request USING (request_id)
-WHERE attempt.credential_id = $1 AND attempt.state = 'pending' AND request.ended_at IS NULL
+WHERE attempt.credential_id = $1 AND attempt.state = 'pending'
+    AND (request.ended_at IS NULL OR attempt.taken_at > now() - $4::interval)
     AND (attempt.request_id, attempt.attempt) <> ($2, $3)
 
 -- name: decide_attempt
@@ -68,7 +70,7 @@ UPDATE request SET wrong_pins = wrong_pins + 1 WHERE request_id = $1 RETURNING w
 
 -- name: count_wrong_pin_of_credential
 UPDATE credential SET wrong_pins = wrong_pins + 1,
-    locked_at = CASE WHEN wrong_pins + 1 >= $2 THEN coalesce(locked_at, now()) END
+    locked_at = coalesce(locked_at, CASE WHEN wrong_pins + 1 >= $2 THEN now() END)
 WHERE credential_id = $1 RETURNING wrong_pins
 
 -- name: forget_wrong_pins

@@ -11,6 +11,7 @@ import pytest
 from libs.contracts.problems import ProblemCode
 from libs.contracts.resending import ResendAnswered, ResendRequested
 from libs.contracts.signing import MediumResolved
+from services.gateway.resending import MAX_RESENDS
 from services.gateway.schemas import ResendAccepted
 from tests.integration.gateway.conftest import SEALED, Door, code_of, dispatched
 from tests.support.requests import documents, header, medium_resolved, new_user, requested
@@ -80,6 +81,14 @@ async def test_too_early_too_late_and_a_token_user_are_each_told_so(door: Door) 
     assert code_of(await ask(door, late, uuid4().hex)) is ProblemCode.RESEND_TOO_LATE
     for event in (early, token, late):
         assert await asked(door, event) == []
+
+
+async def test_one_request_is_not_asked_for_codes_without_end(door: Door) -> None:
+    event = await door.awaiting()
+    answers = [await ask(door, event, uuid4().hex) for _ in range(MAX_RESENDS + 2)]
+    assert [answer.status_code for answer in answers[:MAX_RESENDS]] == [202] * MAX_RESENDS
+    assert [code_of(answer) for answer in answers[MAX_RESENDS:]] == [ProblemCode.TOO_MANY_CALLS] * 2
+    assert len(await asked(door, event)) == MAX_RESENDS
 
 
 async def requested_only(door: Door) -> MediumResolved:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from datetime import timedelta
+from secrets import token_bytes
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from libs.contracts.signing import INTERACTIVE_DOCUMENTS, AuthorisationFailed, C
 from libs.runtime.clock import utc_now
 from libs.storage import ledger
 from services.gateway.schemas import Accepted
+from services.gateway.submissions import MAX_AUTHORISATIONS
 from tests.integration.gateway.conftest import SEALED, Door, code_of, dispatched
 from tests.support.requests import documents, header, medium_resolved, new_user
 from tests.unit.gateway.histories import completed, signed
@@ -158,6 +160,17 @@ async def test_a_promise_that_the_sweep_publishes_is_in_the_timeline_and_leaves_
         assert await connection.fetchval("select count(*) from outcome where cause = $1", cause) == 0
     assert (await door.submit(event, key)).status_code == 202
     assert await door.submitted(event) == []
+
+
+async def test_one_request_is_not_sent_more_than_an_officer_needs_however_many_calls_come_at_once(door: Door) -> None:
+    """Each carries its request's whole manifest: without a bound one caller could hold up a lane."""
+    event, other = await door.awaiting(), await door.awaiting()
+    answers = await asyncio.gather(*(door.submit(event, uuid4().hex, sealed=token_bytes(200)) for _ in range(40)))
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert len(refused) == 40 - MAX_AUTHORISATIONS
+    assert {code_of(answer) for answer in refused} == {ProblemCode.TOO_MANY_CALLS}
+    assert len({identifier for identifier, _ in await door.submitted(event)}) == MAX_AUTHORISATIONS
+    assert (await door.submit(other, uuid4().hex)).status_code == 202
 
 
 async def test_before_the_otp_it_is_too_early_and_after_the_signature_too_late(door: Door) -> None:

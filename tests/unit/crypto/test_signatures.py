@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.crypto.algorithms import document_algorithm
 from libs.crypto.pki import distinguished_name, requested_key
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request, new_signing_key, read_signing_key
@@ -69,3 +70,11 @@ def test_a_signing_key_survives_its_file_and_nothing_else_is_one() -> None:
     assert public_key_id(read_signing_key(pem).public_key()) != public_key_id(ED25519.public_key())
     with pytest.raises(ValueError, match="not an Ed25519"):
         read_signing_key(b"rubbish")
+
+
+@pytest.mark.parametrize(("bits", "exponent"), [(2048, 3), (2048, 2**2047 + 1), (8192, 65_537)])
+def test_rsa_of_a_senders_choice_signs_no_document(bits: int, exponent: int) -> None:
+    """What costs its maker nothing must not cost us a hundred times a usual look."""
+    key = rsa.RSAPublicNumbers(exponent, 2**bits - 1).public_key()
+    assert document_algorithm(key) is None
+    assert document_algorithm(RSA.public_key()) is not None

@@ -16,6 +16,9 @@ TOKENS = {"hsm_signer": "users", "certificate_authority": "ca"}
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "MALLOC_ARENA_MAX", "GPKI_KAFKA_SESSION_MS")
 """What a part inherits of the caller's environment; all else it is told explicitly."""
 
+OF_CALLERS = ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES")
+"""What certificate_authority is told of callers beside ours, if anything."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -116,6 +119,7 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
+        settings |= {name: os.environ[name] for name in OF_CALLERS if name in os.environ}
     return settings
 
 

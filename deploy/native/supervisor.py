@@ -205,7 +205,7 @@ def _program(layout: Layout, part: Part) -> str:
     """A part dies with the supervisor (pdeathsig), and is restarted for ever, each failed start waiting 1 s longer."""
     # in this order: a change of account makes the kernel forget the signal
     command = _text(shlex.join((*part.run_as, "setpriv", "--pdeathsig", "KILL", *part.command)))
-    environment = ",".join(f'{key}="{_text(value)}"' for key, value in part.environment.items())
+    environment = ",".join(f"{key}={_quoted(value)}" for key, value in part.environment.items())
     return f"""[program:{part.name}]
 command={command}
 environment={environment}
@@ -223,6 +223,12 @@ stdout_logfile={_text(_text(layout.log(part.name)))}
 stdout_logfile_maxbytes={LOG_BYTES}
 stdout_logfile_backups={LOG_FILES}
 """
+
+
+def _quoted(value: str) -> str:
+    """A value of an environment; supervisor knows both quotes, and no way to escape one."""
+    quote = "'" if '"' in value else '"'
+    return f"{quote}{_text(value)}{quote}"
 
 
 def _text(value: object) -> str:

@@ -106,6 +106,19 @@ class Dispatch:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """A reason for a person to read: show it as it is. In a status; the events of a timeline have none."""
+
+    title: str
+    detail: str
+    next_step: str
+    signed: bool
+    posted: bool
+    language: str = ""
+    lock_ends: str | None = None
+
+
+@dataclass(frozen=True)
 class Failure:
     """An attempt that did not authorise."""
 
@@ -114,6 +127,7 @@ class Failure:
     safe_to_retry: bool
     reference_code: str | None = None
     attempts_left: int | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,7 @@ class Rejection:
     reason: str
     safe_to_retry: bool
     detail: str = ""
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)

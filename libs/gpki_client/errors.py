@@ -1,5 +1,9 @@
 """What this package raises. No text holds a PIN, an OTP, a key or an assertion."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 
 class GpkiError(Exception):
     """The base of every error here."""
@@ -30,10 +34,25 @@ class AnswerError(GpkiError):
 
 
 class Problem(GpkiError):
-    """The API refused a call (RFC 9457). `code` is stable; `detail` and `next_step` are for people."""
+    """The API refused a call (RFC 9457). `code` is stable; `detail` and `next_step` are for people.
 
-    def __init__(self, status: int, code: str, detail: str, next_step: str = "", trace_id: str = "") -> None:
-        super().__init__(f"{status} {code}: {detail} {next_step} (trace {trace_id or 'unknown'})")
+    `told` is the whole answer: `title`, `signed`, `posted`, and `errors`, each with the place and the rule it breaks.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        next_step: str = "",
+        trace_id: str = "",
+        *,
+        told: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        faults = "; ".join(f"{one.get('place')}: {one.get('rule')}" for one in told.get("errors") or ())
+        about = f" [{faults}]" if faults else ""
+        super().__init__(f"{status} {code}: {detail}{about} {next_step} (trace {trace_id or 'unknown'})")
+        self.told = told
         self.status = status
         self.code = code
         self.detail = detail

@@ -116,9 +116,9 @@ def _refusal(answer: httpx.Response) -> Problem | Again:
     try:
         told = answer.json()
         texts = [str(told.get(name, "")) for name in ("code", "detail", "next_step", "trace_id")]
-    except (ValueError, AttributeError):
-        texts = ["unknown", "no problem details", "", ""]
-    problem = Problem(answer.status_code, *texts)
+        problem = Problem(answer.status_code, *texts, told=told)
+    except (ValueError, AttributeError, TypeError):
+        problem = Problem(answer.status_code, "unknown", "no problem details")
     if answer.status_code not in _AGAIN:
         return problem
     seconds = answer.headers.get("Retry-After", "")

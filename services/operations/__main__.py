@@ -28,7 +28,7 @@ dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a servi
 gpki.add_typer(dlq, name="dlq")
 
 Kafka = Annotated[str, typer.Option(envvar="GPKI_KAFKA_BOOTSTRAP", help="host:port of a broker")]
-Name = Annotated[str, typer.Argument(help="as `gpki dlq list` shows it: TOPIC:NUMBER")]
+Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 
 
 @gpki.callback()
@@ -108,10 +108,10 @@ def _find(kafka: str, name: str) -> Letter:
     wanted, _, number = name.rpartition(":")
     topic: Topic | None = topics.TOPICS.get(wanted.removesuffix(".dlq"))
     if topic is None or not number.isdecimal():
-        _fail(f"{name} is no letter: write TOPIC:NUMBER as `gpki dlq list` shows it")
+        _fail(f"{name} is no letter: write TOPIC:NUMBER as `dlq list` shows it")
     found = next((letter for letter in _run(_box(kafka).read(topic)) if letter.number == int(number)), None)
     if found is None:
-        _fail(f"there is no letter {name} (any more): see `gpki dlq list --all`")
+        _fail(f"there is no letter {name} (any more): see `dlq list --all`")
     return found
 
 

@@ -200,7 +200,8 @@ async def test_the_search_finds_what_is_there(client: Client) -> None:
     assert {"canary.kept", "log/canary.log"} < set(by_code)
     assert any(name.startswith(f"kafka/{topic}") for name in by_pin), "Kafka keeps batches as they are"
     assert any(name.startswith("postgres/") for name in by_pin)
-    assert set(by_pin) | set(by_code) <= set(of_both)
+    found = {name for name in {*by_pin, *by_code} if "/pg_wal/" not in name}  # segments take new names meanwhile
+    assert found <= set(of_both)
 
 
 async def throw_away_topic(stack: Stack, value: bytes) -> str:

@@ -22,7 +22,7 @@ async def sign(content: bytes, request: str, caller: Caller, service_root: bytes
         await gpki.start(manifest)
         async for event in gpki.follow(manifest.request_id, manifest.user):
             print(event.seq, event.kind, dict(event.data), flush=True)
-            if event.kind in {"otp-dispatched", "authorisation-failed"}:
+            if event.kind in {"otp-dispatched", "authorisation-failed"} and event.data.get("attempts_left") != 0:
                 otp = await asyncio.to_thread(input, f"OTP {event.data['reference_code']}: ")
                 pin = await asyncio.to_thread(getpass.getpass, "PIN: ")
                 await gpki.authorise(manifest.request_id, manifest.user, root=manifest.root, pin=pin, otp=otp)

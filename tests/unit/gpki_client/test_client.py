@@ -110,7 +110,15 @@ async def test_a_refusal_says_code_detail_next_step_and_trace_and_is_not_repeate
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"<html>", b'"x"'])
+async def test_a_refusal_says_which_field_breaks_which_rule_and_whether_anything_was_posted() -> None:
+    faults = [{"place": "documents.0.amount", "rule": "string_pattern_mismatch"}]
+    server = Server(httpx.Response(422, json=PROBLEM | {"errors": faults, "signed": False, "posted": False}))
+    with pytest.raises(Problem, match=r"documents\.0\.amount: string_pattern_mismatch") as raised:
+        await cancel(server)
+    assert (raised.value.told["errors"], raised.value.told["posted"]) == (faults, False)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"<html>", b'"x"', b'{"errors": 5}', b'{"errors": ["x"]}'])
 async def test_a_refusal_without_problem_details_is_a_refusal_still(content: bytes) -> None:
     with pytest.raises(Problem) as raised:
         await cancel(Server(httpx.Response(404, content=content)))

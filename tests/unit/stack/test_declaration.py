@@ -29,8 +29,9 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def test_the_supervisor_reads_back_what_was_declared(layout: Layout) -> None:
+    environment = {"KEY": str(layout.state), "JSON": '{"a": "100 %", "b": ","}'}
     declared = [
-        Part("one", ("echo", "a b", '"100%"', str(layout.state)), _never, (), {"KEY": str(layout.state)}),
+        Part("one", ("echo", "a b", '"100%"', str(layout.state)), _never, (), environment),
         Part("two", ("true",), _never, (), group="services", stop_signal="INT", stop_seconds=7, settle_seconds=2),
     ]
     config = layout.state / "supervisord.conf"
@@ -42,7 +43,7 @@ def test_the_supervisor_reads_back_what_was_declared(layout: Layout) -> None:
     (one,), (two,) = groups["infrastructure"].process_configs, groups["services"].process_configs
     assert shlex.split(one.command)[-4:] == list(declared[0].command)
     assert shlex.split(one.command)[:3] == ["setpriv", "--pdeathsig", "KILL"]
-    assert one.environment == {"KEY": str(layout.state)}
+    assert one.environment == environment
     assert one.stdout_logfile == str(layout.log("one"))
     assert (two.stopwaitsecs, two.startsecs) == (7, 2)
     assert groups["infrastructure"].priority < groups["services"].priority  # stopped in reverse: services first
@@ -60,6 +61,7 @@ def test_a_service_is_told_where_its_parts_are_and_no_secret(
     layout: Layout, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "programs", SimpleNamespace(pkcs11_module=lambda: Path("/m.so")))
+    monkeypatch.setenv("GPKI_CALLER_SYSTEMS", '{"yours": "YourSystem"}')
     secret = ensure_secret(layout.secrets(name), "postgres_password")
     environment = service_environment(layout, name)
     assert secret not in str(environment)
@@ -67,6 +69,7 @@ def test_a_service_is_told_where_its_parts_are_and_no_secret(
     assert Path(environment["GPKI_SECRETS_DIR"], "postgres_password").read_text().strip() == secret
     assert ("GPKI_PKCS11_MODULE" in environment) == (name in ("hsm_signer", "certificate_authority"))
     assert ("GPKI_SMTP_HOST" in environment) == (name == "otp_dispatch")
+    assert ("GPKI_CALLER_SYSTEMS" in environment) == (name == "certificate_authority")
 
 
 def test_every_port_fits_in_a_block() -> None:

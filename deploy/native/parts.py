@@ -119,7 +119,7 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
-        settings |= {name: os.environ[name] for name in OF_CALLERS if name in os.environ}
+        settings |= {each: os.environ[each] for each in OF_CALLERS if each in os.environ}
     return settings
 
 

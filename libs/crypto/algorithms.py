@@ -11,9 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from libs.crypto.der import SEQUENCE, encode, encode_oid
 
 RSA_MIN_BITS = 2048
-RSA_MAX_BITS = 4096
-RSA_EXPONENT = 65_537
 """Floor of an RSA modulus, in bits."""
+
+RSA_MAX_BITS = 4096
+"""Ceiling of the modulus of a key that signs documents."""
+
+RSA_EXPONENT = 65_537
+"""The one public exponent of keys that sign documents."""
 
 _NULL = b"\x05\x00"
 

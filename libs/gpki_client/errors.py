@@ -1,7 +1,6 @@
 """What this package raises. No text holds a PIN, an OTP, a key or an assertion."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 
@@ -39,16 +38,10 @@ class Problem(GpkiError):
     `told` is the whole answer: `title`, `signed`, `posted`, and `errors`, each with the place and the rule it breaks.
     """
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        next_step: str = "",
-        trace_id: str = "",
-        *,
-        told: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, status: int, told: Mapping[str, Any]) -> None:
+        code, detail, next_step, trace_id = (
+            str(told.get(name, "")) for name in ("code", "detail", "next_step", "trace_id")
+        )
         faults = "; ".join(f"{one.get('place')}: {one.get('rule')}" for one in told.get("errors") or ())
         about = f" [{faults}]" if faults else ""
         super().__init__(f"{status} {code}: {detail}{about} {next_step} (trace {trace_id or 'unknown'})")

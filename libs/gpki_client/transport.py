@@ -114,11 +114,9 @@ async def pause(attempt: int, wait: float = 0.0) -> None:
 
 def _refusal(answer: httpx.Response) -> Problem | Again:
     try:
-        told = answer.json()
-        texts = [str(told.get(name, "")) for name in ("code", "detail", "next_step", "trace_id")]
-        problem = Problem(answer.status_code, *texts, told=told)
+        problem = Problem(answer.status_code, answer.json())
     except (ValueError, AttributeError, TypeError):
-        problem = Problem(answer.status_code, "unknown", "no problem details")
+        problem = Problem(answer.status_code, {"code": "unknown", "detail": "no problem details"})
     if answer.status_code not in _AGAIN:
         return problem
     seconds = answer.headers.get("Retry-After", "")

@@ -25,6 +25,7 @@ from libs.contracts.enrolment import (
 )
 from libs.contracts.signing import Medium
 from libs.crypto import pki
+from libs.crypto.algorithms import RSA_EXPONENT
 from libs.crypto.pki import Issuer, PkiError, ServicePurpose, SigningKey, SubjectKey, Validity, distinguished_name
 from libs.crypto.public_keys import public_key_id, spki
 from libs.crypto.signatures import verify
@@ -34,8 +35,6 @@ BACKDATE: Final = timedelta(minutes=5)
 
 MAX_COMMON_NAME: Final = 64
 """ub-common-name (RFC 5280 appendix A.1); in bytes of UTF-8, which is how `cryptography` counts it."""
-
-RSA_EXPONENT: Final = 65_537
 
 TOKEN_ALGORITHMS: Final = ("rsa-2048", "p-256")
 """What the key of a token may be; a roaming key is what its application asks for."""

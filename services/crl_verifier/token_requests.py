@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -73,7 +73,7 @@ def expiry(clock: Clock) -> Handler[Expiry]:
                 if request is None or request.end_reason is not None:
                     recording.settle(delivery, Done())
                     continue
-                left = request.expires_at + RESERVE_WITHIN - clock()
+                left = _closes_at(request) - clock()
                 if left > timedelta():
                     recording.settle(delivery, Park(left, "not expired yet"))
                     continue
@@ -82,6 +82,10 @@ def expiry(clock: Clock) -> Handler[Expiry]:
                 recording.settle(delivery, rejected(request.header, Reason.EXPIRED, *rest) if rest else Done())
 
     return handle
+
+
+def _closes_at(request: store.Request) -> datetime:
+    return request.expires_at + RESERVE_WITHIN
 
 
 async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[MediumResolved]) -> Outcome:
@@ -102,7 +106,7 @@ async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[Med
     request = await store.lock_request(connection, event.request_id)
     assert request is not None
     timer = Expiry(request_id=event.request_id)
-    await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=request.expires_at + RESERVE_WITHIN)
+    await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=_closes_at(request))
     asked = await cancels.take(connection, event.request_id, caller=head.caller, user=head.user)
     return await _cancel(connection, request, asked) if asked else Done()
 

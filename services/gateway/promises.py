@@ -57,7 +57,7 @@ class _Stored:
 
 
 def at_most(calls: int, kind: Kind, request_id: UUID) -> Callable[[Connection], Awaitable[None]]:
-    """A `write` that refuses what would be one call of this kind too many; each carries its request's whole manifest.
+    """A `write` that refuses what would be one call of this kind too many: most carry their request's whole manifest.
 
     Raises ProblemError. Calls at the same time are counted one after the other, under the request's row lock.
     """

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from libs.bus.consumption import HANDLER_BOUND
 from libs.contracts import signing
 from libs.contracts.signing import DELIVERY_WITHIN, OTP_LIFETIME
 
@@ -23,8 +24,8 @@ FINISH_WITHIN = timedelta(hours=12)
 UNDISPATCHED_EXPIRY = DELIVERY_WITHIN + max(OTP_LIFETIME.values()) + RESERVE_WITHIN
 """When a request expires, counted from `requested`, before the signer has heard of any code."""
 
-TRY_WITHIN = timedelta(seconds=60)
-"""For how long an attempt may still be under way when its request has ended: above a handler's bound."""
+TRY_WITHIN = timedelta(seconds=HANDLER_BOUND)
+"""For how long an attempt may still be under way when its request has ended."""
 
 SLOT_WAIT = timedelta(seconds=1)
 """How long an attempt waits for other attempts of the same credential that are being tried."""

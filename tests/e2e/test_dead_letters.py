@@ -180,7 +180,7 @@ async def test_a_name_that_is_no_letter_is_told_with_what_to_do(
     status, printed, why = await gpki(client.stack, *arguments)
     assert (status, printed) == (1, "")
     assert said in why
-    assert "dlq list" in why
+    assert "`dlq list" in why
 
 
 async def test_a_broker_that_is_away_is_told_in_a_sentence(client: Client) -> None:

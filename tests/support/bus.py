@@ -246,6 +246,11 @@ async def delete_topics(stack: Stack, names: Sequence[str]) -> None:
         await admin.close()
 
 
+def reports(health: Health, check: str) -> bool:
+    """Whether a check was reported at all, good or bad."""
+    return check in cast("dict[str, object]", health.report()["checks"])
+
+
 def waits_for(health: Health, dependency: str) -> bool:
     """Whether a consumer, or the due worker, of the service waits for this dependency."""
     checks = cast("dict[str, dict[str, object]]", health.report()["checks"])

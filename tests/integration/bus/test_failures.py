@@ -12,7 +12,7 @@ from libs.contracts.cloudevents import event_id
 from libs.runtime.health import Health
 from libs.storage.pool import CONNECT_TIMEOUT
 from tests.integration.bus.handlers import doubled, pass_on
-from tests.support.bus import ROLE, Room, Step, documents, header, waits_for
+from tests.support.bus import ROLE, Room, Step, documents, header, reports, waits_for
 from tests.support.waiting import eventually
 
 
@@ -162,7 +162,7 @@ async def test_a_handler_that_forgets_a_delivery_waits_and_does_not_spin(room: R
     bus.consume({source: handle})
     async with bus:
         await eventually(lambda: calls, "called")
-        await eventually(lambda: waits_for(health, "unsettled"), "waits")
+        await eventually(lambda: reports(health, f"{room.schema}:unsettled"), "waits")
         await room.all_committed(source, 1)
     assert calls == 4
 
@@ -192,7 +192,7 @@ async def test_a_database_that_refuses_connections_loses_and_doubles_nothing(roo
             await superuser.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", room.schema
             )
-            await eventually(lambda: waits_for(health, "database"), "noticed")
+            await eventually(lambda: waits_for(health, "database") and not health.ready, "noticed")
             assert await room.members() == 1
             await superuser.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
             await room.all_committed(source, 300)

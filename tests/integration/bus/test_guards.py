@@ -17,7 +17,7 @@ from libs.contracts.cloudevents import Record
 from libs.contracts.topics import Topic
 from libs.runtime.health import Health
 from tests.integration.bus.handlers import pass_on
-from tests.support.bus import Room, Step, waits_for
+from tests.support.bus import Room, Step, reports
 from tests.support.waiting import eventually
 
 
@@ -33,7 +33,7 @@ async def test_too_many_dead_letters_in_a_row_stop_a_consumer_of_our_own_topics(
     bus, tap = room.bus(health=health), await room.tap(source, target)
     bus.consume({source: pass_on(target)})
     async with bus:
-        await eventually(lambda: waits_for(health, "dead-letter-limit"), "halted")
+        await eventually(lambda: reports(health, f"{room.schema}:dead-letter-limit"), "halted")
         await room.all_committed(source, SLICE)
         await room.send(source, [room.event()], partition=1)
         await asyncio.sleep(1)  # that nothing happens can only be waited for
@@ -81,7 +81,7 @@ async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room) 
     bus, tap = room.bus(health=health), await room.tap(source, target)
     bus.consume({source: pass_on(target)})
     async with bus:
-        await eventually(lambda: waits_for(health, "log-start-passed"), "halted")
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
         await asyncio.sleep(1)  # that nothing happens can only be waited for
     await tap.read()
     assert len(tap.of(target)) == 2
@@ -119,13 +119,13 @@ async def test_a_gap_that_opens_while_a_consumer_is_paused_stops_it(room: Room) 
     async with bus:
         await room.all_committed(source, 1)
         await room.send(source, [room.event(str(number)) for number in range(1, 10)], partition=0)
-        await eventually(lambda: waits_for(health, "relay"), "paused")
+        await eventually(lambda: reports(health, f"{room.schema}:relay"), "paused")
         admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
         await admin.start()
         await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=6)})
         await admin.close()
         there.set()
-        await eventually(lambda: waits_for(health, "log-start-passed"), "halted")
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
     await tap.read()
     assert len(tap.of(target)) == 1
 

@@ -12,7 +12,7 @@ from libs.contracts.cloudevents import encode, event_id
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from tests.integration.bus.handlers import doubled, pass_on
-from tests.support.bus import Room, Step, header, waits_for
+from tests.support.bus import Room, Step, header, reports
 
 
 def alarms(room: Room, name: str) -> float:
@@ -110,7 +110,7 @@ async def test_a_conflict_that_only_the_claim_reveals_is_not_passed_over(room: R
     async with bus:
         await room.all_committed(source, 1)
     await tap.read()
-    assert not waits_for(health, "unsettled")
+    assert not reports(health, f"{room.schema}:unsettled")
     assert [header(letter, "x-dead-letter-reason")[:11] for letter in tap.of(source.dead_letter)] == ["id-conflict"]
 
 

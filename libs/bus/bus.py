@@ -126,7 +126,11 @@ class Bus:
         due, due_suspension = self._due_worker()
         gated.append(due_suspension)
         self._stack.push_async_callback(broker.stop)
-        await broker.start()
+        await broker.connect()
+        # All at once: one after another, each would wait until the other members of its group have heard of it.
+        started = await asyncio.gather(*(one.start() for one in broker.subscribers), return_exceptions=True)
+        for error in filter(None, started):
+            raise error
         due_task = asyncio.create_task(due.run())
         gate = asyncio.create_task(self._open(gated))
 

@@ -28,6 +28,9 @@ from libs.runtime import metrics
 POLL_MS = 500
 """Milliseconds that an idle poll waits; a record that comes ends it at once."""
 
+PAUSED_POLL_MS = 50
+"""The same while nothing may be worked: nothing but its end shows that the pause is over."""
+
 FETCH_BYTES = 256 * 1024
 """Bytes fetched per partition: aiokafka drains a hot partition first, and memory follows this. A record that is larger
 comes alone (KIP-74)."""
@@ -41,7 +44,9 @@ A service has several consumers: at aiokafka's 500, those of an idle stack cost 
 SESSION_MS = 10_000
 """Milliseconds after which a silent member's partitions go to its twin."""
 
-HEARTBEAT_MS = 2_000
+HEARTBEATS = 10
+"""Heartbeats per session time-out. A member hears of a rebalance with its heartbeat, and all others wait for it."""
+
 MAX_POLL_INTERVAL_MS = 300_000
 """Milliseconds between polls before the group expels a member; a handler is bounded far below."""
 
@@ -104,7 +109,7 @@ def subscribe(
         max_partition_fetch_bytes=FETCH_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         session_timeout_ms=session_ms,
-        heartbeat_interval_ms=min(HEARTBEAT_MS, session_ms // 3),
+        heartbeat_interval_ms=session_ms // HEARTBEATS,
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         listener=guard,
         parser=parse,
@@ -146,7 +151,8 @@ class Poll:
                 await asyncio.sleep(self._gather)
             if follow(self._suspension, consumer):
                 self._guard.look_at(consumer.assignment())
-            records = await _take(consumer, self._max_records, timeout_ms=POLL_MS)
+            wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
+            records = await _take(consumer, self._max_records, timeout_ms=wait_ms)
             if streams and len(records) < STREAM.stop:
                 # Those were fetched before the pause; what came during it is fetched now.
                 records += await _take(consumer, self._max_records - len(records), timeout_ms=TOP_UP_MS)

@@ -15,7 +15,7 @@ from libs.contracts.signing import Completed
 from libs.gpki_client import GpkiUnavailable, Problem
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, client, officers, papers
-from tests.support.faults import all_read
+from tests.support.faults import Held, all_read
 from tests.support.journal import Ends, ends_of, header, history
 from tests.support.stack import full_stack
 from tests.support.waiting import eventually
@@ -88,6 +88,16 @@ class Pukal:
             return await self.count(query) >= wanted
 
         await eventually(enough, f"{wanted} of {query}", every=0.01, seconds=60)
+
+    async def caught(self, held: Held, query: str, wanted: int) -> int:
+        """Let a stage do so many documents; returns its process, which has acted on more and waits to write."""
+        await self.pressed()
+        while True:
+            pid = await held.writer()
+            if (done := await self.count(query)) >= wanted:
+                assert done < PUKAL, "not in the middle"
+                return pid
+            await held.step()
 
     async def ends(self) -> Completed:
         """The end of the request, whatever was done to the stack."""

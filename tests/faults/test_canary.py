@@ -44,7 +44,7 @@ SEGMENTS = {"kafka": "*.log"}
 """Kafka's records; its indexes are large, sparse, and hold numbers."""
 
 
-Content: TypeAlias = "bytes | bytearray | mmap.mmap"
+Content: TypeAlias = "bytes | mmap.mmap"
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,6 @@ class Wanted:
         """The PIN that stands there, with its surroundings; None if none does."""
         places = (content.find(form) for form in self.forms)
         return next((around(content, at) for at in places if at >= 0), None)
-
-    def code_in(self, content: bytes) -> bytes | None:
-        """The code that stands there alone, likewise."""
-        places = (match.start() for match in re.finditer(rb"[0-9]{6}", content) if match[0] in self.codes)
-        return next((around(content, at) for at in places if alone(content, at)), None)
 
 
 def around(content: Content, at: int) -> bytes:
@@ -123,19 +118,11 @@ async def dump(client: Client, what: Wanted) -> dict[str, bytes]:
     tables = await client.database.fetch(
         "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
     )
-    found = {}
-    for schema, table in tables:
-        text = bytearray()
-
-        async def take(part: bytes, into: bytearray = text) -> None:
-            into.extend(part)
-
+    with tempfile.TemporaryDirectory() as folder:
         async with client.database.acquire() as connection:
-            await connection.copy_from_table(table, schema_name=schema, output=take)
-        hit = what.pin_in(text) or what.code_in(bytes(text))
-        if hit:
-            found[f"{schema}.{table}"] = hit
-    return found
+            for schema, table in tables:
+                await connection.copy_from_table(table, schema_name=schema, output=Path(folder, f"{schema}.{table}"))
+        return await asyncio.to_thread(search, what, Path(folder))
 
 
 async def everywhere(client: Client, what: Wanted) -> dict[str, bytes]:

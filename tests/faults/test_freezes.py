@@ -41,14 +41,10 @@ async def test_a_frozen_replica_holds_nobody_and_does_nothing_twice(
             caught: dict[str, Pukal] = {}
             for service, (table, done) in CAUGHT_AT.items():
                 pukal = caught[service] = await new_pukal()
-                if done:
-                    pukal.begin()
-                    await pukal.reaches(done, 50)
                 async with Held(stack, service, table) as held:
-                    if not done:
-                        pukal.begin()
-                    ice.enter_context(frozen(await held.writer()))
-                    assert not done or 50 <= await pukal.count(done) < 500, f"{service} is not in the middle"
+                    pukal.begin()
+                    pid = await (pukal.caught(held, done, 50) if done else held.writer())
+                    ice.enter_context(frozen(pid))
             last = time.monotonic()
             for service, pukal in caught.items():
                 assert len((await pukal.ends()).posted) == 500, service

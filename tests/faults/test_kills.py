@@ -59,21 +59,21 @@ async def test_gateway_killed_after_it_promised_an_authorisation(client: Client,
 async def test_document_stage_killed_in_the_middle_of_its_slices(
     client: Client, pukal: Pukal, service: str, done: str, blows: tuple[str, ...]
 ) -> None:
-    seeded = random.Random(service)
-    pukal.begin()
+    seeded, killed = random.Random(service), 0
     for blow, at in zip(blows, (seeded.choice(FIRST), seeded.choice(SECOND)), strict=False):
-        await pukal.reaches(done, at)
-        pid = await struck(client, service, blow)
-        assert at <= await pukal.count(done) < 500, "not in the middle"
-        await replaced(client.stack, service, pid)
+        async with Held(client.stack, service, "outcome") as held:  # the process after the first blow is not up yet
+            if not killed:
+                pukal.begin()
+            killed = await pukal.caught(held, done, at)
+            await strike(client, service, killed, blow, held)
+    await replaced(client.stack, service, killed)
     await pukal.happened_once()
 
 
 async def test_gateway_killed_while_it_follows(client: Client, pukal: Pukal) -> None:
     pukal.begin()
-    await pukal.reaches(SHOWN, random.Random("gateway").choice(FIRST))
     async with Held(client.stack, "gateway", "timeline") as held:
-        pid = await held.writer()
+        pid = await pukal.caught(held, SHOWN, random.Random("gateway").choice(FIRST))
         kill(pid)
     await replaced(client.stack, "gateway", pid)
     await pukal.happened_once()
@@ -103,30 +103,24 @@ async def test_infrastructure_killed_in_the_middle(client: Client, pukal: Pukal,
 
 async def killed_over_one_record(client: Client, pukal: Pukal, service: str, blow: str) -> None:
     """Before what follows is committed, or after that and before it is published."""
-    pid = await struck(client, service, blow, begin=pukal)
+    async with Held(client.stack, service, "outcome") as held:
+        pukal.begin()
+        pid = await held.writer()
+        await strike(client, service, pid, blow, held)
     await replaced(client.stack, service, pid)
 
 
-async def struck(client: Client, service: str, blow: str, *, begin: Pukal | None = None) -> int:
-    """Kill a service that has acted: `before` its commit, or `after` it, with nothing published yet."""
-    stack = client.stack
+async def strike(client: Client, service: str, pid: int, blow: str, held: Held) -> None:
+    """Kill a process that has acted: `before` its commit, or `after` it, with nothing published yet."""
+    if blow == "before":
+        kill(pid)
+        return
     left = f"SELECT count(*) FROM {service}.unpublished"
-    async with Held(stack, service, "outcome") as held:
-        if begin is not None:
-            begin.begin()
-        pid = await held.writer()
-        if blow == "before":
-            kill(pid)
-            return pid
-        before = await client.value(left)
-        still = frozen(stack.pid("kafka"))
-        still.__enter__()
-    try:
+    before = await client.value(left)
+    with frozen(client.stack.pid("kafka")):
+        await held.let_go()
         await eventually(lambda: _more(client, left, before), f"{service} has committed", every=0.002)
         kill(pid)
-    finally:
-        still.__exit__(None, None, None)
-    return pid
 
 
 async def _more(client: Client, query: str, than: int) -> bool:

@@ -3,13 +3,13 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.native.secret_files import ensure_secret
@@ -23,6 +23,7 @@ from libs.runtime.health import Health
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
 from libs.storage.pool import Pool, open_pool
 from tests.support.stack import Stack
+from tests.support.tap import Tap, open_tap
 from tests.support.waiting import eventually
 
 ROLE = "posting"
@@ -50,50 +51,9 @@ class Step(Event):
         return (self.request_id, self.document)
 
 
-@dataclass
-class Tap:
-    """Everything that was ever written to some topics, in the order read; one partition at a time is in order."""
-
-    consumer: AIOKafkaConsumer
-    records: list["ConsumerRecord[bytes, bytes]"] = field(default_factory=list)
-
-    def of(self, topic: Topic | str) -> list["ConsumerRecord[bytes, bytes]"]:
-        name = topic if isinstance(topic, str) else topic.name
-        return [record for record in self.records if record.topic == name]
-
-    def ids(self, topic: Topic | str) -> list[str]:
-        """The event ids on a topic, repeats included."""
-        return [header(record, "ce_id") for record in self.of(topic)]
-
-    async def read(self) -> None:
-        """Read what is there now, to the end of every partition."""
-        partitions = list(self.consumer.assignment())
-        ends = await self.consumer.end_offsets(partitions)
-        while any([await self.consumer.position(partition) < end for partition, end in ends.items()]):
-            for records in (await self.consumer.getmany(timeout_ms=200)).values():
-                self.records += records
-
-    async def until(self, condition: Callable[[], Any], what: str, *, seconds: float = 30) -> None:
-        """Read until the condition holds, and then to the end of what is there."""
-
-        async def check() -> Any:
-            for records in (await self.consumer.getmany(timeout_ms=100)).values():
-                self.records += records
-            return condition()
-
-        await eventually(check, what, seconds=seconds, every=0)
-        await self.read()
-
-
 def declared(name: str, **settings: Any) -> Topic:
     """The declaration of a test's topic."""
     return Topic(name, **{"event": Step, "key": "document", "max_bytes": MAX_DOCUMENT_RECORD_BYTES, **settings})
-
-
-def header(record: "ConsumerRecord[bytes, bytes]", name: str) -> str:
-    """The value of a header that stands once."""
-    (value,) = [value for key, value in record.headers if key == name]
-    return bytes(value).decode()
 
 
 @dataclass
@@ -144,13 +104,7 @@ class Room:
 
     async def tap(self, *watched: Topic) -> Tap:
         """Observe topics and their dead letters from their beginning."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.stack.kafka, enable_auto_commit=False)
-        await consumer.start()
-        self.resources.push_async_callback(consumer.stop)
-        partitions = [TopicPartition(topic.name, p) for topic in watched for p in range(topic.partitions)]
-        consumer.assign([*partitions, *(TopicPartition(topic.dead_letter, 0) for topic in watched)])
-        await consumer.seek_to_beginning()
-        return Tap(consumer)
+        return await self.resources.enter_async_context(open_tap(self.stack, watched))
 
     async def more_connections(self) -> Pool:
         """A pool of its own, as another process would have."""

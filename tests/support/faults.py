@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import asyncpg
 import psutil
@@ -31,6 +31,8 @@ LOOK_EVERY = 0.002
 
 STARTED_SECONDS = 150
 
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
 BROKER = 1
 """Node id of the only broker."""
 
@@ -42,34 +44,60 @@ class Held:
         self._stack = stack
         self._service = service
         self._table = table
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._holder: Connection | None = None
 
     async def __aenter__(self) -> Self:
-        self._connection = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
-        await self._connection.execute("BEGIN")
-        await self._connection.execute(f"LOCK TABLE {self._service}.{self._table} IN SHARE MODE")
+        self._holder = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
+        await self._hold(self._holder)
         return self
+
+    async def step(self) -> None:
+        """Let the writers that wait now go on; those that come later wait. Returns when they have committed."""
+        holder = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
+        mine = holder.get_server_pid()
+        holding = asyncio.create_task(self._hold(holder))  # PostgreSQL queues it behind the writers
+        try:
+            async with self._observing() as observer:
+                await eventually(lambda: observer.fetchval(_QUEUED, mine), "the next lock is queued", every=LOOK_EVERY)
+            await self.let_go()
+            await holding
+        finally:
+            self._holder = holder
 
     async def writer(self) -> int:
         """The process that waits to write: it has acted and not recorded."""
-        connection = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
-        try:
-            # A connection of its own: within a transaction, pg_stat_activity stays what it was when first looked at.
+        async with self._observing() as observer:
             port = await eventually(
-                lambda: connection.fetchval(_WAITING, f"{self._service}.{self._table}", self._service),
+                lambda: observer.fetchval(_WAITING, f"{self._service}.{self._table}", self._service),
                 f"{self._service} waits to write to {self._table}",
                 every=LOOK_EVERY,
             )
-        finally:
-            await connection.close()
         return _process_on(self._stack, port)
 
-    async def __aexit__(self, *_: object) -> None:
-        """Let the writers go on."""
-        assert self._connection is not None
-        await self._connection.execute("ROLLBACK")
-        await self._connection.close()
+    async def let_go(self) -> None:
+        """Let all writers go on."""
+        if self._holder is not None:
+            await self._holder.close()
+            self._holder = None
 
+    async def __aexit__(self, *_: object) -> None:
+        await self.let_go()
+
+    async def _hold(self, connection: Connection) -> None:
+        await connection.execute("BEGIN")
+        await connection.execute(f"LOCK TABLE {self._service}.{self._table} IN SHARE MODE")
+
+    @asynccontextmanager
+    async def _observing(self) -> AsyncIterator[Connection]:
+        """A connection of its own: within a transaction, pg_stat_activity stays what it was when first looked at."""
+        connection = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+_QUEUED = "SELECT true FROM pg_locks WHERE pid = $1 AND NOT granted"
 
 _WAITING = """
 SELECT client_port FROM pg_locks JOIN pg_stat_activity USING (pid)

@@ -40,11 +40,12 @@ async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -
     """What is on these topics now, or came `since`, repeats included; one partition at a time is in order."""
     async with observer(stack) as consumer:
         partitions = [partition for topic in read for partition in partitions_of(topic)]
-        consumer.assign(partitions)
+        # Asked before anything is assigned: a question would stand behind the fetch that waits at the broker.
         begin = since if since is not None else await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
         for partition in partitions:
             consumer.seek(partition, begin[partition])
-        ends = await consumer.end_offsets(partitions)
         found: list[Raw] = []
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=200)).values():

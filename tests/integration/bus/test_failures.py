@@ -12,7 +12,8 @@ from libs.contracts.cloudevents import event_id
 from libs.runtime.health import Health
 from libs.storage.pool import CONNECT_TIMEOUT
 from tests.integration.bus.handlers import doubled, pass_on
-from tests.support.bus import ROLE, Room, Step, documents, header, reports, waits_for
+from tests.support.bus import ROLE, Room, Step, documents, reports, waits_for
+from tests.support.journal import header
 from tests.support.waiting import eventually
 
 

@@ -12,7 +12,8 @@ from libs.contracts.cloudevents import encode, event_id
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from tests.integration.bus.handlers import doubled, pass_on
-from tests.support.bus import Room, Step, header, reports
+from tests.support.bus import Room, Step, reports
+from tests.support.journal import header
 
 
 def alarms(room: Room, name: str) -> float:

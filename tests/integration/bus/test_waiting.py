@@ -8,7 +8,8 @@ from libs.bus.work import Work
 from libs.contracts.cloudevents import event_id
 from libs.storage import ledger
 from tests.integration.bus.handlers import deciding
-from tests.support.bus import Room, Step, documents, header
+from tests.support.bus import Room, Step, documents
+from tests.support.journal import header
 from tests.support.waiting import eventually
 
 SOON = timedelta(milliseconds=100)

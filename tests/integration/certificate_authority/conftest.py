@@ -34,9 +34,10 @@ from services.certificate_authority.provisioning import initialise
 from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
 from tests.integration.certificate_authority.replica import RoomSettings
 from tests.integration.hsm.softhsm import MODULE, SO_PIN, USER_PIN, SoftHsm
-from tests.support.bus import ROLE, Room, Tap, open_room, waits_for
+from tests.support.bus import ROLE, Room, open_room, waits_for
 from tests.support.pki import p256_key
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 
 LABEL = "ca"
 

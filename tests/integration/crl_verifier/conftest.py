@@ -91,7 +91,7 @@ class Verifier:
                 found |= dict.fromkeys(event.documents or (), event)
             return found
 
-        await self.wire.until(lambda: by_id().keys() >= set(ids), "answered", seconds=seconds)
+        await self.wire.tap.until(lambda: by_id().keys() >= set(ids), "answered", seconds=seconds)
         assert len(self.verified(request)) + len(self.rejected(request)) == len(ids)
         return [by_id()[each] for each in ids]
 
@@ -102,7 +102,7 @@ class Verifier:
         async def all_parked() -> bool:
             return await self.database.fetchval(query, documents[0].request_id, why) == len(documents)
 
-        await self.wire.until(all_parked, f"parked: {why}")
+        await self.wire.tap.until(all_parked, f"parked: {why}")
 
     def verified(self, request_id: object) -> list[Verified]:
         """What was read of `verified`, repeats included."""

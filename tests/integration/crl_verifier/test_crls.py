@@ -70,7 +70,7 @@ async def test_with_a_stale_crl_documents_wait_and_are_verified_when_a_fresh_one
         await verifier.parked(documents, "crl-stale")
         await eventually(lambda: not health.ready, "not ready")
         tries = "select min(tries) from due where request_id = $1"
-        await verifier.wire.until(
+        await verifier.wire.tap.until(
             lambda: verifier.database.fetchval(tries, documents[0].request_id), "looked at again, and waits on"
         )
         assert not verifier.verified(documents[0].request_id)
@@ -103,7 +103,7 @@ async def test_without_any_crl_documents_wait_but_revocation_by_state_is_a_no(ve
 async def test_the_last_good_crl_is_enough_for_a_restart_without_the_server(verifier: Verifier):
     verifier.server.serve(*verifier.crls())
     async with verifier.start():
-        await verifier.wire.until(verifier.numbers, "kept")
+        await verifier.wire.tap.until(verifier.numbers, "kept")
         await asked_again(verifier)
     verifier.server.status = 500
     async with verifier.start():
@@ -139,7 +139,7 @@ async def test_a_crl_older_than_one_seen_is_refused_with_an_alarm_also_after_a_r
         who = await verifier.officer()
         entry = RevokedCertificate(who.identity.certificate.serial_number, verifier.pki.now)
         verifier.server.serve(root, verifier.pki.crl(revoked=[entry]))
-        await verifier.wire.until(verifier.numbers, "kept")
+        await verifier.wire.tap.until(verifier.numbers, "kept")
         await asked_again(verifier)
     for _ in range(2):
         async with verifier.start():

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from libs.contracts import topics
-from libs.contracts.cancelling import CancelRequested
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected, Verified
 from libs.runtime.clock import utc_now
@@ -19,7 +18,7 @@ from tests.support.documents import fresh_ids, signed
 async def refused_once(request: TokenRequest, reason: Reason) -> list[str]:
     """The documents of the one refusal for this reason."""
     verifier = request.verifier
-    await verifier.wire.until(lambda: any(each.reason is reason for each in verifier.rejected(request.id)), reason)
+    await verifier.wire.tap.until(lambda: any(each.reason is reason for each in verifier.rejected(request.id)), reason)
     [event] = [each for each in verifier.rejected(request.id) if each.reason is reason]
     assert (event.stage, event.header, event.safe_to_retry) == ("crl_verifier", request.manifest.header, True)
     return list(event.documents or ())
@@ -71,7 +70,7 @@ async def test_a_cancel_before_its_request_is_kept_and_ends_it(verifier: Verifie
         async def kept() -> bool:
             return bool(await verifier.database.fetchval(query, request.id))
 
-        await verifier.wire.until(kept, "the cancel is kept")
+        await verifier.wire.tap.until(kept, "the cancel is kept")
         await request.resolve()
         assert await request.answer(asked) == "accepted"
         assert await refused_once(request, Reason.CANCELLED) == ids(request)
@@ -83,13 +82,7 @@ async def test_nobody_elses_cancel_ends_anything(verifier: Verifier):
     async with verifier.start():
         request = await token_request(verifier, await token_officer(verifier), 1)
         forged = [await request.cancel(caller="somebody-else"), await request.cancel(user="999999999999")]
-        letters = verifier.wire.records[topics.CANCEL_REQUESTED.dead_letter]
-
-        def buried() -> bool:
-            events = [CancelRequested.model_validate_json(value) for value in letters]
-            return all(event in events for event in forged)
-
-        await verifier.wire.until(buried, "the dead letters")
+        await verifier.wire.buried(topics.CANCEL_REQUESTED, forged)
         signatures = request.sign()
         await request.give(signatures)
         assert isinstance((await verifier.answers(signatures))[0], Verified)
@@ -145,7 +138,7 @@ async def test_a_timer_that_fires_early_ends_nothing(verifier: Verifier):
         async def waits() -> bool:
             return bool(await verifier.database.fetchval(parked, request.id))
 
-        await verifier.wire.until(waits, "the timer waits on")
+        await verifier.wire.tap.until(waits, "the timer waits on")
         signatures = request.sign()
         await request.give(signatures)
         assert isinstance((await verifier.answers(signatures))[0], Verified)
@@ -166,7 +159,7 @@ async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(
         assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
         verifier.server.serve(*verifier.crls())
         await verifier.look_again(request.id)
-        await verifier.wire.until(lambda: verifier.verified(request.id), "verified")
+        await verifier.wire.tap.until(lambda: verifier.verified(request.id), "verified")
     [told] = verifier.waiting(request.id)
     assert (told.stage, told.why, told.documents) == ("crl_verifier", Reason.CRL_STALE, (signatures[0].entry.id,))
     assert [event.entry.id for event in verifier.verified(request.id)] == ids(request)[:1]
@@ -205,7 +198,7 @@ async def test_documents_of_one_request_that_wait_together_are_told_together_and
         async def looked() -> bool:
             return bool(await verifier.database.fetchval(tries, request_id) == len(documents))
 
-        await verifier.wire.until(looked, "looked again")
+        await verifier.wire.tap.until(looked, "looked again")
         verifier.server.serve(*verifier.crls())
         await verifier.look_again(request_id)
         await verifier.answers(documents)

@@ -75,7 +75,7 @@ class TokenRequest:
             events = self.verifier.wire.events(topics.CANCEL_ANSWERED, CancelAnswered, self.id)
             return [event.answer for event in events if event.cancellation == asked.cancellation]
 
-        await self.verifier.wire.until(answers, "the answer")
+        await self.verifier.wire.tap.until(answers, "the answer")
         (answer,) = answers()
         return answer
 
@@ -94,7 +94,7 @@ class TokenRequest:
         signatures = probe.sign()
         await probe.give(signatures)
         await self.verifier.answers(signatures)
-        await self.verifier.wire.read()
+        await self.verifier.wire.tap.read()
 
 
 def token_signed(event: Signed) -> TokenSigned:

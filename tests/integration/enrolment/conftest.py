@@ -21,10 +21,11 @@ from libs.runtime.health import Health
 from services.enrolment.app import serve
 from services.enrolment.routes import DEFAULT_ROUTES, Routes
 from services.enrolment.settings import Settings
-from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Identity, Pki
 from tests.support.requests import key_state
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 
 
 class RoomSettings(Settings):

@@ -48,10 +48,11 @@ from services.gateway.live import Live
 from services.gateway.schemas import Problem, SigningStatus
 from services.gateway.settings import Settings
 from tests.integration.gateway.twins import cut_off_api
-from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
 from tests.support.requests import Caller, documents, header, key_id, key_state, medium_resolved, new_user
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
 SEALED = b"s" * 200

@@ -43,10 +43,11 @@ from services.hsm_signer.lanes import Lane
 from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY, SealingKeys
 from services.hsm_signer.signing import Signing
 from tests.integration.hsm.conftest import hsm, soft_hsm
-from tests.support.bus import Room, Tap, open_room
+from tests.support.bus import Room, open_room
 from tests.support.pki import Pki
 from tests.support.requests import Caller, certificate_state, documents, header, key_state, medium_resolved
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
 __all__ = ["hsm", "soft_hsm"]

@@ -23,10 +23,11 @@ from libs.runtime.health import Health
 from libs.storage import state
 from services.medium_lookup.app import Routes, serve
 from services.medium_lookup.settings import Settings
-from tests.support.bus import ROLE, Room, Tap, open_room
+from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
 from tests.support.requests import Caller, certificate_state, key_state, new_user, user_state
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
 

@@ -34,11 +34,12 @@ from services.otp_dispatch.init import make_keys
 from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from tests.integration.otp_dispatch.replica import RoomSettings, routes
 from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
-from tests.support.bus import ROLE, Room, Tap, open_room, waits_for
+from tests.support.bus import ROLE, Room, open_room, waits_for
 from tests.support.devices import resend_of
 from tests.support.pki import Identity, Pki
 from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
 from tests.support.stack import Stack
+from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
 CODE = re.compile(r"^([0-9]{6}) ialah OTP anda\. Rujukan ([0-9A-Z]{3})\.", re.MULTILINE)

@@ -23,17 +23,11 @@ async def test_a_crash_between_mail_and_record_sends_the_same_code_again(dispatc
     await dispatching.publish_keys()
     async with process(dispatching) as victim:
         user = await dispatching.user()
-        blocker = await dispatching.room.superuser()
-        try:
-            # Readers pass, and the reservation; the record waits: the crash falls between mail and record.
-            async with blocker.transaction():
-                await blocker.execute(f"lock table {dispatching.room.schema}.inbox in share mode")
-                event = await dispatching.ask(user)
-                await eventually(lambda: dispatching.sink.mails(user.email), "the mail is out")
-                victim.kill()
-                await victim.wait()
-        finally:
-            await blocker.close()
+        async with no_record(dispatching):  # the crash falls between mail and record
+            event = await dispatching.ask(user)
+            await eventually(lambda: dispatching.sink.mails(user.email), "the mail is out")
+            victim.kill()
+            await victim.wait()
     await dispatching.tap.read()
     assert dispatching.all_dispatched(event) == []
     otp, _ = code_in(dispatching.sink.mails(user.email)[0])
@@ -189,3 +183,17 @@ async def code_row(dispatching: Dispatching, event: MediumResolved) -> dict[str,
     """The one code of a request."""
     (row,) = await dispatching.room.pool.fetch("select * from code where request_id = $1", event.request_id)
     return dict(row)
+
+
+@asynccontextmanager
+async def no_record(dispatching: Dispatching) -> AsyncIterator[None]:
+    """Readers pass, and the reservation of a code; what follows from an event cannot be recorded."""
+    known = "select count(*) from key_state"
+    await eventually(lambda: dispatching.room.count(known), "the keys are recorded, which they could not be now")
+    blocker = await dispatching.room.superuser()
+    try:
+        async with blocker.transaction():
+            await blocker.execute(f"lock table {dispatching.room.schema}.inbox in share mode")
+            yield
+    finally:
+        await blocker.close()

@@ -10,7 +10,7 @@ from libs.contracts.signing import MediumResolved
 from libs.contracts.state import User
 from libs.crypto.challenge import otp_matches
 from tests.integration.otp_dispatch.conftest import Dispatching
-from tests.integration.otp_dispatch.test_failures import process
+from tests.integration.otp_dispatch.test_failures import no_record, process
 from tests.support.devices import Phone
 from tests.support.requests import document, documents, header, medium_resolved
 from tests.support.waiting import eventually
@@ -55,18 +55,13 @@ async def test_a_crash_before_the_record_gives_the_phone_one_code_and_the_reserv
     phone = Phone()
     async with process(dispatching) as victim:
         user = await with_phone(dispatching, phone)
-        blocker = await dispatching.room.superuser()
-        try:
-            async with blocker.transaction():
-                await blocker.execute(f"lock table {dispatching.room.schema}.inbox in share mode")
-                event = await dispatching.ask(user, channels=BOTH)
-                count = "select count(*) from code where closed_code is not null"
-                await eventually(lambda: dispatching.room.count(count), "the code is reserved")
-                reserved = await dispatching.room.pool.fetchval("select reference_code from code")
-                victim.kill()
-                await victim.wait()
-        finally:
-            await blocker.close()
+        async with no_record(dispatching):
+            event = await dispatching.ask(user, channels=BOTH)
+            count = "select count(*) from code where closed_code is not null"
+            await eventually(lambda: dispatching.room.count(count), "the code is reserved")
+            reserved = await dispatching.room.pool.fetchval("select reference_code from code")
+            victim.kill()
+            await victim.wait()
     await dispatching.tap.read()
     assert dispatching.all_dispatched(event) == []
     async with process(dispatching):

@@ -62,12 +62,12 @@ class Posting:
 
     async def completed(self, request_id: object, *, seconds: float = 30) -> Completed:
         """The end of a request, of which there is one, when all that it lists was read on `posted` too."""
-        events = await self.wire.until(
+        events = await self.wire.tap.until(
             lambda: self.wire.events(topics.COMPLETED, Completed, request_id), "completed", seconds=seconds
         )
         assert len(events) == 1
         documents = {each.document_id for each in events[0].posted}
-        await self.wire.until(
+        await self.wire.tap.until(
             lambda: {event.document_id for event in self.posted(request_id)} >= documents, "all of it posted"
         )
         return events[0]
@@ -86,7 +86,7 @@ class Posting:
         probe = signed(who, [f"probe-{who.user}-{number}" for number in range(40)])
         await self.verify(probe)
         await self.completed(probe[0].request_id)
-        await self.wire.read()
+        await self.wire.tap.read()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ async def parked(posting: Posting, request: object, count: int = 1) -> None:
     async def all_parked() -> bool:
         return await posting.database.fetchval(query, request) == count
 
-    await posting.wire.until(all_parked, "parked")
+    await posting.wire.tap.until(all_parked, "parked")
 
 
 async def test_a_peraku_by_another_user_is_posted(posting: Posting):
@@ -94,7 +94,7 @@ async def test_a_peraku_whose_sah_never_comes_is_refused_after_a_minute(posting:
     await parked(posting, request)
     await age(posting, request, 50)
     tries = "select tries from due where request_id = $1"
-    await posting.wire.until(lambda: posting.database.fetchval(tries, request), "parked again before a minute")
+    await posting.wire.tap.until(lambda: posting.database.fetchval(tries, request), "parked again before a minute")
     assert posting.rejected(request) == []
     await age(posting, request, 10)
     end = await posting.completed(request)
@@ -122,7 +122,7 @@ async def test_documents_that_wait_for_their_sah_are_told_once(posting: Posting)
     async def looked() -> bool:
         return await posting.database.fetchval(tries, request_id) == len(ids)
 
-    await posting.wire.until(looked, "looked again")
+    await posting.wire.tap.until(looked, "looked again")
     await age(posting, request_id, 60)
     await posting.completed(request_id)
     told = posting.wire.events(topics.WAITING, Waiting, request_id)

@@ -30,7 +30,7 @@ down: setup ## stop the embedded stack; data is kept
 status: setup ## what runs, and whether it answers
 	@$(PY) -m deploy.native status
 
-test: lint ## everything that needs no container engine: lint, types, all tests on the embedded stack
+test: setup ## everything that needs no container engine: lint, types, all tests on the embedded stack
 	@$(PY) -m pytest -n $(WORKERS)
 
 lint: setup ## ruff and mypy

@@ -23,7 +23,7 @@ REREADS = "test_repeats.py"
 ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 """It has a stack of its own and takes minutes: another worker than its folder's may run it."""
 
-LONGEST_FIRST = ("faults", "e2e", "integration/bus", "unit/crypto")
+LONGEST_FIRST = ("faults", "e2e", "lint", "integration/bus", "unit/crypto")
 
 
 def _folder(path: Path) -> str:

@@ -22,7 +22,7 @@ from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.parts import infrastructure, inherited, service_environment, services
 from deploy.native.supervisor import Supervisor
-from tests.support.journal import observer
+from tests.support.journal import assign_paused, observer
 from tests.support.stack import WITH_US, Stack
 from tests.support.waiting import eventually
 
@@ -238,9 +238,9 @@ async def all_read(stack: Stack, *, seconds: float = 60) -> None:
             committed = await asyncio.gather(
                 *(admin.list_consumer_group_offsets(group.name, group_coordinator_id=BROKER) for group in found)
             )
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(
-                list({one for group in found for one in group.partitions})
-            )
+            partitions = {one for group in found for one in group.partitions}
+            assign_paused(consumer, partitions)
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
             read = all(
                 one in offsets and offsets[one].offset >= ends[one]
                 for group, offsets in zip(found, committed, strict=True)

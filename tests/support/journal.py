@@ -1,6 +1,6 @@
 """What is on the topics of a stack: every record, as it was written."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -40,12 +40,12 @@ async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -
     """What is on these topics now, or came `since`, repeats included; one partition at a time is in order."""
     async with observer(stack) as consumer:
         partitions = [partition for topic in read for partition in partitions_of(topic)]
-        # Asked before anything is assigned: a question would stand behind the fetch that waits at the broker.
+        assign_paused(consumer, partitions)
         begin = since if since is not None else await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        consumer.assign(partitions)
         for partition in partitions:
             consumer.seek(partition, begin[partition])
+        consumer.resume(*partitions)
         found: list[Raw] = []
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=200)).values():
@@ -56,8 +56,20 @@ async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -
 async def ends_of(stack: Stack, *read: Topic | str) -> Ends:
     """Where these topics end now."""
     async with observer(stack) as consumer:
-        found: Ends = await consumer.end_offsets([partition for topic in read for partition in partitions_of(topic)])
+        partitions = [partition for topic in read for partition in partitions_of(topic)]
+        assign_paused(consumer, partitions)
+        found: Ends = await consumer.end_offsets(partitions)
         return found
+
+
+def assign_paused(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> None:
+    """Make partitions known, to ask about them.
+
+    aiokafka learns of those that it does not know one topic after another, 0.1 s each; and a fetch of those that it may
+    fetch stands at the broker before every question.
+    """
+    consumer.assign(list(partitions))
+    consumer.pause(*partitions)
 
 
 def header(record: Raw, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from libs.contracts.topics import Topic
-from tests.support.journal import header
+from tests.support.journal import assign_paused, header
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -71,6 +71,7 @@ async def open_tap(stack: Stack, watched: Iterable[Topic], *, from_now: bool = F
             *(TopicPartition(topic.name, number) for topic in watched for number in range(topic.partitions)),
             *(TopicPartition(topic.dead_letter, 0) for topic in watched),
         ]
+        assign_paused(asker, partitions)
         begin = await (asker.end_offsets if from_now else asker.beginning_offsets)(partitions)
         consumer.assign(partitions)
         for partition, offset in begin.items():

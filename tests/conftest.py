@@ -23,7 +23,12 @@ REREADS = "test_repeats.py"
 ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 """It has a stack of its own and takes minutes: another worker than its folder's may run it."""
 
-LONGEST_FIRST = ("faults", "e2e", "lint", "integration/bus", "unit/crypto")
+LONGEST_FIRST = (
+    "faults",
+    "e2e",
+    "lint",
+    *(f"integration/{part}" for part in ("bus", "stack", "crl_verifier", "gateway", "otp_dispatch")),
+)
 
 
 def _folder(path: Path) -> str:

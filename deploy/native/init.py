@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from importlib import import_module
+from typing import Any
 
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout, open_layout
@@ -20,14 +21,32 @@ async def initialise(layout: Layout) -> None:
     when it starts, under a lock that its replicas share. Raises StackError.
     """
     topics = import_module("libs.bus.topics")  # lazily: the infrastructure alone needs no broker client
-    await topics.create_topics(f"{HOST}:{layout.ports['kafka']}")
-    for service, token in TOKENS.items():
-        await _run(layout, _once(layout, service), "deploy.native.hsm", token)
     # Whoever has a key makes it himself and leaves a request; the authority comes last and answers all of them.
-    for service in ("otp_dispatch", "hsm_signer"):
-        await _run(layout, _once(layout, service), f"services.{service}", "init")
-    await _run(layout, client_environment(layout), "services.igfmas", "init")
-    await _run(layout, _once(layout, "certificate_authority"), "services.certificate_authority", "init")
+    await _together(
+        topics.create_topics(f"{HOST}:{layout.ports['kafka']}"),
+        _run(layout, _once(layout, "otp_dispatch"), "services.otp_dispatch.init"),
+        _run(layout, client_environment(layout), "services.igfmas", "init"),
+        _with_token(layout, "hsm_signer", "services.hsm_signer.init"),
+        _with_token(layout, "certificate_authority"),
+    )
+    await _run(layout, _once(layout, "certificate_authority"), "services.certificate_authority.provisioning")
+
+
+async def _together(*steps: Coroutine[Any, Any, None]) -> None:
+    """Take steps that need nothing of each other; the first that fails ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _with_token(layout: Layout, service: str, step: str = "") -> None:
+    environment = _once(layout, service)
+    await _run(layout, environment, "deploy.native.hsm", TOKENS[service])
+    if step:
+        await _run(layout, environment, step)
 
 
 def _once(layout: Layout, service: str) -> dict[str, str]:

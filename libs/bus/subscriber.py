@@ -44,7 +44,7 @@ A service has several consumers: at aiokafka's 500, those of an idle stack cost 
 SESSION_MS = 10_000
 """Milliseconds after which a silent member's partitions go to its twin."""
 
-HEARTBEATS = 10
+HEARTBEATS = 6
 """Heartbeats per session time-out. A member hears of a rebalance with its heartbeat, and all others wait for it."""
 
 MAX_POLL_INTERVAL_MS = 300_000

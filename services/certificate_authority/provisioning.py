@@ -1,4 +1,6 @@
-"""`init`: the authorities' keys and certificates, and certificates for the service keys that ask in `pki_dir`."""
+"""`python -m services.certificate_authority.provisioning` makes the authorities' keys and certificates, and answers
+the service keys that ask for theirs in `pki_dir`.
+"""
 
 import re
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from libs.bus.service import service_bus
 from libs.crypto.pki import SubjectKey, requested_key
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.health import Health
+from libs.runtime.process import run
 from libs.runtime.secret_files import publish
 from libs.storage.pool import Pool
 from services.certificate_authority import store
@@ -187,3 +190,7 @@ def _key_in(file: Path) -> SubjectKey:
         return requested_key(x509.load_pem_x509_csr(file.read_bytes()).public_bytes(Encoding.DER))
     except ValueError as error:  # PkiError is one
         raise RequestRefused(f"{file}: no valid certification request") from error
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(Settings, initialise))

@@ -1,4 +1,4 @@
-"""The one-time step: the token's keys, and the request for the sealing authority's certificate."""
+"""`python -m services.hsm_signer.init` makes the token's keys once, and asks for a sealing authority's certificate."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.crypto.pki import distinguished_name
 from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
+from libs.runtime.process import run
 from libs.runtime.secret_files import publish
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY
 from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY
@@ -34,3 +35,7 @@ async def initialise(settings: Settings, _health: Health) -> None:
     request = settings.pki_dir / SEALING_REQUEST
     if not request.exists():
         publish(request, pem)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(Settings, initialise))

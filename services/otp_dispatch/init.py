@@ -1,4 +1,4 @@
-"""Makes the keys of otp_dispatch once, and asks for the challenge key's certificate; may run again."""
+"""`python -m services.otp_dispatch.init` makes its keys once, and asks for the challenge key's certificate."""
 
 import secrets
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from libs.crypto.pki import distinguished_name
 from libs.crypto.requests import certification_request, new_signing_key, read_signing_key
 from libs.runtime.health import Health
+from libs.runtime.process import run
 from libs.runtime.secret_files import ensure_secret, publish, secrets_directory
 from services.otp_dispatch.settings import InitSettings
 
@@ -24,3 +25,7 @@ def make_keys(secrets_dir: Path, pki_dir: Path) -> None:
     key = read_signing_key(ensure_secret(secrets_dir, "challenge_key", new_signing_key))
     request = certification_request(key, distinguished_name(OWNER))
     publish(pki_dir / "requests" / "producer" / f"{OWNER}.csr.pem", request)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(InitSettings, initialise))

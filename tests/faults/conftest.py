@@ -23,17 +23,19 @@ from tests.support.waiting import eventually
 __all__ = ["client", "full_stack", "officers"]
 
 PUKAL = 500
+"""Documents of a request that is struck."""
 
 DOCUMENT_TOPICS = (topics.SIGNED, topics.VERIFIED, topics.POSTED)
 
 
 @dataclass
 class Pukal:
-    """One officer's journey with 500 vouchers, walked beside what the test does to the stack."""
+    """One officer's journey with his vouchers, walked beside what the test does to the stack."""
 
     client: Client
     officer: Officer
     since: Ends
+    documents: int = PUKAL
     request: Request | None = None
     journey: "asyncio.Task[Completed] | None" = None
     _pressed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +55,7 @@ class Pukal:
         return self.request
 
     async def _walk(self) -> Completed:
-        self.request = await self.client.press(self.officer, papers(PUKAL))
+        self.request = await self.client.press(self.officer, papers(self.documents))
         self._pressed.set()
         code = await self.request.otp()
         unanswered = False
@@ -95,7 +97,7 @@ class Pukal:
         while True:
             pid = await held.writer()
             if (done := await self.count(query)) >= wanted:
-                assert done < PUKAL, "not in the middle"
+                assert done < self.documents, "not in the middle"
                 return pid
             await held.step()
 
@@ -138,12 +140,12 @@ _MESSAGE_ID = "SELECT message_id FROM otp_dispatch.code WHERE request_id = $1"
 
 
 @pytest.fixture
-async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callable[[], Awaitable[Pukal]]]:
-    """Makes Pukals that are yet to begin."""
+async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callable[[int], Awaitable[Pukal]]]:
+    """Makes Pukals of so many documents, which are yet to begin."""
     made: list[Pukal] = []
 
-    async def make() -> Pukal:
-        made.append(Pukal(client, officers.maker, await ends_of(client.stack, *DOCUMENT_TOPICS)))
+    async def make(documents: int) -> Pukal:
+        made.append(Pukal(client, officers.maker, await ends_of(client.stack, *DOCUMENT_TOPICS), documents))
         return made[-1]
 
     yield make
@@ -154,6 +156,6 @@ async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callabl
 
 
 @pytest.fixture
-async def pukal(new_pukal: Callable[[], Awaitable[Pukal]]) -> Pukal:
+async def pukal(new_pukal: Callable[[int], Awaitable[Pukal]]) -> Pukal:
     """One of them."""
-    return await new_pukal()
+    return await new_pukal(PUKAL)

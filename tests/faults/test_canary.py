@@ -45,26 +45,27 @@ SEGMENTS = {"kafka": "*.log"}
 
 
 Content: TypeAlias = "bytes | mmap.mmap"
+Found: TypeAlias = "dict[tuple[str, str], bytes]"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How every PIN begins, and the codes. A PIN may stand as it is, in hex, in UTF-16, or anywhere in base64."""
+    """How secret texts begin, which may stand as they are, in hex, in UTF-16, or anywhere in base64; and the codes."""
 
-    prefix: str
+    texts: tuple[str, ...]
     codes: frozenset[bytes]
 
-    @property
-    def forms(self) -> list[bytes]:
-        plain, base = self.prefix.encode(), base64.b64encode
-        # The characters that depend on nothing but the prefix, wherever it stands in the bytes that were encoded.
-        encoded = (base(b"\0" * n + plain)[-(-n * 8 // 6) : (n + len(plain)) * 8 // 6] for n in range(3))
-        return [plain, plain.hex().encode(), plain.hex().upper().encode(), self.prefix.encode("utf-16-le"), *encoded]
-
-    def pin_in(self, content: Content) -> bytes | None:
-        """The PIN that stands there, with its surroundings; None if none does."""
-        places = (content.find(form) for form in self.forms)
+    def text_in(self, content: Content) -> bytes | None:
+        """The text that stands there, with its surroundings; None if none does."""
+        places = (content.find(form) for text in self.texts for form in forms(text))
         return next((around(content, at) for at in places if at >= 0), None)
+
+
+def forms(text: str) -> list[bytes]:
+    plain, base = text.encode(), base64.b64encode
+    # The characters that depend on nothing but the text, wherever it stands in the bytes that were encoded.
+    encoded = (base(b"\0" * n + plain)[-(-n * 8 // 6) : (n + len(plain)) * 8 // 6] for n in range(3))
+    return [plain, plain.hex().encode(), plain.hex().upper().encode(), text.encode("utf-16-le"), *encoded]
 
 
 def around(content: Content, at: int) -> bytes:
@@ -75,23 +76,23 @@ def alone(content: Content, at: int) -> bool:
     return not NEAR.match(content[max(0, at - 1) : at]) and not NEAR.match(content[at + 6 : at + 7])
 
 
-def wanted(prefix: str, codes: Iterable[str] = ()) -> Wanted:
-    return Wanted(prefix, frozenset(code.encode() for code in codes))
+def wanted(*texts: str, codes: Iterable[str] = ()) -> Wanted:
+    return Wanted(texts, frozenset(code.encode() for code in codes))
 
 
-def search(what: Wanted, folder: Path, files: str = "*") -> dict[str, bytes]:
-    """Files below a folder in which it stands, with what stands there."""
-    found = {}
+def search(what: Wanted, folder: Path, files: str = "*") -> Found:
+    """Files below a folder in which a text or a code stands, and what stands there."""
+    found: Found = {}
     for file in folder.rglob(files):
         if file.is_file() and file.stat().st_size:
             with opened(file) as content:
-                hit = what.pin_in(content)
+                hit = what.text_in(content)
             if hit:
-                found[str(file.relative_to(folder))] = hit
+                found[str(file.relative_to(folder)), "text"] = hit
     for name, at in places(what.codes, folder, files):
         with opened(Path(name)) as content:
             if alone(content, at):
-                found[str(Path(name).relative_to(folder))] = around(content, at)
+                found[str(Path(name).relative_to(folder)), "code"] = around(content, at)
     return found
 
 
@@ -113,7 +114,7 @@ def opened(file: Path) -> Iterator[mmap.mmap]:
         yield content
 
 
-async def dump(client: Client, what: Wanted) -> dict[str, bytes]:
+async def dump(client: Client, what: Wanted) -> Found:
     """Tables of every schema, as text, in which it stands."""
     tables = await client.database.fetch(
         "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
@@ -125,14 +126,14 @@ async def dump(client: Client, what: Wanted) -> dict[str, bytes]:
         return await asyncio.to_thread(search, what, Path(folder))
 
 
-async def everywhere(client: Client, what: Wanted) -> dict[str, bytes]:
+async def everywhere(client: Client, what: Wanted) -> Found:
     """Every place of the stack but the officers' mailboxes and the tokens, which hold no PIN of an officer."""
     await client.database.execute("CHECKPOINT")  # what is in memory only is on the disk then
     layout = client.stack.layout
     found = await dump(client, what)
     for folder in (layout.kafka_data, layout.postgres_data, layout.state / "log", layout.state / "hsm", layout.pki):
         hits = await asyncio.to_thread(search, what, folder, SEGMENTS.get(folder.name, "*"))
-        found |= {f"{folder.name}/{name}": hit for name, hit in hits.items()}
+        found |= {(f"{folder.name}/{name}", kind): hit for (name, kind), hit in hits.items()}
     return found
 
 
@@ -158,8 +159,7 @@ async def test_no_pin_and_no_code_is_anywhere(client: Client, officers: Officers
 
     assert len(client.otps) >= 3
     assert (await phoned.dispatched()).channel == "gpki-mobile"
-    assert await everywhere(client, wanted(PIN_PREFIX, client.otps)) == {}
-    assert await everywhere(client, wanted(MESSAGE)) == {}
+    assert await everywhere(client, wanted(PIN_PREFIX, MESSAGE, codes=client.otps)) == {}
 
 
 async def test_the_search_finds_what_is_there(client: Client) -> None:
@@ -176,23 +176,15 @@ async def test_the_search_finds_what_is_there(client: Client) -> None:
         await connection.execute("CREATE TABLE canary.kept (value bytea, said text)")
         await connection.execute("INSERT INTO canary.kept VALUES ($1, $2)", secret, f'{{"otp": "{code}"}}')
         planted.write_text(f"event='authorised' otp={code}\n")
-        of_both = await everywhere(client, wanted(PLANTED, [code]))
-        by_pin = await everywhere(client, wanted(PLANTED))
-        by_code = await everywhere(client, wanted("nobody-typed-this", [code]))
+        found = await everywhere(client, wanted("nobody-typed-this", PLANTED, codes=[code]))
     finally:
         await connection.execute("DROP SCHEMA canary CASCADE")
         await connection.close()
         planted.unlink(missing_ok=True)
-    assert {"canary.kept"} < set(by_pin)
-    assert {"canary.kept", "log/canary.log"} < set(by_code)
-    assert any(name.startswith(f"kafka/{topic}") for name in by_pin), "Kafka keeps batches as they are"
-    assert any(name.startswith("postgres/") for name in by_pin)
-    assert _places(by_pin) | _places(by_code) <= _places(of_both)
-
-
-def _places(found: Iterable[str]) -> set[str]:
-    """Where it was found; segments of the write-ahead log take new names meanwhile, and count as one place."""
-    return {"postgres/pg_wal" if name.startswith("postgres/pg_wal/") else name for name in found}
+    assert {("canary.kept", "text"), ("canary.kept", "code"), ("log/canary.log", "code")} < set(found)
+    pins = [name for name, kind in found if kind == "text"]
+    assert any(name.startswith(f"kafka/{topic}") for name in pins), "Kafka keeps batches as they are"
+    assert any(name.startswith("postgres/") for name in pins)
 
 
 async def throw_away_topic(stack: Stack, value: bytes) -> str:
@@ -218,5 +210,5 @@ async def test_batches_are_not_compressed_so_that_the_search_sees_them(client: C
     document = request.papers[0].entry.id
     assert await history(client.stack, topics.SIGNED)
     hits = await asyncio.to_thread(search, wanted(document), client.stack.layout.kafka_data, "*.log")
-    seen = {name.split("/")[0].rpartition("-")[0] for name in hits}
+    seen = {name.split("/")[0].rpartition("-")[0] for name, _ in hits}
     assert {topics.REQUESTED.name, topics.MEDIUM_RESOLVED.name, topics.SIGNED.name, topics.POSTED.name} <= seen

@@ -19,6 +19,9 @@ from tests.support.stack import SESSION_MS
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
+DOCUMENTS = 200
+"""Of each Pukal: a few slices behind the one that freezes."""
+
 CAUGHT_AT = {
     "posting": ("outcome", POSTED),
     "crl_verifier": ("outcome", VERIFIED),
@@ -30,7 +33,7 @@ CAUGHT_AT = {
 
 
 async def test_a_frozen_replica_holds_nobody_and_does_nothing_twice(
-    client: Client, new_pukal: Callable[[], Awaitable[Pukal]]
+    client: Client, new_pukal: Callable[[int], Awaitable[Pukal]]
 ) -> None:
     stack = client.stack
     async with AsyncExitStack() as twins:
@@ -40,14 +43,14 @@ async def test_a_frozen_replica_holds_nobody_and_does_nothing_twice(
         with ExitStack() as ice:
             caught: dict[str, Pukal] = {}
             for service, (table, done) in CAUGHT_AT.items():
-                pukal = caught[service] = await new_pukal()
+                pukal = caught[service] = await new_pukal(DOCUMENTS)
                 async with Held(stack, service, table) as held:
                     pukal.begin()
                     pid = await (pukal.caught(held, done, 50) if done else held.writer())
                     ice.enter_context(frozen(pid))
             last = time.monotonic()
             for service, pukal in caught.items():
-                assert len((await pukal.ends()).posted) == 500, service
+                assert len((await pukal.ends()).posted) == DOCUMENTS, service
             assert time.monotonic() - last > SESSION_MS / 1000 - 3, "nobody was away for long"
         await all_have(client, 2)
         await all_read(stack)

@@ -2,9 +2,12 @@
 
 import subprocess
 
+import pytest
+
 from deploy.native.layout import CHECKOUT
 
 
+@pytest.mark.timeout(300)
 def test_ruff_and_mypy_find_nothing() -> None:
     command = ["make", "--no-print-directory", "--old-file=setup", "lint"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)

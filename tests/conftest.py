@@ -7,9 +7,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.stack import stack
+from tests.support.stack import full_stack, stack
 
-__all__ = ["stack"]
+__all__ = ["full_stack", "stack"]
 
 # No deadline: time is no guarantee of these tests, and a busy machine must not fail one.
 settings.register_profile("every-run", max_examples=40, deadline=None)
@@ -22,6 +22,9 @@ REREADS = "test_repeats.py"
 
 ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 """It has a stack of its own and takes minutes: another worker than its folder's may run it."""
+
+FULL_STACK = "tests/faults", "tests/e2e"
+"""Folders whose tests share a chain, and so a worker."""
 
 LONGEST_FIRST = (
     "faults",
@@ -42,7 +45,10 @@ class LoadFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0].rpartition("/")[0]
+        if nodeid.startswith(ALONE):
+            return nodeid
+        folder = nodeid.partition("::")[0].rpartition("/")[0]
+        return FULL_STACK[0] if folder in FULL_STACK else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:

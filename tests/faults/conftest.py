@@ -17,10 +17,9 @@ from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, client, officers, papers
 from tests.support.faults import Held, all_read
 from tests.support.journal import Ends, ends_of, header, history
-from tests.support.stack import full_stack
 from tests.support.waiting import eventually
 
-__all__ = ["client", "full_stack", "officers"]
+__all__ = ["client", "officers"]
 
 PUKAL = 500
 """Documents of a request that is struck."""

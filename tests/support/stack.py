@@ -1,4 +1,4 @@
-"""Fixtures `stack` (Kafka, PostgreSQL, SMTP sink; one per session) and `full_stack` (services too; one per folder)."""
+"""Fixtures `stack` (Kafka, PostgreSQL, SMTP sink) and `full_stack` (services too); one of each per session."""
 
 import contextlib
 import email
@@ -145,11 +145,11 @@ async def stack() -> AsyncIterator[Stack]:
         yield running
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def full_stack() -> AsyncIterator[Stack]:
     """Infrastructure and every service: another stack, so that no service meets its double of an integration test.
 
-    It stops with the folder whose conftest imports it: a chain at rest costs a sixth of a core.
+    One for all: to start takes 16 s of two cores, and to be there a fifth of one.
 
     `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running.
     """

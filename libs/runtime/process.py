@@ -40,23 +40,30 @@ def run(settings_type: type[S], main: Main[S]) -> int:
 
     `main` returns a context manager (a service: entered, kept until SIGTERM or SIGINT, left) or an awaitable (a job:
     awaited; a signal cancels it). A signal during the start cancels the start. Codes: 0 stopped or done, 1 failed,
-    78 settings. What has not stopped `stop_timeout` seconds after the signal, or at a second signal, is left behind:
-    the process ends with 1 at once, whatever its threads do.
+    78 settings, also those that `main` finds wrong (ConfigurationError). What has not stopped `stop_timeout` seconds
+    after the signal, or at a second signal, is left behind: the process ends with 1 at once, whatever its threads do.
     """
     try:
         settings = load_settings(settings_type)
     except ConfigurationError as error:
-        sys.stderr.write("".join(f"configuration: {line}\n" for line in error.lines))
-        return EXIT_CONFIGURATION
+        return _misconfigured(error)
     configure_logging(settings.service, settings.log_level)
     harden_process()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.get_loop().set_exception_handler(log_loop_exception)
             return runner.run(_live(settings, main))
+    except ConfigurationError as error:
+        return _misconfigured(error)
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever it is, it is logged once, redacted
         _log.critical("failed", exc_info=error)
         return EXIT_FAILURE
+
+
+def _misconfigured(error: ConfigurationError) -> int:
+    """Sentences, and no traceback: a person reads this who cannot change the code."""
+    sys.stderr.write("".join(f"configuration: {line}\n" for line in error.lines))
+    return EXIT_CONFIGURATION
 
 
 async def _live(settings: S, main: Main[S]) -> int:

@@ -18,6 +18,7 @@ from libs.runtime.clock import Clock, utc_now
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
+from libs.runtime.settings import ConfigurationError
 from libs.storage.pool import Pool
 from services.certificate_authority import store
 from services.certificate_authority.crls import ISSUERS, Crls
@@ -51,8 +52,11 @@ _REQUEST: Final = ".csr.pem"
 log = structlog.get_logger()
 
 
-class RequestRefused(Exception):
+class RequestRefused(ConfigurationError):
     """A request in `pki_dir` that may not be answered; the text names the file and what to change."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__([text])
 
 
 @dataclass(frozen=True)

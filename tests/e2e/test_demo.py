@@ -17,7 +17,7 @@ import pytest
 
 from deploy.native.layout import CHECKOUT
 from services.igfmas.demo.command import DONE, INTERRUPTED, SAMPLE
-from tests.support.stack import Stack, own_state
+from tests.support.stack import Stack, own_state, step_aside
 
 pytestmark = pytest.mark.stack
 
@@ -173,6 +173,7 @@ def openssl(folder: Path, command: str) -> int:
 @pytest.fixture(scope="module")
 def state() -> Iterator[Path]:
     """A stack that only the demonstration starts."""
+    step_aside()
     with own_state() as own:
         yield own
 

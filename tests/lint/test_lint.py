@@ -5,10 +5,11 @@ import subprocess
 import pytest
 
 from deploy.native.layout import CHECKOUT
+from tests.support.stack import ASIDE
 
 
 @pytest.mark.timeout(300)
 def test_ruff_and_mypy_find_nothing() -> None:
-    command = ["make", "--no-print-directory", "--old-file=setup", "lint"]
+    command = ["nice", f"-n{ASIDE}", "make", "--no-print-directory", "--old-file=setup", "lint"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

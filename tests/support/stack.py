@@ -30,6 +30,9 @@ SESSION_MS = 6_000
 SLOTS = 8
 """How many pytest sessions of one checkout can have a stack at the same time."""
 
+ASIDE = 5
+"""Niceness: a third of the share of one that is not nice, when both could use it all."""
+
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Before a command: it ends with the test session, however that ends."""
 
@@ -138,9 +141,15 @@ async def _running(*, with_services: bool) -> AsyncIterator[Stack]:
             lifecycle.stop(layout, print)
 
 
+def step_aside() -> None:
+    """Leave the processor to the worker with the full stack, whose way is the longest; what we start inherits it."""
+    os.setpriority(os.PRIO_PROCESS, 0, ASIDE)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack() -> AsyncIterator[Stack]:
     """Infrastructure alone; a test that needs a service runs it in its own process."""
+    step_aside()
     async with _running(with_services=False) as running:
         yield running
 

@@ -208,6 +208,13 @@ def test_wrong_settings_exit_78_with_every_name_and_no_value(child: Start) -> No
     assert "CANARY" not in it.errors
 
 
+def test_what_only_the_service_finds_wrong_is_told_in_a_sentence_too(child: Start) -> None:
+    wrong = "from libs.runtime.settings import ConfigurationError; raise ConfigurationError(['pki_dir: nothing there'])"
+    it = child(SERVICE.format(enter=wrong, leave="pass"))
+    assert it.end() == 78
+    assert it.errors == "configuration: pki_dir: nothing there\n"
+
+
 def test_the_process_is_hardened_and_logs_no_secret(child: Start) -> None:
     body = SERVICE.format(
         enter="import ctypes, resource, json; print(json.dumps({'event': 'limits', 'core': resource.getrlimit("

@@ -23,6 +23,9 @@ REREADS = "test_repeats.py"
 ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 """It has a stack of its own and takes minutes: another worker than its folder's may run it."""
 
+IN_PIECES = "tests/integration/"
+"""Below it a worker takes a file at a time: nothing but the infrastructure is shared, and the last one ends sooner."""
+
 FULL_STACK = "tests/faults", "tests/e2e"
 """Folders whose tests share a chain, and so a worker."""
 
@@ -39,7 +42,7 @@ def _folder(path: Path) -> str:
 
 
 class LoadFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A folder's tests share a worker, because they share what its fixtures started.
+    """Tests that share what their fixtures started share a worker.
 
     xdist's own `loadgroup` does not group with pytest 9.2, and does not say so (pytest-xdist issue 1386).
     """
@@ -47,8 +50,11 @@ class LoadFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ALONE):
             return nodeid
-        folder = nodeid.partition("::")[0].rpartition("/")[0]
-        return FULL_STACK[0] if folder in FULL_STACK else folder
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        if folder in FULL_STACK:
+            return FULL_STACK[0]
+        return file if folder.startswith(IN_PIECES) else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:

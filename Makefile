@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PY := .venv/bin/python
-WORKERS ?= 5
+WORKERS ?= 4
 export INPUT
 # Where the caller's environment forbids it, every process would compile our code anew.
 export PYTHONDONTWRITEBYTECODE :=

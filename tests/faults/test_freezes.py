@@ -19,8 +19,8 @@ from tests.support.stack import SESSION_MS
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
-DOCUMENTS = 200
-"""Of each Pukal: a few slices behind the one that freezes."""
+DOCUMENTS = 500
+"""Of each Pukal: more than both replicas hold in slices (100 each), or the first step would let all of them pass."""
 
 CAUGHT_AT = {
     "posting": ("outcome", POSTED),

@@ -91,7 +91,8 @@ class Token:
         """
         for authority, key in AUTHORITIES.items():
             if authority not in authorities:
-                raise NotProvisioned(f"{key.common_name} has no certificate: run `init`")
+                remedy = "run `python -m services.certificate_authority.provisioning`"
+                raise NotProvisioned(f"{key.common_name} has no certificate: {remedy}")
             certified = authorities[authority].public_key()
             if spki(certified) != spki(await self.public_key(authority)):
                 raise NotProvisioned(f"the token's key {key.label} is not that of the certificate of {key.common_name}")

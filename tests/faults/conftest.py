@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 __all__ = ["client", "officers"]
 
 PUKAL = 500
-"""Documents of a request that is struck."""
+"""Documents of a request that is struck: more than two replicas hold in slices (100 each), so that some are left."""
 
 DOCUMENT_TOPICS = (topics.SIGNED, topics.VERIFIED, topics.POSTED)
 
@@ -34,7 +34,6 @@ class Pukal:
     client: Client
     officer: Officer
     since: Ends
-    documents: int = PUKAL
     request: Request | None = None
     journey: "asyncio.Task[Completed] | None" = None
     _pressed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,7 +53,7 @@ class Pukal:
         return self.request
 
     async def _walk(self) -> Completed:
-        self.request = await self.client.press(self.officer, papers(self.documents))
+        self.request = await self.client.press(self.officer, papers(PUKAL))
         self._pressed.set()
         code = await self.request.otp()
         unanswered = False
@@ -96,7 +95,7 @@ class Pukal:
         while True:
             pid = await held.writer()
             if (done := await self.count(query)) >= wanted:
-                assert done < self.documents, "not in the middle"
+                assert done < PUKAL, "not in the middle"
                 return pid
             await held.step()
 
@@ -139,12 +138,12 @@ _MESSAGE_ID = "SELECT message_id FROM otp_dispatch.code WHERE request_id = $1"
 
 
 @pytest.fixture
-async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callable[[int], Awaitable[Pukal]]]:
-    """Makes Pukals of so many documents, which are yet to begin."""
+async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callable[[], Awaitable[Pukal]]]:
+    """Makes Pukals that are yet to begin."""
     made: list[Pukal] = []
 
-    async def make(documents: int) -> Pukal:
-        made.append(Pukal(client, officers.maker, await ends_of(client.stack, *DOCUMENT_TOPICS), documents))
+    async def make() -> Pukal:
+        made.append(Pukal(client, officers.maker, await ends_of(client.stack, *DOCUMENT_TOPICS)))
         return made[-1]
 
     yield make
@@ -155,6 +154,6 @@ async def new_pukal(client: Client, officers: Officers) -> AsyncIterator[Callabl
 
 
 @pytest.fixture
-async def pukal(new_pukal: Callable[[int], Awaitable[Pukal]]) -> Pukal:
+async def pukal(new_pukal: Callable[[], Awaitable[Pukal]]) -> Pukal:
     """One of them."""
-    return await new_pukal(PUKAL)
+    return await new_pukal()

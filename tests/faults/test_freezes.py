@@ -11,16 +11,13 @@ from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
-from tests.faults.conftest import Pukal
+from tests.faults.conftest import PUKAL, Pukal
 from tests.faults.test_kills import POSTED, SIGNED, VERIFIED
 from tests.support.chain import Client
 from tests.support.faults import Held, all_read, frozen, members, twin
 from tests.support.stack import SESSION_MS
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-
-DOCUMENTS = 500
-"""Of each Pukal: more than both replicas hold in slices (100 each), or the first step would let all of them pass."""
 
 CAUGHT_AT = {
     "posting": ("outcome", POSTED),
@@ -33,7 +30,7 @@ CAUGHT_AT = {
 
 
 async def test_a_frozen_replica_holds_nobody_and_does_nothing_twice(
-    client: Client, new_pukal: Callable[[int], Awaitable[Pukal]]
+    client: Client, new_pukal: Callable[[], Awaitable[Pukal]]
 ) -> None:
     stack = client.stack
     async with AsyncExitStack() as twins:
@@ -43,14 +40,14 @@ async def test_a_frozen_replica_holds_nobody_and_does_nothing_twice(
         with ExitStack() as ice:
             caught: dict[str, Pukal] = {}
             for service, (table, done) in CAUGHT_AT.items():
-                pukal = caught[service] = await new_pukal(DOCUMENTS)
+                pukal = caught[service] = await new_pukal()
                 async with Held(stack, service, table) as held:
                     pukal.begin()
                     pid = await (pukal.caught(held, done, 50) if done else held.writer())
                     ice.enter_context(frozen(pid))
             last = time.monotonic()
             for service, pukal in caught.items():
-                assert len((await pukal.ends()).posted) == DOCUMENTS, service
+                assert len((await pukal.ends()).posted) == PUKAL, service
             assert time.monotonic() - last > SESSION_MS / 1000 - 3, "nobody was away for long"
         await all_have(client, 2)
         await all_read(stack)

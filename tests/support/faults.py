@@ -59,10 +59,10 @@ class Held:
         try:
             async with self._observing() as observer:
                 await eventually(lambda: observer.fetchval(_QUEUED, mine), "the next lock is queued", every=LOOK_EVERY)
-            await self.let_go()
-            await holding
         finally:
+            await self.let_go()
             self._holder = holder
+        await holding
 
     async def writer(self) -> int:
         """The process that waits to write: it has acted and not recorded."""

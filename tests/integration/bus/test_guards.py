@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from libs.bus import subscriber
@@ -25,7 +25,32 @@ def rubbish(topic: Topic, count: int) -> list[Record]:
     return [Record(topic.name, b"k", b"rubbish", ()) for _ in range(count)]
 
 
-async def test_too_many_dead_letters_in_a_row_stop_a_consumer_of_our_own_topics(room: Room) -> None:
+class Polls:
+    """Counts the polls of every consumer of this process: one that takes nothing has had its chances."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def more(self, number: int) -> None:
+        """Wait for so many more."""
+        enough = self.count + number
+        await eventually(lambda: self.count >= enough, f"{number} more polls")
+
+
+@pytest.fixture
+def polls(monkeypatch: pytest.MonkeyPatch) -> Polls:
+    counted, poll = Polls(), subscriber.Poll.__call__
+
+    async def count(self: subscriber.Poll, consumer: AIOKafkaConsumer) -> subscriber.Batch:
+        records = await poll(self, consumer)
+        counted.count += 1
+        return records
+
+    monkeypatch.setattr(subscriber.Poll, "__call__", count)
+    return counted
+
+
+async def test_too_many_dead_letters_in_a_row_stop_a_consumer_of_our_own_topics(room: Room, polls: Polls) -> None:
     """I-5."""
     source, target = await room.topic(), await room.topic()
     health = Health(room.schema)
@@ -36,7 +61,7 @@ async def test_too_many_dead_letters_in_a_row_stop_a_consumer_of_our_own_topics(
         await eventually(lambda: reports(health, f"{room.schema}:dead-letter-limit"), "halted")
         await room.all_committed(source, SLICE)
         await room.send(source, [room.event()], partition=1)
-        await asyncio.sleep(1)  # that nothing happens can only be waited for
+        await polls.more(5)
     await tap.read()
     assert IN_A_ROW <= len(tap.of(source.dead_letter)) <= IN_A_ROW + SLICE
     assert tap.of(target) == []
@@ -73,7 +98,7 @@ async def gap(room: Room, source: Topic, target: Topic) -> None:
     await admin.close()
 
 
-async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room) -> None:
+async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room, polls: Polls) -> None:
     """I-9."""
     source, target = await room.topic(), await room.topic()
     await gap(room, source, target)
@@ -82,7 +107,7 @@ async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room) 
     bus.consume({source: pass_on(target)})
     async with bus:
         await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
-        await asyncio.sleep(1)  # that nothing happens can only be waited for
+        await polls.more(5)
     await tap.read()
     assert len(tap.of(target)) == 2
     assert await room.committed(source) == {0: 2}

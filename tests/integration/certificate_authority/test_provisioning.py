@@ -159,7 +159,7 @@ async def test_certificates_over_keys_that_the_token_has_not_stop_the_service(au
 
 async def test_before_init_the_service_does_not_start(authority: Authority) -> None:
     await authority.room.pool.execute("delete from certificate where profile = 'issuing'")
-    with pytest.raises(NotProvisioned, match="run `init`"):
+    with pytest.raises(NotProvisioned, match=r"run `python -m services\.certificate_authority\.provisioning`"):
         async with authority.running():
             pass
 

@@ -19,6 +19,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "MALLOC_ARENA_MAX", "GPK
 OF_CALLERS = ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES")
 """What certificate_authority is told of callers beside ours, if anything."""
 
+MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""glibc keeps freed blocks below the largest that ever was one, a PIN's 7 MiB, and keeps them for each thread anew."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -105,6 +108,7 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_POSTGRES_USER": name,
         "GPKI_CRL_BASE_URL": f"http://{HOST}:{port['crl']}",
         "GPKI_PKI_DIR": str(layout.pki),
+        **MEMORY,
     }
     if name in TOKENS:
         token = TOKENS[name]

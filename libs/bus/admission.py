@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from libs.bus.trust import vouches
-from libs.contracts.manifest import MAX_DOCUMENTS, Document, Header, Manifest
+from libs.contracts.manifest import DOCUMENT_FIELDS, MAX_DOCUMENTS, Header, Manifest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Requested
 from libs.crypto.service_certificates import ServiceIdentity
 
 _SHOWN_FAULTS = 5
-_NAMES = {"header", "documents", *Header.model_fields, *Document.model_fields}
+_NAMES = {"header", "documents", *Header.model_fields, *DOCUMENT_FIELDS}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ def _header(received: Mapping[str, str]) -> Header | None:
 
 def _faults(error: ValidationError) -> tuple[tuple[str, str], ...]:
     found: list[Any] = error.errors(include_input=False, include_context=False, include_url=False)
-    return tuple((".".join(map(_place, fault["loc"])), fault["type"]) for fault in found[:_SHOWN_FAULTS])
+    return tuple((".".join(map(_place, fault["loc"])), _rule(fault["type"])) for fault in found[:_SHOWN_FAULTS])
+
+
+def _rule(name: str) -> str:
+    # What pydantic calls it depends on how we declared the structure; callers are told one name.
+    return "extra_forbidden" if name == "unexpected_keyword_argument" else name
 
 
 def _place(part: int | str) -> str:

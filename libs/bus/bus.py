@@ -18,7 +18,7 @@ from libs.bus.publisher import BROKER, Publisher
 from libs.bus.reach import Reach
 from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
-from libs.bus.subscriber import SESSION_MS, subscribe
+from libs.bus.subscriber import FETCH_MAX, SESSION_MS, subscribe
 from libs.bus.suspension import Probe, Suspension
 from libs.bus.work import Handler, Ledgers
 from libs.contracts.topics import Topic
@@ -48,6 +48,7 @@ class Consumer:
     max_records: int
     after_state: bool
     gather: float = 0.0
+    fetch_max: int = FETCH_MAX
 
 
 class Bus:
@@ -87,14 +88,26 @@ class Bus:
         """Read state topics; every other consumer waits until their end was reached once."""
         self._consumers.append(Consumer(f"{self._service}.{STATE_GROUP}", handlers, max_records, after_state=False))
 
-    def consume(self, handlers: Handlers, *, lane: str = "", max_records: int = 250, gather: float = 0.0) -> None:
+    def consume(
+        self,
+        handlers: Handlers,
+        *,
+        lane: str = "",
+        max_records: int = 250,
+        gather: float = 0.0,
+        fetch_max: int = FETCH_MAX,
+    ) -> None:
         """Read chain topics in the service's group, or in a lane of their own beside it.
 
         `gather` is for topics with a document per record, where nothing outside is acted on, so that many cost little
         more than few: seconds that a batch may grow in a stream of documents. Slices are longer too (DOCUMENT_SLICE).
+        `fetch_max` bounds the bytes of one fetch: whose stage documents pass through takes them from all partitions at
+        once (DOCUMENT_FETCH), since a fetch for each would halve the rate of a Pukal.
         """
         group = f"{self._service}.{lane}" if lane else self._service
-        self._consumers.append(Consumer(group, handlers, max_records, after_state=True, gather=gather))
+        self._consumers.append(
+            Consumer(group, handlers, max_records, after_state=True, gather=gather, fetch_max=fetch_max)
+        )
 
     def timer(self, timer: Topic, handler: Handler[Any]) -> None:
         """Run `handler` when this timer is due; the topic exists in the database only."""
@@ -181,6 +194,7 @@ class Bus:
                 service=self._service,
                 session_ms=self._session_ms,
                 gather=consumer.gather,
+                fetch_max=consumer.fetch_max,
             )
             consumptions.append(consumption)
         return consumptions, gated

@@ -69,8 +69,8 @@ class Consumption:
         self._stopping = True
         self._suspension.hold("stopping")
 
-    async def handle(self, records: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
-        """Handle a batch and commit what was handled. Raises nothing but cancellation."""
+    async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
+        """Handle a batch, commit what was handled, and empty it. Raises nothing but cancellation."""
         self.idle.clear()
         self._until = time.monotonic() + HANDLER_BOUND
         progress = Progress()
@@ -85,6 +85,7 @@ class Consumption:
             self._suspension.suspend("loop")
         finally:
             await self._finish(records, progress, consumer)
+            records.clear()
             self.idle.set()
 
     async def _decode(self, records: Sequence[Raw]) -> list[Arrived]:

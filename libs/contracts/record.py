@@ -44,7 +44,7 @@ def record_of(verified: Verified, *, root: bytes, posted_at: datetime) -> Json:
         "record_id": str(record_id_of(verified.request_id, verified.entry.id)),
         "request_id": str(verified.request_id),
         "header": verified.header.model_dump(),
-        "document": verified.entry.model_dump(),
+        "document": verified.entry.texts,
         "index": str(verified.index),
         "path": [sibling.hex() for sibling in verified.path],
         "root": root.hex(),

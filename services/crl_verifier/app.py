@@ -8,6 +8,7 @@ from pathlib import Path
 
 from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
+from libs.bus.subscriber import DOCUMENT_FETCH
 from libs.contracts import topics
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.executor import Offload
@@ -57,6 +58,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                     topics.TOKEN_SIGNED: TokenSignatures(answer, clock).handle,
                 },
                 gather=0.06,
+                fetch_max=DOCUMENT_FETCH,
             )
             bus.consume(
                 {

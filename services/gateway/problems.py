@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from libs.bus.outcomes import Unavailable
-from libs.contracts.manifest import Document, Header, Manifest
+from libs.contracts.manifest import DOCUMENT_FIELDS, Header, Manifest
 from libs.contracts.problems import ProblemCode
 from libs.contracts.texts import Language, problem_text
 from libs.storage.errors import is_unavailable
@@ -73,7 +73,7 @@ _NAMES: Final = frozenset(
         *SigningRequest.model_fields,
         *Manifest.model_fields,
         *Header.model_fields,
-        *Document.model_fields,
+        *DOCUMENT_FIELDS,
     }
 )
 """Names of ours; any other in the place of a fault is the sender's text, which may be a PIN in the wrong place."""

@@ -8,16 +8,13 @@ from typing import Annotated, Final
 from pydantic import StringConstraints, ValidationError
 
 from libs.contracts.base import Exact
-from libs.contracts.manifest import Document, Name, Text
+from libs.contracts.manifest import Amount, Currency, Name, Text
 
 COLUMNS: Final = ("voucher", "kind", "title", "payee", "amount", "currency", "office")
 
 MAX_VOUCHERS: Final = 100_000
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_FAULTS_SHOWN: Final = 20
-
-Amount = Annotated[str, StringConstraints(pattern=Document.model_fields["amount"].metadata[0].pattern)]
-Currency = Annotated[str, StringConstraints(pattern=Document.model_fields["currency"].metadata[0].pattern)]
 
 
 class Voucher(Exact):

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -188,7 +189,7 @@ async def test_other_documents_than_the_code_was_sent_for_are_never_signed(
     if change == "one document more":
         documents.append(papers(1)[0].entry)
     else:
-        documents[0] = documents[0].model_copy(update={"amount": "99999.00"})
+        documents[0] = replace(documents[0], amount="99999.00")
     head = request.manifest.header.model_copy(update={"count": str(len(documents))})
     changed = Manifest(header=head, documents=tuple(documents))
     key = await client.sealing_key()

@@ -37,7 +37,7 @@ SECONDS = 60
 
 def manifest_of(officer: Officer, count: int = 1, *, request: str | None = None) -> Manifest:
     """What this officer is asked, made by the SDK."""
-    documents = [Document(**paper.entry.model_dump()) for paper in papers(count)]
+    documents = [Document(**paper.entry.texts) for paper in papers(count)]
     named = {"request": request or uuid4().hex, "caller": CALLER, "system": SYSTEM, "user": officer.user}
     return Manifest.of(documents, **named, office=OFFICE, action="sah")
 

@@ -170,7 +170,7 @@ async def test_a_document_is_posted_once_for_an_action_whoever_asks_again(client
 async def test_a_peraku_of_other_content_than_was_certified_is_refused(client: Client, officers: Officers) -> None:
     (paper,) = papers(1)
     assert (await (await client.press(officers.maker, [paper])).sign()).posted
-    dearer = dataclasses.replace(paper, entry=paper.entry.model_copy(update={"amount": "9999999.00"}))
+    dearer = dataclasses.replace(paper, entry=dataclasses.replace(paper.entry, amount="9999999.00"))
     completed = await (await client.press(officers.checker, [dearer], "peraku")).sign()
     assert completed.posted == ()
     assert [one.reason for one in completed.rejected] == [Reason.SAH_NOT_POSTED]

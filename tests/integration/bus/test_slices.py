@@ -1,8 +1,10 @@
 """Long work in slices, a graceful stop, and what a crash leaves between two steps."""
 
 import asyncio
+import gc
 
 import pytest
+from aiokafka import ConsumerRecord
 
 from libs.bus import bus as bus_module
 from libs.bus.consumption import Consumption
@@ -216,3 +218,18 @@ async def test_a_start_without_a_broker_says_unavailable_and_leaves_nothing_open
     async with every_task_ends():
         with pytest.raises(Unavailable):
             await bus.__aenter__()
+
+
+async def test_a_batch_that_was_handled_is_not_held_until_the_next(room: Room) -> None:
+    """FastStream's own hold on it would keep megabytes of a long list for as long as nobody else asks for anything."""
+    source, target = await room.topic(), await room.topic()
+    await room.send(source, [room.event() for _ in range(5)])
+    bus = room.bus()
+    bus.consume({source: pass_on(target)})
+
+    def held() -> list[object]:
+        return [one for one in gc.get_objects() if isinstance(one, ConsumerRecord) and one.topic == source.name]
+
+    async with bus:
+        await room.all_committed(source, 5)
+        await eventually(lambda: not held(), "no record of the batch is held")

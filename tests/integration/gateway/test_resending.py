@@ -95,9 +95,7 @@ async def requested_only(door: Door) -> MediumResolved:
     """A request whose medium nobody has told yet."""
     event = medium_resolved(header(new_user()), documents(1), door.caller)
     manifest = event.signed.manifest
-    wanted = requested(
-        manifest.header.model_dump(), [document.model_dump() for document in manifest.documents], door.caller
-    )
+    wanted = requested(manifest.header.model_dump(), [document.texts for document in manifest.documents], door.caller)
     await door.room.send(door.routes.requested, [wanted])
     await door.until(manifest.header, lambda status: status.state == "requested", "the request")
     return event

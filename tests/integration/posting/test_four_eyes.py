@@ -1,5 +1,7 @@
 """A `peraku` is posted only upon a posted `sah` of the same content by another user."""
 
+from dataclasses import replace
+
 import pytest
 
 from libs.contracts import topics
@@ -71,7 +73,7 @@ async def test_a_peraku_of_other_bytes_is_refused_at_once(posting: Posting):
     ids = fresh_ids(1)
     await post_sah(posting, ids)
     checker = await posting.officer()
-    entry = document(ids[0]).model_copy(update={"sha256": "0" * 64})
+    entry = replace(document(ids[0]), sha256="0" * 64)
     peraku = sign(checker, manifest(checker.user, [entry], action="peraku"))
     await posting.verify(peraku)
     assert (await posting.completed(peraku[0].request_id)).rejected[0].reason is Reason.SAH_NOT_POSTED

@@ -2,6 +2,7 @@
 
 import subprocess
 import uuid
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -73,8 +74,8 @@ def test_every_signed_attribute_must_be_that_of_the_document(aminah, asked, attr
         lambda event: {"path": event.path[:-1]},
         lambda event: {"path": (*event.path, bytes(32))},
         lambda event: {"path": (bytes(32), *event.path[1:])},
-        lambda event: {"entry": event.entry.model_copy(update={"amount": "9999.00"})},
-        lambda event: {"entry": event.entry.model_copy(update={"payee": "Orang Lain"})},
+        lambda event: {"entry": replace(event.entry, amount="9999.00")},
+        lambda event: {"entry": replace(event.entry, payee="Orang Lain")},
         lambda event: {"header": event.header.model_copy(update={"office": "PTJ-002"})},
         lambda event: {"header": event.header.model_copy(update={"count": "6"})},
     ],

@@ -44,10 +44,7 @@ def test_a_code_goes_where_the_officer_prefers_among_what_there_is(
 
 
 def listed(*amounts: str, currency: str = "MYR") -> list[Document]:
-    return [
-        Document.model_validate(document(number, amount=amount, currency=currency))
-        for number, amount in enumerate(amounts)
-    ]
+    return [Document(**document(number, amount=amount, currency=currency)) for number, amount in enumerate(amounts)]
 
 
 @pytest.mark.parametrize(

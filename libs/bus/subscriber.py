@@ -156,15 +156,12 @@ class Poll:
             if self._reach.lost_place:
                 await rewind(consumer)
                 self._reach.lost_place = False
-            streams = bool(self._gather) and self._came in STREAM
-            if streams:
-                await asyncio.sleep(self._gather)
             if follow(self._suspension, consumer):
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await _take(consumer, self._max_records, timeout_ms=wait_ms)
-            if streams and len(records) < STREAM.stop:
-                # Those were fetched before the pause; what came during it is fetched now.
+            if self._gather and self._came in STREAM and len(records) in STREAM:
+                await asyncio.sleep(self._gather)
                 records += await _take(consumer, self._max_records - len(records), timeout_ms=TOP_UP_MS)
             self._came = len(records)
             await self._guard.check(consumer)

@@ -53,6 +53,8 @@ async def open_pool(
                 # A plan is made while tables are empty and kept: it must use an index, in its order, from the start.
                 "enable_seqscan": "off",
                 "enable_bitmapscan": "off",
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
             },
         )
     except Exception as error:

@@ -30,16 +30,20 @@ INSERT INTO unpublished (event_id, cause) SELECT event_id, cause FROM recorded R
 
 -- name: unpublished
 SELECT o.event_id, o.topic, o.key, o.value, o.headers
-FROM unpublished AS u JOIN outcome AS o USING (event_id)
-WHERE u.cause = ANY ($1::uuid[]) OR u.event_id = ANY ($2::uuid[])
+FROM (
+    SELECT event_id FROM unpublished WHERE cause = ANY ($1::uuid[])
+    UNION
+    SELECT event_id FROM unpublished WHERE event_id = ANY ($2::uuid[])
+) AS u JOIN outcome AS o USING (event_id)
 ORDER BY o.recorded_at, o.event_id
 
 -- name: mark_published
 DELETE FROM unpublished WHERE event_id = ANY ($1::uuid[])
 
 -- name: leftovers
+-- LIMIT 1, so that outcomes are looked up: joined, PostgreSQL read all that there ever were.
 SELECT o.event_id, o.topic, o.key, o.value, o.headers
-FROM unpublished AS u JOIN outcome AS o USING (event_id)
+FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.event_id = u.event_id LIMIT 1) AS o
 WHERE o.recorded_at < now() - $1::interval
 ORDER BY o.recorded_at, o.event_id LIMIT $2
 

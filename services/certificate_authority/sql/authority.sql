@@ -28,11 +28,11 @@ WHERE profile = 'registrar' AND key_id = ANY ($1::text[]) AND certificate IS NOT
 
 -- name: retire_others
 UPDATE certificate SET ended_at = $4, ended_because = 'replaced'
-WHERE profile = $1 AND holder = $2 AND key_id <> $3 AND ended_at IS NULL
+WHERE profile = $1 AND profile <> 'officer' AND holder = $2 AND key_id <> $3 AND ended_at IS NULL
 
 -- name: service_keys
 SELECT key_id, profile, holder, certificate, ended_at FROM certificate
-WHERE profile IN ('caller', 'registrar', 'producer') AND certificate IS NOT NULL
+WHERE profile IN ('caller', 'registrar', 'producer') AND profile <> 'officer' AND certificate IS NOT NULL
 ORDER BY key_id
 
 -- name: officer_for_update
@@ -42,7 +42,7 @@ SELECT serial_number, medium, certificate, ended_at FROM certificate WHERE profi
 UPDATE certificate SET ended_at = $2, ended_because = $3 WHERE profile = 'officer' AND holder = $1
 
 -- name: lock_issuer
-SELECT 1 FROM certificate WHERE profile = $1 FOR UPDATE
+SELECT 1 FROM certificate WHERE profile = $1 AND profile <> 'officer' FOR UPDATE
 
 -- name: revoked
 SELECT serial, ended_at, ended_because FROM certificate

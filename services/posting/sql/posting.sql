@@ -10,18 +10,21 @@ ON CONFLICT (request_id) DO UPDATE SET
 RETURNING request_id, header, documents, posted, refused, completed_at
 
 -- name: decided
+-- No EXISTS: PostgreSQL may answer it from a hash of the whole table, made anew for each slice.
 SELECT asked.request_id, asked.document_id
 FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS asked (request_id, document_id, record_id)
-WHERE EXISTS (SELECT FROM record WHERE record.record_id = asked.record_id)
-    OR EXISTS (
-        SELECT FROM refusal
+WHERE coalesce(
+    (SELECT true FROM record WHERE record.record_id = asked.record_id),
+    (
+        SELECT true FROM refusal
         WHERE refusal.request_id = asked.request_id AND refusal.document_id = asked.document_id
     )
+)
 
 -- name: certified
 SELECT system, document_id, user_id, sha256, amount, currency
-FROM record
-WHERE action = 'sah' AND (system, document_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+FROM unnest($1::text[], $2::text[]) AS asked (system, document_id) JOIN record USING (system, document_id)
+WHERE action = 'sah'
 
 -- name: insert_records
 -- Sorted by what is unique, so that two never deadlock.

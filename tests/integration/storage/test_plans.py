@@ -1,14 +1,19 @@
 """What a statement reads follows from what it is asked for, however large its table has grown since it was planned."""
 
+import json
+from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from deploy.native.layout import CHECKOUT, SERVICES
 from libs.bus.slices import SLICE
 from libs.storage import ledger
-from libs.storage.migrations import migrate
+from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
 from libs.storage.pool import Connection
+from libs.storage.queries import load_queries
 from services.hsm_signer import store
 from services.hsm_signer.app import MIGRATIONS
 from tests.support.bus import open_room
@@ -65,3 +70,52 @@ async def test_a_delivery_is_found_in_the_inbox_without_reading_the_others(stack
             assert found.keys() == set(ids[:SLICE])
             assert left == []
             assert await rows_read(connection, "inbox") <= 2 * SLICE
+
+
+PARTIAL_INDEXES = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indpred IS NOT NULL"
+
+SMALL = {"sealing_key", "unpublished"}
+"""A row a day, and what the broker has not acknowledged yet: these may be read whole."""
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's steps, the inner ones too."""
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def grows_with_the_table(node: dict[str, Any], partial: set[str]) -> bool:
+    """Whether a step goes through a table from end to end, or through an index that lists all of its rows."""
+    whole = "Relation Name" in node and "Index Cond" not in node and node["Node Type"] != "ModifyTable"
+    small = node.get("Relation Name") in SMALL or node.get("Index Name") in partial
+    return (whole and not small) or "hashed SubPlan" in str(node.get("Filter", ""))
+
+
+async def plan_of(connection: Connection, query: str) -> dict[str, Any]:
+    """The plan that is kept for a statement, whatever it is asked."""
+    await connection.execute(f"PREPARE asked AS {query}")
+    count = await connection.fetchval(
+        "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'asked'"
+    )
+    arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+    (told,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked{arguments}"))
+    await connection.execute("DEALLOCATE asked")
+    plan: dict[str, Any] = told["Plan"]
+    return plan
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_statement_costs_more_the_more_rows_there_are(stack: Stack, service: str) -> None:
+    """As planned for good while the tables are empty, which is how every installation begins."""
+    sql = CHECKOUT / "services" / service / "sql"
+    async with open_room(stack) as room, room.pool.acquire() as connection:
+        await migrate(room.pool, [sql / "migrations"])
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        partial = {row["name"] for row in await connection.fetch(PARTIAL_INDEXES)}
+        costly = []
+        for file in (*LEDGER_MIGRATIONS.parent.glob("*.sql"), *sql.glob("*.sql")):
+            for name, query in load_queries(file).items():
+                plan = await plan_of(connection, query)
+                costly += [f"{file.name}: {name}" for node in nodes(plan) if grows_with_the_table(node, partial)]
+    assert costly == []

@@ -13,14 +13,15 @@ from deploy.native.ports import HOST
 TOKENS = {"hsm_signer": "users", "certificate_authority": "ca"}
 """Which service reaches which HSM token; nobody else is told where a token is."""
 
-PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "MALLOC_ARENA_MAX", "GPKI_KAFKA_SESSION_MS")
+PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "GPKI_KAFKA_SESSION_MS")
 """What a part inherits of the caller's environment; all else it is told explicitly."""
 
 OF_CALLERS = ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES")
 """What certificate_authority is told of callers beside ours, if anything."""
 
 MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""glibc keeps freed blocks below the largest that ever was one, a PIN's 7 MiB, and keeps them for each thread anew."""
+"""glibc raises its thresholds to the largest block that was ever freed, a PIN's 7 MiB, and then keeps what is smaller;
+fixed ones do not rise. One arena, because each keeps its own."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from libs.bus.trust import vouches
+from libs.contracts.base import UNKNOWN_NAME
 from libs.contracts.manifest import DOCUMENT_FIELDS, MAX_DOCUMENTS, Header, Manifest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Requested
@@ -82,8 +83,8 @@ def _faults(error: ValidationError) -> tuple[tuple[str, str], ...]:
 
 
 def _rule(name: str) -> str:
-    # What pydantic calls it depends on how we declared the structure; callers are told one name.
-    return "extra_forbidden" if name == "unexpected_keyword_argument" else name
+    # Callers are told one name, however we declared the structure.
+    return "extra_forbidden" if name in UNKNOWN_NAME else name
 
 
 def _place(part: int | str) -> str:

@@ -101,8 +101,8 @@ class Bus:
 
         `gather` is for topics with a document per record, where nothing outside is acted on, so that many cost little
         more than few: seconds that a batch may grow in a stream of documents. Slices are longer too (DOCUMENT_SLICE).
-        `fetch_max` bounds the bytes of one fetch: whose stage documents pass through takes them from all partitions at
-        once (DOCUMENT_FETCH), since a fetch for each would halve the rate of a Pukal.
+        `fetch_max` bounds the bytes of one fetch: a stage on a document's way takes from all partitions at once
+        (DOCUMENT_FETCH), since a Pukal slows down by a third where each needs a fetch of its own.
         """
         group = f"{self._service}.{lane}" if lane else self._service
         self._consumers.append(

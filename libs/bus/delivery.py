@@ -9,7 +9,7 @@ from uuid import UUID
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
-from libs.contracts.base import Event
+from libs.contracts.base import UNKNOWN_NAME, Event
 from libs.contracts.cloudevents import Envelope, EnvelopeError, Record, envelope_of
 from libs.contracts.ids import event_id_of
 from libs.contracts.topics import Topic
@@ -158,4 +158,4 @@ def _event(topic: Topic, value: bytes) -> Event:
 def _place(error: object) -> str:
     # Names of ours only: a dictionary's key, and the name that is forbidden, are the sender's.
     location, kind = error["loc"], error["type"]  # type: ignore[index] # pydantic_core's ErrorDetails
-    return ".".join(str(part) for part in (location[:-1] if kind == "extra_forbidden" else location)[:2])
+    return ".".join(str(part) for part in (location[:-1] if kind in UNKNOWN_NAME else location)[:2])

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Self
 
 import structlog
 
@@ -19,9 +20,13 @@ from libs.runtime import metrics
 from libs.storage import ledger
 from libs.storage.errors import is_unavailable
 from libs.storage.ledger import Due
+from libs.storage.pool import Pool
 
-LEASE = timedelta(seconds=120)
-"""For how long a claimed row is ours: above a handler's bound, so that a twin takes it only from the dead or frozen."""
+LEASE = timedelta(seconds=15)
+"""For how long a claimed row is ours. Renewed three times as often while it is worked, so that a twin, or the process
+that comes after us, takes it from the dead and the frozen alone, and soon."""
+
+RENEWALS = 3
 
 BOUND = 60.0
 """Seconds that one round of due rows is worked."""
@@ -40,6 +45,37 @@ LEFTOVER_AGE = timedelta(seconds=60)
 a timer that moved on, or a mark that failed."""
 
 log = structlog.get_logger()
+
+
+class Lease:
+    """Keeps the rows of one claim ours while entered, whatever the database answers meanwhile."""
+
+    def __init__(self, pool: Pool, rows: Sequence[Due], lasting: timedelta) -> None:
+        self.rows = rows
+        self.until = rows[0].leased_until
+        self._pool = pool
+        self._lasting = lasting
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._renewing = asyncio.create_task(self._renew())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._renewing is not None
+        self._renewing.cancel()
+        await asyncio.wait({self._renewing})
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lasting.total_seconds() / RENEWALS)
+            try:
+                async with self._pool.acquire() as connection:
+                    self.until = await ledger.renew_due(connection, self.rows, self.until, self._lasting)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("lease not renewed", error=type(error).__name__)
 
 
 class DueWorker:
@@ -98,21 +134,24 @@ class DueWorker:
             return 0
         progress = Progress()
         arrived = [decode_parked(self._topics[row.what], row) for row in rows]
+        lease = Lease(self._ledgers.pool, rows, self._lease)
         try:
-            for part in slices(sorted(arrived, key=lambda each: each.topic.name)):
-                await self._slicer.run(part, progress)
+            async with lease:
+                for part in slices(sorted(arrived, key=lambda each: each.topic.name)):
+                    await self._slicer.run(part, progress)
         finally:
-            handled = await self._finish(rows, arrived, progress)
+            handled = await self._finish(lease, arrived, progress)
         return handled
 
-    async def _finish(self, rows: Sequence[Due], arrived: Sequence[Arrived], progress: Progress) -> int:
+    async def _finish(self, lease: "Lease", arrived: Sequence[Arrived], progress: Progress) -> int:
         """Mark, delete what was handled, give back the rest. What cannot be told to the database, the lease tells."""
-        done = [row for row, each in zip(rows, arrived, strict=True) if each.coordinates in progress.handled]
-        left = [row for row, each in zip(rows, arrived, strict=True) if each.coordinates not in progress.handled]
+        claimed = list(zip(lease.rows, arrived, strict=True))
+        done = [row for row, each in claimed if each.coordinates in progress.handled]
+        left = [row for row, each in claimed if each.coordinates not in progress.handled]
         await self._slicer.mark_published(progress)
         async with self._ledgers.pool.acquire() as connection:
             await ledger.finish_due(connection, done)
-            await ledger.release_due(connection, left, RELEASE)
+            await ledger.release_due(connection, left, lease.until, RELEASE)
         return len(done)
 
     async def _sweep(self) -> None:

@@ -37,10 +37,10 @@ comes alone (KIP-74)."""
 
 FETCH_MAX = 2 * FETCH_BYTES
 """Bytes in the answer to one fetch, of which aiokafka holds four copies while it takes it apart. A record that is
-larger comes alone."""
+larger comes when its partition is the first of an answer; they are asked in an order that changes."""
 
-DOCUMENT_FETCH = 16 * FETCH_BYTES
-"""The same where documents pass through: what all partitions have."""
+DOCUMENT_FETCH = 8 * FETCH_BYTES
+"""The same for a stage on a document's way to its record: what all partitions of its two topics have."""
 
 FETCH_WAIT_MS = 1_000
 """Milliseconds that a fetch of an idle consumer stands at the broker; a record that comes ends it at once.
@@ -160,9 +160,11 @@ class Poll:
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await _take(consumer, self._max_records, timeout_ms=wait_ms)
-            if self._gather and self._came in STREAM and len(records) in STREAM:
+            if self._gather and self._came in STREAM and 0 < len(records) < min(STREAM.stop, self._max_records):
                 await asyncio.sleep(self._gather)
-                records += await _take(consumer, self._max_records - len(records), timeout_ms=TOP_UP_MS)
+                for _ in range(2):  # what was fetched first during the pause, and then all that came meanwhile
+                    if (room := self._max_records - len(records)) > 0:
+                        records += await _take(consumer, room, timeout_ms=TOP_UP_MS)
             self._came = len(records)
             await self._guard.check(consumer)
         except ConsumerStoppedError:

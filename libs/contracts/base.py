@@ -43,6 +43,10 @@ class Exact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+UNKNOWN_NAME = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""What pydantic calls a name that a model, or a dataclass, does not have; the last part of the place is that name."""
+
+
 def _decode_base64(value: object) -> object:
     if not isinstance(value, str):
         return value

@@ -67,7 +67,7 @@ class Header(Exact):
         return int(self.count)
 
 
-# No model: a request has thousands of these, and with slots each takes a fifth of the memory.
+# No model: a request has thousands of these, and with slots each takes a sixth of the memory.
 @checked_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class Document:
     """One document as the officer sees it, and the SHA-256 of its bytes, which the platform never holds."""

@@ -208,10 +208,16 @@ async def claim_due(connection: Connection, *, what: Sequence[str], lease: timed
     return [Due(record=_record(row["what"], row), **{name: row[name] for name in _DUE_COLUMNS}) for row in rows]
 
 
-async def release_due(connection: Connection, rows: Sequence[Due], after: timedelta) -> None:
+async def renew_due(connection: Connection, rows: Sequence[Due], leased_until: datetime, lease: timedelta) -> datetime:
+    """Keep rows of one claim for another while; returns until when. What was given up or taken since is not touched."""
+    renewed = await connection.fetchval(_SQL["renew_due"], [row.id for row in rows], leased_until, lease)
+    return renewed or leased_until
+
+
+async def release_due(connection: Connection, rows: Sequence[Due], leased_until: datetime, after: timedelta) -> None:
     """Give rows of one claim back, to be claimed again after a while; a twin that has taken one since keeps it."""
     if rows:
-        await connection.execute(_SQL["release_due"], [row.id for row in rows], rows[0].leased_until, after)
+        await connection.execute(_SQL["release_due"], [row.id for row in rows], leased_until, after)
 
 
 async def finish_due(connection: Connection, rows: Sequence[Due]) -> None:

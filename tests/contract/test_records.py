@@ -13,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from libs.bus import records
 from libs.bus.publisher import Publisher
-from libs.bus.subscriber import FETCH_BYTES
+from libs.bus.subscriber import FETCH_BYTES, FETCH_MAX
 from libs.contracts.cloudevents import Record, size
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from tests.contract.broker import Broker, Name, any_header_name, drain
@@ -97,7 +97,7 @@ async def test_a_record_larger_than_the_fetch_size_still_arrives(broker: Broker)
     await publisher.publish([Record(topic, b"k", value, ()) for value in (b"before", large, b"after")])
     await publisher.stop()
     assert len(large) > 30 * FETCH_BYTES
-    got = await drain(await broker.consumer(topic, max_partition_fetch_bytes=FETCH_BYTES), 3)
+    got = await drain(await broker.consumer(topic, max_partition_fetch_bytes=FETCH_BYTES, fetch_max_bytes=FETCH_MAX), 3)
     assert [len(record.value) for record in got] == [6, len(large), 5]
 
 

@@ -30,11 +30,8 @@ INSERT INTO unpublished (event_id, cause) SELECT event_id, cause FROM recorded R
 
 -- name: unpublished
 SELECT o.event_id, o.topic, o.key, o.value, o.headers
-FROM (
-    SELECT event_id FROM unpublished WHERE cause = ANY ($1::uuid[])
-    UNION
-    SELECT event_id FROM unpublished WHERE event_id = ANY ($2::uuid[])
-) AS u JOIN outcome AS o USING (event_id)
+FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.event_id = u.event_id LIMIT 1) AS o
+WHERE u.cause = ANY ($1::uuid[]) OR u.event_id = ANY ($2::uuid[])
 ORDER BY o.recorded_at, o.event_id
 
 -- name: mark_published
@@ -73,6 +70,10 @@ WHERE id IN (
 )
 RETURNING id, what, request_id, why, tries, content_hash, key, value, headers, appended_at,
     created_at, now() AS now, at, leased_until, partition, "offset"
+
+-- name: renew_due
+UPDATE due SET leased_until = now() + $3::interval WHERE id = ANY ($1::uuid[]) AND leased_until = $2
+RETURNING leased_until
 
 -- name: release_due
 -- Only while the lease is still the one that was taken.

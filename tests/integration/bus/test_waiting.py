@@ -1,6 +1,7 @@
 """Time as an input: parked records and their leases."""
 
-from datetime import timedelta
+import asyncio
+from datetime import datetime, timedelta
 
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison
@@ -14,6 +15,7 @@ from tests.support.waiting import eventually
 
 SOON = timedelta(milliseconds=100)
 LATER = timedelta(hours=1)
+SHORT = timedelta(milliseconds=900)
 
 
 async def test_a_parked_record_comes_back_to_the_same_handler_and_its_offset_moves_on(room: Room) -> None:
@@ -170,9 +172,45 @@ async def test_a_worker_that_thaws_neither_takes_nor_gives_back_what_its_twin_ha
     async with room.pool.acquire() as connection:
         frozen = await ledger.claim_due(connection, what=[source.name], lease=timedelta(), limit=1)
         (twins,) = await ledger.claim_due(connection, what=[source.name], lease=LATER, limit=1)
-        await ledger.release_due(connection, frozen, timedelta())
+        await ledger.release_due(connection, frozen, frozen[0].leased_until, timedelta())
         assert await ledger.claim_due(connection, what=[source.name], lease=LATER, limit=1) == []
         await ledger.park_again(connection, twins, LATER, "the twin parks it again")
         await ledger.park_again(connection, frozen[0], timedelta(), "the thawed one would have it back")
         await ledger.finish_due(connection, frozen)
         assert await connection.fetchval("SELECT why FROM due") == "the twin parks it again"
+
+
+async def test_a_row_that_is_worked_for_longer_than_its_lease_stays_with_its_worker(room: Room) -> None:
+    """I-7: the lease is short, so that the dead hold nothing for long; who is alive renews it."""
+    source, target = await room.topic(), await room.topic()
+    working: list[str] = []
+    enough = asyncio.Event()
+
+    async def handle(work: Work[Step]) -> None:
+        parked = any(delivery.parked for delivery in work.deliveries)
+        if parked:
+            working.extend(delivery.event.document for delivery in work.deliveries)
+            await enough.wait()
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                outcome: Outcome = Done((Emit(target, delivery.event),)) if parked else Park(SOON, "waits")
+                recording.settle(delivery, outcome)
+
+    leases: set[datetime] = set()
+
+    async def outlived() -> bool:
+        leases.add(await room.pool.fetchval("SELECT leased_until FROM due"))
+        return max(leases) - min(leases) > 4 * SHORT
+
+    pools = [room.pool, await room.more_connections()]
+    replicas = [room.bus(pool=pool, lease=SHORT) for pool in pools]
+    for replica in replicas:
+        replica.consume({source: handle})
+    async with replicas[0], replicas[1]:
+        await room.send(source, [room.event("a")])
+        await eventually(lambda: working, "one works on it")
+        await eventually(outlived, "several leases long", every=0.1)
+        assert working == ["a"]
+        enough.set()
+        await eventually(lambda: room.empty("due"), "handled")
+    assert working == ["a"]

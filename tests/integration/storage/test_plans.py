@@ -72,10 +72,9 @@ async def test_a_delivery_is_found_in_the_inbox_without_reading_the_others(stack
             assert await rows_read(connection, "inbox") <= 2 * SLICE
 
 
-PARTIAL_INDEXES = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indpred IS NOT NULL"
-
-SMALL = {"sealing_key", "unpublished"}
-"""A row a day, and what the broker has not acknowledged yet: these may be read whole."""
+SMALL = {"sealing_key", "unpublished", "certificate_one_per_authority", "certificate_revoked"}
+"""Tables and indexes that may be read whole: a row a day, what the broker has not acknowledged yet, the authorities
+themselves, and what every CRL lists."""
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -85,11 +84,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
-def grows_with_the_table(node: dict[str, Any], partial: set[str]) -> bool:
-    """Whether a step goes through a table from end to end, or through an index that lists all of its rows."""
+def grows_with_the_table(node: dict[str, Any]) -> bool:
+    """Whether a step goes through a table, or an index, from end to end: no condition chooses among its rows."""
     whole = "Relation Name" in node and "Index Cond" not in node and node["Node Type"] != "ModifyTable"
-    small = node.get("Relation Name") in SMALL or node.get("Index Name") in partial
-    return (whole and not small) or "hashed SubPlan" in str(node.get("Filter", ""))
+    return whole and not SMALL & {node["Relation Name"], node.get("Index Name")}
 
 
 async def plan_of(connection: Connection, query: str) -> dict[str, Any]:
@@ -106,16 +104,18 @@ async def plan_of(connection: Connection, query: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_no_statement_costs_more_the_more_rows_there_are(stack: Stack, service: str) -> None:
-    """As planned for good while the tables are empty, which is how every installation begins."""
+async def test_no_statement_reads_a_table_or_an_index_from_end_to_end(stack: Stack, service: str) -> None:
+    """As a plan is kept from when the tables are empty, which is how every installation begins.
+
+    A condition counts, however weak: that a limit stands above a bare range is for whoever writes it to see.
+    """
     sql = CHECKOUT / "services" / service / "sql"
     async with open_room(stack) as room, room.pool.acquire() as connection:
         await migrate(room.pool, [sql / "migrations"])
         await connection.execute("SET plan_cache_mode = force_generic_plan")
-        partial = {row["name"] for row in await connection.fetch(PARTIAL_INDEXES)}
         costly = []
         for file in (*LEDGER_MIGRATIONS.parent.glob("*.sql"), *sql.glob("*.sql")):
             for name, query in load_queries(file).items():
                 plan = await plan_of(connection, query)
-                costly += [f"{file.name}: {name}" for node in nodes(plan) if grows_with_the_table(node, partial)]
+                costly += [f"{file.name}: {name}" for node in nodes(plan) if grows_with_the_table(node)]
     assert costly == []

@@ -117,10 +117,12 @@ def test_a_reason_never_repeats_what_was_sent(topic: Topic, value: bytes) -> Non
     assert "SECRET" not in decoded.why
 
 
-@pytest.mark.parametrize("topic", [topics.REQUESTED, topics.REVOCATION_REQUESTED, topics.MEDIUM_RESOLVED], ids=str)
+@pytest.mark.parametrize(
+    "topic", [topics.REQUESTED, topics.REVOCATION_REQUESTED, topics.MEDIUM_RESOLVED, topics.TOKEN_SIGNED], ids=str
+)
 def test_a_reason_never_repeats_a_name_that_was_sent(topic: Topic) -> None:
     value = b"""{"manifest":{"header":{"SECRET":1},"documents":[{"SECRET":1}]},"revocation":{"SECRET":1},
-        "signed":{"manifest":{"SECRET":1}},"SECRET":{"SECRET":1}}"""
+        "signed":{"manifest":{"SECRET":1}},"entry":{"SECRET":1},"SECRET":{"SECRET":1}}"""
     decoded = decode(topic, raw(encoded(topic), value=value))
     assert isinstance(decoded, Undecodable)
     assert "SECRET" not in decoded.why

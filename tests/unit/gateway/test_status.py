@@ -126,7 +126,7 @@ def test_a_document_that_is_refused_twice_counts_once() -> None:
 
 def test_the_end_outweighs_late_and_missing_news_of_single_documents() -> None:
     late = after(completed(HEAD, range(3), [3]), rejected(HEAD, [0], Reason.POISON))
-    assert late.counts == Counts(signed=0, verified=0, posted=3, rejected=1)
+    assert late.counts == Counts(signed=3, verified=3, posted=3, rejected=1)
     assert after(completed(HEAD, (), None)).counts.rejected == 4
 
 

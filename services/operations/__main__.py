@@ -1,24 +1,21 @@
 """`gpki`, the operator's command line."""
 
-import asyncio
 import getpass
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
-from aiokafka.errors import KafkaError
 
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
-from libs.runtime.redaction import scrub_text
+from services.operations import reading, tracing
 from services.operations.dead_letters import DeadLetters
-from services.operations.discarding import RequestUnknownError, rejection
+from services.operations.discarding import RequestUnknownError, concerns, rejection
 from services.operations.letters import Letter
-
-T = TypeVar("T")
+from services.operations.standing import standing
+from services.operations.terminal import Kafka, fail, printable, run, shown
 
 SHOWN = 2_000
 """Bytes of a record's value that `show` prints."""
@@ -27,7 +24,6 @@ gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
 gpki.add_typer(dlq, name="dlq")
 
-Kafka = Annotated[str, typer.Option(envvar="GPKI_KAFKA_BOOTSTRAP", help="host:port of a broker")]
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 
 
@@ -36,13 +32,42 @@ def _gpki() -> None:
     """Operate the signing platform."""
 
 
+@gpki.command()
+def trace(
+    request: Annotated[UUID, typer.Argument(help="the request's UUID, as keys, logs and the gateway have it")],
+    kafka: Kafka,
+    every: Annotated[bool, typer.Option("--every", help="each document's own events")] = False,
+) -> None:
+    """Show the way of one request through the chain, and where it stands."""
+    seen = run(reading.request(kafka, request))
+    names = tracing.documents_of(seen)
+    signing = [topic for topic in topics.TOPICS.values() if topic.name.startswith(reading.SIGNING)]
+    buried = [letter for letter in run(_box(kafka).read(*signing)) if concerns(letter, request, names)]
+    if not seen and not buried:
+        fail(
+            f"nothing is known of request {request}: it never came, is older than its topics keep "
+            f"({topics.CHAIN_RETENTION.days} days), or is not the id that the platform gave it"
+        )
+    for line in tracing.lines(seen, every=every):
+        typer.echo(line)
+    for letter in buried:
+        typer.echo(f"dead letter {letter.name}, {letter.state}: {letter.service}: {shown(letter.reason)}")
+    if seen:
+        typer.echo(standing(seen, utc_now()))
+    unresolved = sum(letter.state == "open" for letter in buried)
+    if unresolved:
+        typer.echo(
+            f"Open dead letters of it: {unresolved}. `gpki dlq show` tells what is in each; see docs/runbook.md."
+        )
+
+
 @dlq.command("list")
 def show_all(
     kafka: Kafka,
     every: Annotated[bool, typer.Option("--all", help="also what was replayed or discarded")] = False,
 ) -> None:
     """Show the letters that nobody has done anything about."""
-    found = [letter for letter in _run(_box(kafka).read(*topics.TOPICS.values())) if every or letter.state == "open"]
+    found = [letter for letter in run(_box(kafka).read(*topics.TOPICS.values())) if every or letter.state == "open"]
     for letter in found:
         typer.echo(f"{letter.buried_at:%Y-%m-%d %H:%M:%S}Z  {letter.state:9}  {letter.name}")
         typer.echo(f"    {letter.service or 'unknown service'}: {letter.reason}")
@@ -57,12 +82,12 @@ def show(letter: Name, kafka: Kafka) -> None:
     typer.echo(f"by         {found.service or 'unknown service'}\nbecause    {found.reason}\nstate      {found.state}")
     for one in found.resolutions:
         typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {one.by} {one.reason}".rstrip())
-    typer.echo(f"key        {_text(found.record.key or b'')}")
+    typer.echo(f"key        {printable(found.record.key or b'')}")
     for name, value in found.record.headers:
-        typer.echo(f"header     {name}: {_text(value)}")
+        typer.echo(f"header     {name}: {printable(value)}")
     size = len(found.record.value)
     typer.echo(f"value      {size} bytes{' (it was too large to keep)' if found.cut else ''}")
-    typer.echo(_text(found.record.value[:SHOWN]) + ("…" if size > SHOWN else ""))
+    typer.echo(printable(found.record.value[:SHOWN]) + ("…" if size > SHOWN else ""))
 
 
 @dlq.command()
@@ -70,10 +95,10 @@ def replay(letter: Name, kafka: Kafka) -> None:
     """Publish the record again where it came from: for when the service can process it now."""
     found = _find(kafka, letter)
     if found.cut:
-        _fail(f"{found.name} was too large to be kept: its producer must send it again")
+        fail(f"{found.name} was too large to be kept: its producer must send it again")
     if found.state == "discarded":
-        _fail(f"{found.name} was discarded: what waited for it has ended, and stays ended")
-    _run(_box(kafka).replay(found, by=getpass.getuser()))
+        fail(f"{found.name} was discarded: what waited for it has ended, and stays ended")
+    run(_box(kafka).replay(found, by=getpass.getuser()))
     typer.echo(f"{found.name} is on {found.topic} again")
 
 
@@ -87,16 +112,16 @@ def discard(
     """Give it up: what waits for it ends as `rejected: poison`."""
     found = _find(kafka, letter)
     if found.state == "discarded":
-        _fail(f"{found.name} was discarded before, by {found.resolutions[-1].by}: {found.resolutions[-1].reason}")
+        fail(f"{found.name} was discarded before, by {found.resolutions[-1].by}: {found.resolutions[-1].reason}")
     try:
         rejected = rejection(found, request)
     except RequestUnknownError:
-        _fail(f"{found.name} does not say which request it is of: look at the log of {found.service}, give --request")
+        fail(f"{found.name} does not say which request it is of: look at the log of {found.service}, give --request")
     if rejected is not None and rejected.header is None:
         # Of a request of which it was told nothing else, posting would not know when it is complete.
-        header = _run(_box(kafka).header(rejected.request_id, found.buried_at))
+        header = run(_box(kafka).header(rejected.request_id, found.buried_at))
         rejected = rejected.model_copy(update={"header": header})
-    _run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason))
+    run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason))
     if rejected is None:
         typer.echo(f"{found.name} is discarded; nothing waited for it")
     else:
@@ -108,32 +133,15 @@ def _find(kafka: str, name: str) -> Letter:
     wanted, _, number = name.rpartition(":")
     topic: Topic | None = topics.TOPICS.get(wanted.removesuffix(".dlq"))
     if topic is None or not number.isdecimal():
-        _fail(f"{name} is no letter: write TOPIC:NUMBER as `dlq list` shows it")
-    found = next((letter for letter in _run(_box(kafka).read(topic)) if letter.number == int(number)), None)
+        fail(f"{name} is no letter: write TOPIC:NUMBER as `dlq list` shows it")
+    found = next((letter for letter in run(_box(kafka).read(topic)) if letter.number == int(number)), None)
     if found is None:
-        _fail(f"there is no letter {name} (any more): see `dlq list --all`")
+        fail(f"there is no letter {name} (any more): see `dlq list --all`")
     return found
 
 
 def _box(kafka: str) -> DeadLetters:
     return DeadLetters(kafka, utc_now)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except KafkaError as error:
-        _fail(f"Kafka could not be asked ({type(error).__name__}): is the broker up at the address given?")
-
-
-def _text(raw: bytes) -> str:
-    """What may be printed on a terminal: no secrets that are known by their name, no control characters."""
-    return scrub_text(raw.decode("utf-8", "replace")).encode("unicode_escape").decode()
-
-
-def _fail(why: str) -> NoReturn:
-    typer.echo(f"error: {why}", err=True)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

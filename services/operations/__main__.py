@@ -7,15 +7,18 @@ from uuid import UUID
 
 import typer
 
+from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from services.operations import reading, tracing
+from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
 from services.operations.letters import Letter
 from services.operations.standing import standing
 from services.operations.terminal import Kafka, fail, printable, run, shown
+from services.operations.topic_table import table
 
 SHOWN = 2_000
 """Bytes of a record's value that `show` prints."""
@@ -58,6 +61,23 @@ def trace(
     if unresolved:
         typer.echo(
             f"Open dead letters of it: {unresolved}. `gpki dlq show` tells what is in each; see docs/runbook.md."
+        )
+
+
+@gpki.command("topics")
+def show_topics(kafka: Kafka) -> None:
+    """Show every topic with its consumer groups' lag; exit code 1 when one differs from its declaration."""
+    declared = tuple(topics.TOPICS.values())
+    names = [name for topic in declared for name in (topic.name, topic.dead_letter)]
+    try:
+        lines, differs = table(declared, run(look(kafka, names)))
+    except TopicError as error:
+        fail(str(error))
+    for line in lines:
+        typer.echo(line)
+    if differs:
+        fail(
+            "what `!` marks stands otherwise than libs/contracts/topics.py declares it: docs/runbook.md says what to do"
         )
 
 

@@ -10,6 +10,7 @@ from libs.contracts import topics
 from libs.contracts.signing import OtpDispatched
 from tests.support.chain import Client, Officers, papers
 from tests.support.command_line import gpki
+from tests.support.faults import all_read
 from tests.support.journal import of_request
 
 pytestmark = pytest.mark.stack
@@ -65,3 +66,16 @@ async def test_a_request_that_nobody_knows_is_an_error(client: Client) -> None:
     status, printed, why = await gpki(client.stack, "trace", str(unknown))
     assert (status, printed) == (1, "")
     assert f"error: nothing is known of request {unknown}" in why
+
+
+async def test_topics_stand_as_declared_and_every_group_is_told_with_its_lag(client: Client) -> None:
+    await all_read(client.stack)
+    status, told, why = await gpki(client.stack, "topics")
+    assert (status, why) == (0, "")
+    assert "!" not in told
+    for topic in topics.TOPICS.values():
+        assert told.count(f"{topic.name} ") >= 1
+    own = told.partition(f"{topics.SIGNED.name} ")[2].partition("\ngpki.")[0]
+    groups = dict(re.findall(r"^    (\S+) +lag (\d+)$", own, re.MULTILINE))
+    assert {name.partition(".")[0] for name in groups} == {"crl_verifier", "gateway"}
+    assert set(groups.values()) == {"0"}

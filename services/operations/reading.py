@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from aiokafka.partitioner import DefaultPartitioner
 from pydantic import ValidationError
 
@@ -52,10 +53,13 @@ async def until_end(reader: AIOKafkaConsumer) -> AsyncIterator[Raw]:
 
 
 async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
-    """What lies on these partitions before these offsets; what came later is left out."""
+    """What lies on these partitions before these offsets; what came later is left out. Raises KafkaTimeoutError."""
     left = {partition for partition, end in ends.items() if await reader.position(partition) < end}
     while left:
-        for partition, batch in (await reader.getmany(*left, timeout_ms=TIMEOUT_MS)).items():
+        batches = await reader.getmany(*left, timeout_ms=TIMEOUT_MS)
+        if not batches:  # there is more on each of them
+            raise KafkaTimeoutError(f"nothing came within {TIMEOUT_MS} ms")
+        for partition, batch in batches.items():
             for record in batch:
                 if record.offset < ends[partition]:
                     yield record

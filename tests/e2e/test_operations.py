@@ -1,11 +1,18 @@
 """The operator's `gpki trace`, `gpki topics` and `gpki doctor`, as processes of their own against the running chain."""
 
+import asyncio
 import base64
+import os
 import re
+import shlex
+import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from deploy.native.layout import SERVICES
+from deploy.native.parts import operator_environment
 from libs.contracts import topics
 from libs.contracts.signing import OtpDispatched
 from tests.support.chain import Client, Officers, papers
@@ -79,3 +86,69 @@ async def test_topics_stand_as_declared_and_every_group_is_told_with_its_lag(cli
     groups = dict(re.findall(r"^    (\S+) +lag (\d+)$", own, re.MULTILINE))
     assert {name.partition(".")[0] for name in groups} == {"crl_verifier", "gateway"}
     assert set(groups.values()) == {"0"}
+
+
+def findings(told: str) -> dict[str, str]:
+    """Each check's state."""
+    return {line[6:28].strip(): line[:4].strip() for line in told.splitlines() if not line.startswith("      do: ")}
+
+
+async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_signature(client: Client) -> None:
+    status, told, why = await gpki(client.stack, "doctor", more=operator_environment(client.stack.layout))
+    assert (status, why) == (0, ""), told
+    assert findings(told) == dict.fromkeys(
+        ("clock", "Kafka", "PostgreSQL", *SERVICES, "HSM", "SMTP", "CRL of root", "CRL of issuing"), "ok"
+    )
+    assert re.search(r"^ok    HSM .*  test signature made in \d+ ms, and verified, ", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "failing"),
+    [
+        ({"GPKI_SMTP_PORT": "1"}, {"SMTP"}),
+        ({"GPKI_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, {"Kafka"}),
+        ({"GPKI_POSTGRES_USER": "monitor"}, {"PostgreSQL"}),
+        ({"GPKI_CRL_BASE_URL": "http://127.0.0.1:1"}, {"CRL of root", "CRL of issuing"}),
+        ({"GPKI_CRL_BASE_URL": "http://["}, {"CRL of root", "CRL of issuing"}),
+        ({"GPKI_HEALTH_PORTS": "hsm_signer=1"}, {"hsm_signer", "HSM"}),
+        ({"GPKI_HEALTH_PORTS": "posting={health_hsm_signer}"}, {"posting", "HSM"}),
+    ],
+)
+async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_do(
+    client: Client, wrong: dict[str, str], failing: set[str]
+) -> None:
+    """The checks do not depend on each other."""
+    ports = client.stack.layout.ports
+    given = {name: value.format(**ports) for name, value in wrong.items()}
+    status, told, _ = await gpki(client.stack, "doctor", more=operator_environment(client.stack.layout) | given)
+    assert status == 1
+    assert {name for name, state in findings(told).items() if state == "FAIL"} == failing
+    lines = told.splitlines()
+    assert all(
+        after.startswith("      do: ")
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line[:4] == "FAIL"
+    )
+
+
+async def test_a_doctor_without_the_password_s_file_says_which_it_wants(client: Client, tmp_path: Path) -> None:
+    more = operator_environment(client.stack.layout) | {"GPKI_SECRETS_DIR": str(tmp_path)}
+    status, printed, why = await gpki(client.stack, "doctor", more=more)
+    assert (status, printed) == (1, "")
+    assert f"there is no file {tmp_path / 'postgres_password'}" in why
+
+
+async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Client) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deploy.native",
+        "environment",
+        cwd=client.stack.layout.checkout,
+        env=os.environ | {"GPKI_STACK_DIR": str(client.stack.layout.state)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    said = [shlex.split(line) for line in printed.decode().splitlines()]
+    assert {word for word, _ in said} == {"export"}
+    assert dict(pair.split("=", 1) for _, pair in said) == operator_environment(client.stack.layout)

@@ -63,7 +63,7 @@ def trace(
     for line in tracing.lines(seen, every=every):
         typer.echo(line)
     for letter in buried:
-        typer.echo(f"dead letter {letter.name}, {letter.state}: {letter.service}: {shown(letter.reason)}")
+        typer.echo(f"dead letter {letter.name}, {letter.state}: {shown(letter.service)}: {shown(letter.reason)}")
     if seen:
         typer.echo(standing(seen, utc_now()))
     unresolved = sum(letter.state == "open" for letter in buried)

@@ -71,7 +71,8 @@ def _of_open(ordered: Sequence[Seen], now: datetime) -> str:
     if resolved is None and not reached:
         asked = _first(ordered, Requested)
         if asked is None:
-            return f"Not begun: there is no `requested` of it, only {', '.join(sorted({one.name for one in ordered}))}."
+            only = ", ".join(sorted({one.name for one in ordered}))
+            return f"Not begun: there is no `requested` of it that can be read, only {only}."
         return f"Not completed: medium_lookup has it for {duration(now - asked[0])}, and has not resolved its medium."
     names = sorted(documents_of(ordered if resolved is None else [one for one in ordered if one.event is resolved[1]]))
     ended = {one.document_id: at for at, one in _all(ordered, Posted)}

@@ -75,6 +75,9 @@ async def test_a_letter_that_is_discarded_ends_its_document_and_the_request_is_a
     status, told, _ = await gpki(client.stack, "list")
     assert status == 0
     assert f"open       {letter}\n    posting: the header is not of this request" in told
+    _, told, _ = await command_line.gpki(client.stack, "trace", str(request.id))
+    assert f"dead letter {letter}, open: posting: the header is not of this request" in told
+    assert told.splitlines()[-1].startswith("Open dead letters of it: 1.")
     status, told, _ = await gpki(client.stack, "show", letter)
     assert status == 0
     assert "because    the header is not of this request" in told
@@ -97,6 +100,9 @@ async def test_a_letter_that_is_discarded_ends_its_document_and_the_request_is_a
     assert f"discarded  {letter}" in told
     _, told, _ = await gpki(client.stack, "show", letter)
     assert told.count("ujian") == 1
+    _, told, _ = await command_line.gpki(client.stack, "trace", str(request.id))
+    assert f"dead letter {letter}, discarded: posting" in told
+    assert "\nCompleted at " in told
 
 
 async def test_a_letter_that_is_replayed_goes_on_where_it_stopped_and_twice_is_once(client: Client) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
 
 from deploy.native.layout import SERVICES
 from deploy.native.parts import operator_environment
@@ -18,7 +20,7 @@ from libs.contracts.signing import OtpDispatched
 from tests.support.chain import Client, Officers, papers
 from tests.support.command_line import gpki
 from tests.support.faults import all_read
-from tests.support.journal import of_request
+from tests.support.journal import dead_letters, of_request
 
 pytestmark = pytest.mark.stack
 
@@ -73,6 +75,27 @@ async def test_a_request_that_nobody_knows_is_an_error(client: Client) -> None:
     status, printed, why = await gpki(client.stack, "trace", str(unknown))
     assert (status, printed) == (1, "")
     assert f"error: nothing is known of request {unknown}" in why
+
+
+async def test_a_request_is_found_wherever_its_producer_s_client_placed_it_and_its_dead_letters_with_it(
+    client: Client,
+) -> None:
+    """Other clients than Java's and ours have another rule of keys to partitions."""
+    key = str(uuid4()).encode()
+    numbers = list(range(topics.REQUESTED.partitions))
+    other = next(number for number in numbers if number != DefaultPartitioner()(key, numbers, numbers))
+    producer = AIOKafkaProducer(bootstrap_servers=client.stack.kafka)
+    await producer.start()
+    try:
+        await producer.send_and_wait(topics.REQUESTED.name, value=b"{}", key=key, partition=other)
+    finally:
+        await producer.stop()
+    await dead_letters(client.stack, topics.REQUESTED, key.decode(), count=2)
+    status, told, _ = await gpki(client.stack, "trace", key.decode())
+    assert status == 0
+    assert re.search(r"  outside +requested +cannot be read$", told, re.MULTILINE)
+    assert "Not begun: there is no `requested` of it that can be read, only requested." in told
+    assert told.count(", open: ") == 2
 
 
 async def test_topics_stand_as_declared_and_every_group_is_told_with_its_lag(client: Client) -> None:

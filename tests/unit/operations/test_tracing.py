@@ -242,7 +242,7 @@ def test_why_a_stage_waits_is_told_while_it_has_what_waits() -> None:
 
 def test_what_has_only_the_end_of_something_is_not_begun() -> None:
     cancel = seen(topics.CANCEL_REQUESTED, requests.cancel_of(HEAD), 0)
-    assert stands(cancel) == "Not begun: there is no `requested` of it, only cancel-requested."
+    assert stands(cancel) == "Not begun: there is no `requested` of it that can be read, only cancel-requested."
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_a_request_stands_where_the_furthest_that_is_known_leaves_it() -> None:
     assert "the officer has 3 documents for 56 s, the last attempt failed, pin-incorrect" in stands(*tried, failed())
     again = [*tried, failed(), submitted(5, b"other")]
     assert "hsm_signer has 3 documents for 55 s" in stands(*again)
-    some = [*tried, signed(0), signed(1, 10)]
+    some = [*tried, signed(0, 10), signed(1)]  # the older one is not the first by name
     assert "hsm_signer has 1 of 3 documents for 57 s" in stands(*some)
     assert "crl_verifier has 2 of 3 documents for 55 s" in stands(*some)
     ended = [*some, signed(2), posted(0), rejected(NAMES[1:2])]

@@ -1,8 +1,9 @@
-"""Command line of the embedded stack: `python -m deploy.native up|down|status|restart NAME|run`."""
+"""Command line of the embedded stack: `python -m deploy.native up|down|status|restart NAME|run|environment`."""
 
 import argparse
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from types import FrameType
 from deploy.native import lifecycle, status
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout, open_layout
+from deploy.native.parts import operator_environment
 from deploy.native.supervisor import Supervisor
 
 INTERRUPTED = 130
@@ -36,6 +38,7 @@ def main() -> int:
         "down": _down,
         "status": lambda layout: asyncio.run(status.show(layout, say)),
         "restart": lambda layout: _restart(layout, arguments.part),
+        "environment": _environment,
     }
     try:
         return commands[arguments.command](open_layout())
@@ -55,6 +58,7 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--infrastructure", action="store_true", help="only Kafka, PostgreSQL and the SMTP sink")
     commands.add_parser("down", help="stop everything; data is kept")
     commands.add_parser("status", help="what runs, and whether it answers")
+    commands.add_parser("environment", help="what the operator's command line is told, for a shell to eval")
     commands.add_parser("restart", help="stop and start one part").add_argument("part")
     return parser.parse_args()
 
@@ -96,6 +100,12 @@ def _down(layout: Layout) -> int:
 def _restart(layout: Layout, part: str) -> int:
     asyncio.run(lifecycle.restart(layout, part))
     say(f"{part} is ready")
+    return 0
+
+
+def _environment(layout: Layout) -> int:
+    for name, value in operator_environment(layout).items():
+        say(f"export {name}={shlex.quote(value)}")
     return 0
 
 

@@ -139,6 +139,26 @@ def client_environment(layout: Layout) -> dict[str, str]:
     }
 
 
+def operator_environment(layout: Layout) -> dict[str, str]:
+    """Return what the operator's command line is told. The database's account is the administrator's: no service's
+    may see the schema of another.
+    """
+    return {
+        "GPKI_SECRETS_DIR": str(layout.secrets("operator")),
+        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{layout.ports['kafka']}",
+        "GPKI_POSTGRES_HOST": HOST,
+        "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
+        "GPKI_POSTGRES_DATABASE": DATABASE,
+        "GPKI_POSTGRES_USER": database.SUPERUSER,
+        "GPKI_SMTP_HOST": HOST,
+        "GPKI_SMTP_PORT": str(layout.ports["smtp"]),
+        "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
+        "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
+        "GPKI_PKI_DIR": str(layout.pki),
+        "GPKI_HEALTH_PORTS": ",".join(f"{name}={layout.ports[f'health_{name}']}" for name in SERVICES),
+    }
+
+
 def inherited() -> dict[str, str]:
     """Return what every part gets of the caller's environment."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONUNBUFFERED": "1"}

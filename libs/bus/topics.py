@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -25,6 +25,13 @@ CONTROLLER_TRIES = 150
 """A tenth of a second apart."""
 
 
+class Shape(NamedTuple):
+    """Partitions and settings of one topic."""
+
+    partitions: int
+    settings: Mapping[str, str]
+
+
 class TopicError(Exception):
     """A topic could not be created, or stands on the broker with other settings than declared."""
 
@@ -35,18 +42,14 @@ async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterabl
     aiokafka's admin does not raise per-topic errors, so each code is read here. Safe to run again and from many
     hosts at once. Raises TopicError, naming topic and cause.
     """
-    declared = tuple(TOPICS.values() if topics is None else topics)
-    wanted = {
-        **{topic.name: (topic.partitions, topic_settings(topic)) for topic in declared},
-        **{topic.dead_letter: (1, _dead_letter_settings(topic)) for topic in declared},
-    }
+    wanted = declared_shapes(TOPICS.values() if topics is None else topics)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         await controller_known(admin)
         existing = set(await admin.list_topics())
         missing = [
-            NewTopic(name, partitions, replication, topic_configs=settings)
+            NewTopic(name, partitions, replication, topic_configs=dict(settings))
             for name, (partitions, settings) in wanted.items()
             if name not in existing
         ]
@@ -79,22 +82,46 @@ async def controller_known(admin: AIOKafkaAdminClient) -> None:
     raise TopicError("the cluster has no controller: see that its brokers are up, and try again")
 
 
-async def _check(admin: AIOKafkaAdminClient, wanted: dict[str, tuple[int, dict[str, str]]]) -> None:
+async def _check(admin: AIOKafkaAdminClient, wanted: dict[str, Shape]) -> None:
     if not wanted:
         return
-    for description in await _described(admin, list(wanted)):
-        name, partitions = description["topic"], len(description["partitions"])
-        if partitions != wanted[name][0]:
-            raise TopicError(f"{name} has {partitions} partitions, declared are {wanted[name][0]}: keys would move")
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+    found = {each["topic"]: len(each["partitions"]) for each in await _described(admin, list(wanted))}
+    settings = await topic_configs(admin, wanted)
+    for name, shape in wanted.items():
+        for difference in differences(name, shape, Shape(found[name], settings[name])):
+            raise TopicError(difference)
+
+
+def declared_shapes(topics: Iterable[Topic]) -> dict[str, Shape]:
+    """These topics and their dead letters by name, as they are to stand on the broker."""
+    declared = tuple(topics)
+    return {
+        **{topic.name: Shape(topic.partitions, topic_settings(topic)) for topic in declared},
+        **{topic.dead_letter: Shape(1, _dead_letter_settings(topic)) for topic in declared},
+    }
+
+
+def differences(name: str, declared: Shape, found: Shape) -> list[str]:
+    """What stands otherwise than declared; a setting that we do not declare is nobody's difference."""
+    texts = []
+    if found.partitions != declared.partitions:
+        texts.append(f"{name} has {found.partitions} partitions, declared are {declared.partitions}: keys would move")
+    for setting, value in declared.settings.items():
+        if found.settings.get(setting) != value:
+            texts.append(f"{name}: {setting} is {found.settings.get(setting)}, declared is {value}")
+    return texts
+
+
+async def topic_configs(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Every setting of topics that exist. Raises TopicError."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
         for code, message, _, name, entries, *_ in response.resources:
             if code:
                 raise TopicError(f"{name}: {message}")
-            actual = {entry[0]: entry[1] for entry in entries}
-            for setting, value in wanted[name][1].items():
-                if actual.get(setting) != value:
-                    raise TopicError(f"{name}: {setting} is {actual.get(setting)}, declared is {value}")
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:

@@ -136,7 +136,7 @@ def _read_secrets(settings: type[ServiceSettings]) -> tuple[dict[str, Any], dict
             faults[name] = f"{variable}: a secret in the environment leaks; put it into ${SECRETS_DIR}/{name}"
         elif directory is not None:
             try:
-                content = _read_secret(Path(directory) / name)
+                content = read_secret(Path(directory) / name)
             except ConfigurationError as fault:
                 faults[name] = str(fault)
             else:
@@ -144,7 +144,7 @@ def _read_secrets(settings: type[ServiceSettings]) -> tuple[dict[str, Any], dict
     return secrets, faults
 
 
-def _read_secret(file: Path) -> bytes | None:
+def read_secret(file: Path) -> bytes | None:
     """The content of a secret file, None if there is none. Raises ConfigurationError if others could read it."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -31,19 +31,29 @@ async def migrate(pool: Pool, folders: Sequence[Path]) -> list[str]:
                 "applied_at timestamptz NOT NULL DEFAULT now())"
             )
             done = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM migration")}
-            for folder in folders:
-                for file in sorted(folder.glob("*.sql")):
-                    name = f"{folder.parent.parent.name}/{file.stem}"
-                    digest = hashlib.sha256(file.read_bytes()).digest()
-                    if name in done:
-                        if done[name] != digest:
-                            raise MigrationChanged(name)
-                        continue
-                    async with connection.transaction():
-                        await connection.execute(file.read_text(encoding="utf-8"))
-                        await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, digest)
-                    applied.append(name)
+            for name, file in files(folders).items():
+                digest = digest_of(file)
+                if name in done:
+                    if done[name] != digest:
+                        raise MigrationChanged(name)
+                    continue
+                async with connection.transaction():
+                    await connection.execute(file.read_text(encoding="utf-8"))
+                    await connection.execute("INSERT INTO migration (name, sha256) VALUES ($1, $2)", name, digest)
+                applied.append(name)
         finally:
             await connection.execute("SELECT pg_advisory_unlock_all()")
             await connection.execute("RESET lock_timeout")
     return applied
+
+
+def files(folders: Sequence[Path]) -> dict[str, Path]:
+    """The migrations of these folders by the name under which they are applied, in their order."""
+    return {
+        f"{folder.parent.parent.name}/{file.stem}": file for folder in folders for file in sorted(folder.glob("*.sql"))
+    }
+
+
+def digest_of(file: Path) -> bytes:
+    """What tells that a file was applied as it is: the SHA-256 of its bytes."""
+    return hashlib.sha256(file.read_bytes()).digest()

@@ -1,5 +1,6 @@
 """The wiring of hsm_signer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from libs.runtime.clock import utc_now
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from libs.storage import ledger
-from services.hsm_signer import handlers, store
+from services.hsm_signer import handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
@@ -26,7 +27,7 @@ from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.init import SEALING_AUTHORITY
 from services.hsm_signer.key_requests import KeyRequests
 from services.hsm_signer.lanes import Lane
-from services.hsm_signer.sealing_keys import SealingKeys
+from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
 from services.hsm_signer.settings import Settings
 from services.hsm_signer.signing import Signing
 
@@ -114,8 +115,14 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                     content_hash=b"",
                     record=rotation,
                 )
-            async with bus:
-                yield
+            health.expect(HSM)
+            proving = asyncio.create_task(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health))
+            try:
+                async with bus:
+                    yield
+            finally:
+                proving.cancel()
+                await asyncio.gather(proving, return_exceptions=True)
     finally:
         offload.close()
         await hsm.aclose()

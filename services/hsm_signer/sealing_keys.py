@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -142,6 +143,14 @@ class SealingKeys:
 
     async def _key_at_rest(self, key_id: str) -> bytes:
         return await self._hsm.hmac_sha256(AT_REST_KEY, _DOMAIN + key_id.encode())
+
+
+def authority_key(chain: Sequence[bytes]) -> ec.EllipticCurvePublicKey:
+    """The public key that the sealing authority's certificate names. Raises TypeError if it is none of P-256."""
+    key = x509.load_der_x509_certificate(chain[0]).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("the sealing authority's certificate is not of a P-256 key")
+    return key
 
 
 def _state(key_id: str, chain: tuple[bytes, ...], version: int, retired_at: datetime | None) -> Key:

@@ -1,24 +1,29 @@
 """`gpki`, the operator's command line."""
 
-import asyncio
 import getpass
+import logging
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from pathlib import Path
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from aiokafka.errors import KafkaError
+from pydantic import SecretStr
 
+from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
-from libs.runtime.redaction import scrub_text
+from libs.runtime.settings import ConfigurationError, read_secret
+from services.operations import diagnosis, reading, tracing
+from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
-from services.operations.discarding import RequestUnknownError, rejection
+from services.operations.discarding import RequestUnknownError, concerns, rejection
+from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
-
-T = TypeVar("T")
+from services.operations.standing import standing
+from services.operations.terminal import Kafka, fail, printable, run, shown
+from services.operations.topic_table import table
 
 SHOWN = 2_000
 """Bytes of a record's value that `show` prints."""
@@ -27,13 +32,112 @@ gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
 gpki.add_typer(dlq, name="dlq")
 
-Kafka = Annotated[str, typer.Option(envvar="GPKI_KAFKA_BOOTSTRAP", help="host:port of a broker")]
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
+
+
+def _option(variable: str, what: str) -> Any:
+    return typer.Option(envvar=variable, help=what)
 
 
 @gpki.callback()
 def _gpki() -> None:
     """Operate the signing platform."""
+
+
+@gpki.command()
+def trace(
+    request: Annotated[UUID, typer.Argument(help="the request's UUID, as keys, logs and the gateway have it")],
+    kafka: Kafka,
+    every: Annotated[bool, typer.Option("--every", help="each document's own events")] = False,
+) -> None:
+    """Show the way of one request through the chain, and where it stands."""
+    seen = run(reading.request(kafka, request))
+    names = tracing.documents_of(seen)
+    signing = [topic for topic in topics.TOPICS.values() if topic.name.startswith(reading.SIGNING)]
+    buried = [letter for letter in run(_box(kafka).read(*signing)) if concerns(letter, request, names)]
+    if not seen and not buried:
+        fail(
+            f"nothing is known of request {request}: it never came, is older than its topics keep "
+            f"({topics.CHAIN_RETENTION.days} days), or is not the id that the platform gave it"
+        )
+    for line in tracing.lines(seen, every=every):
+        typer.echo(line)
+    for letter in buried:
+        typer.echo(f"dead letter {letter.name}, {letter.state}: {shown(letter.service)}: {shown(letter.reason)}")
+    if seen:
+        typer.echo(standing(seen, utc_now()))
+    unresolved = sum(letter.state == "open" for letter in buried)
+    if unresolved:
+        typer.echo(
+            f"Open dead letters of it: {unresolved}. `gpki dlq show` tells what is in each; see docs/runbook.md."
+        )
+
+
+@gpki.command("topics")
+def show_topics(kafka: Kafka) -> None:
+    """Show every topic with its consumer groups' lag; exit code 1 when one differs from its declaration."""
+    declared = tuple(topics.TOPICS.values())
+    names = [name for topic in declared for name in (topic.name, topic.dead_letter)]
+    try:
+        lines, differs = table(declared, run(look(kafka, names)))
+    except TopicError as error:
+        fail(str(error))
+    for line in lines:
+        typer.echo(line)
+    if differs:
+        fail(
+            "what `!` marks stands otherwise than libs/contracts/topics.py declares it: docs/runbook.md says what to do"
+        )
+
+
+@gpki.command("doctor")
+def examine_all(
+    *,
+    kafka: Kafka,
+    postgres_host: Annotated[str, _option("GPKI_POSTGRES_HOST", "host of PostgreSQL")],
+    postgres_user: Annotated[str, _option("GPKI_POSTGRES_USER", "a role that sees each schema's table `migration`")],
+    secrets: Annotated[Path, _option("GPKI_SECRETS_DIR", "directory with that role's file `postgres_password`")],
+    smtp_host: Annotated[str, _option("GPKI_SMTP_HOST", "host of the mail relay")],
+    gateway: Annotated[str, _option("GPKI_GATEWAY_URL", "base URL of the GPKI API")],
+    crls: Annotated[str, _option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
+    pki: Annotated[Path, _option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
+    health: Annotated[str, _option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")],
+    postgres_port: Annotated[int, _option("GPKI_POSTGRES_PORT", "port of PostgreSQL")] = 5432,
+    postgres_database: Annotated[str, _option("GPKI_POSTGRES_DATABASE", "database")] = "gpki",
+    smtp_port: Annotated[int, _option("GPKI_SMTP_PORT", "port of the relay")] = 25,
+    smtp_tls: Annotated[str, _option("GPKI_SMTP_TLS", "when-offered, required or implicit")] = "when-offered",
+) -> None:
+    """Ask each part whether it works, and say what to do where it does not; exit code 1 when one fails."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is a finding here, no news
+    try:
+        password = read_secret(secrets / "postgres_password")
+        ports = {name: int(port) for name, _, port in (one.partition("=") for one in health.split(",") if one)}
+    except ConfigurationError as error:
+        fail(str(error))
+    except ValueError:
+        fail("GPKI_HEALTH_PORTS is NAME=PORT, comma-separated")
+    if password is None:
+        fail(f"there is no file {secrets / 'postgres_password'}: the database's password is read from it")
+    stack = Stack(
+        kafka=kafka,
+        postgres_host=postgres_host,
+        postgres_port=postgres_port,
+        postgres_database=postgres_database,
+        postgres_user=postgres_user,
+        postgres_password=SecretStr(password.decode("utf-8", "replace")),
+        smtp_host=smtp_host,
+        smtp_port=smtp_port,
+        smtp_tls=smtp_tls,
+        gateway_url=gateway,
+        crl_base_url=crls,
+        pki_dir=pki,
+        health=ports,
+    )
+    findings = run(examine(stack, utc_now))
+    for line in diagnosis.lines(findings):
+        typer.echo(line)
+    if any(one.state == "FAIL" for one in findings):
+        raise typer.Exit(1)
 
 
 @dlq.command("list")
@@ -42,7 +146,7 @@ def show_all(
     every: Annotated[bool, typer.Option("--all", help="also what was replayed or discarded")] = False,
 ) -> None:
     """Show the letters that nobody has done anything about."""
-    found = [letter for letter in _run(_box(kafka).read(*topics.TOPICS.values())) if every or letter.state == "open"]
+    found = [letter for letter in run(_box(kafka).read(*topics.TOPICS.values())) if every or letter.state == "open"]
     for letter in found:
         typer.echo(f"{letter.buried_at:%Y-%m-%d %H:%M:%S}Z  {letter.state:9}  {letter.name}")
         typer.echo(f"    {letter.service or 'unknown service'}: {letter.reason}")
@@ -57,12 +161,12 @@ def show(letter: Name, kafka: Kafka) -> None:
     typer.echo(f"by         {found.service or 'unknown service'}\nbecause    {found.reason}\nstate      {found.state}")
     for one in found.resolutions:
         typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {one.by} {one.reason}".rstrip())
-    typer.echo(f"key        {_text(found.record.key or b'')}")
+    typer.echo(f"key        {printable(found.record.key or b'')}")
     for name, value in found.record.headers:
-        typer.echo(f"header     {name}: {_text(value)}")
+        typer.echo(f"header     {name}: {printable(value)}")
     size = len(found.record.value)
     typer.echo(f"value      {size} bytes{' (it was too large to keep)' if found.cut else ''}")
-    typer.echo(_text(found.record.value[:SHOWN]) + ("…" if size > SHOWN else ""))
+    typer.echo(printable(found.record.value[:SHOWN]) + ("…" if size > SHOWN else ""))
 
 
 @dlq.command()
@@ -70,10 +174,10 @@ def replay(letter: Name, kafka: Kafka) -> None:
     """Publish the record again where it came from: for when the service can process it now."""
     found = _find(kafka, letter)
     if found.cut:
-        _fail(f"{found.name} was too large to be kept: its producer must send it again")
+        fail(f"{found.name} was too large to be kept: its producer must send it again")
     if found.state == "discarded":
-        _fail(f"{found.name} was discarded: what waited for it has ended, and stays ended")
-    _run(_box(kafka).replay(found, by=getpass.getuser()))
+        fail(f"{found.name} was discarded: what waited for it has ended, and stays ended")
+    run(_box(kafka).replay(found, by=getpass.getuser()))
     typer.echo(f"{found.name} is on {found.topic} again")
 
 
@@ -87,16 +191,16 @@ def discard(
     """Give it up: what waits for it ends as `rejected: poison`."""
     found = _find(kafka, letter)
     if found.state == "discarded":
-        _fail(f"{found.name} was discarded before, by {found.resolutions[-1].by}: {found.resolutions[-1].reason}")
+        fail(f"{found.name} was discarded before, by {found.resolutions[-1].by}: {found.resolutions[-1].reason}")
     try:
         rejected = rejection(found, request)
     except RequestUnknownError:
-        _fail(f"{found.name} does not say which request it is of: look at the log of {found.service}, give --request")
+        fail(f"{found.name} does not say which request it is of: look at the log of {found.service}, give --request")
     if rejected is not None and rejected.header is None:
         # Of a request of which it was told nothing else, posting would not know when it is complete.
-        header = _run(_box(kafka).header(rejected.request_id, found.buried_at))
+        header = run(_box(kafka).header(rejected.request_id, found.buried_at))
         rejected = rejected.model_copy(update={"header": header})
-    _run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason))
+    run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason))
     if rejected is None:
         typer.echo(f"{found.name} is discarded; nothing waited for it")
     else:
@@ -108,32 +212,15 @@ def _find(kafka: str, name: str) -> Letter:
     wanted, _, number = name.rpartition(":")
     topic: Topic | None = topics.TOPICS.get(wanted.removesuffix(".dlq"))
     if topic is None or not number.isdecimal():
-        _fail(f"{name} is no letter: write TOPIC:NUMBER as `dlq list` shows it")
-    found = next((letter for letter in _run(_box(kafka).read(topic)) if letter.number == int(number)), None)
+        fail(f"{name} is no letter: write TOPIC:NUMBER as `dlq list` shows it")
+    found = next((letter for letter in run(_box(kafka).read(topic)) if letter.number == int(number)), None)
     if found is None:
-        _fail(f"there is no letter {name} (any more): see `dlq list --all`")
+        fail(f"there is no letter {name} (any more): see `dlq list --all`")
     return found
 
 
 def _box(kafka: str) -> DeadLetters:
     return DeadLetters(kafka, utc_now)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except KafkaError as error:
-        _fail(f"Kafka could not be asked ({type(error).__name__}): is the broker up at the address given?")
-
-
-def _text(raw: bytes) -> str:
-    """What may be printed on a terminal: no secrets that are known by their name, no control characters."""
-    return scrub_text(raw.decode("utf-8", "replace")).encode("unicode_escape").decode()
-
-
-def _fail(why: str) -> NoReturn:
-    typer.echo(f"error: {why}", err=True)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

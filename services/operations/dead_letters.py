@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 from pydantic import ValidationError
 
-from libs.bus import records
 from libs.contracts import topics
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.manifest import Header
@@ -18,9 +17,7 @@ from libs.contracts.signing import MediumResolved, Rejected
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from libs.runtime.clock import Clock
 from services.operations.letters import Letter, Raw, letters, resolution
-
-TIMEOUT_MS = 10_000
-"""Milliseconds for one answer of the broker."""
+from services.operations.reading import TIMEOUT_MS, consumer, until_end
 
 LOOK_BACK = timedelta(days=1)
 """For how long before its dead letter a request may have begun: a request lives 12 hours."""
@@ -37,12 +34,12 @@ class DeadLetters:
 
     async def read(self, *read: Topic) -> list[Letter]:
         """The letters of these topics, each topic's in its order, with what was done with them so far."""
-        async with self._consumer() as consumer:
+        async with consumer(self._bootstrap) as reader:
             partitions = {TopicPartition(topic.dead_letter, 0): topic for topic in read}
-            consumer.assign(list(partitions))
-            await consumer.seek_to_beginning()
+            reader.assign(list(partitions))
+            await reader.seek_to_beginning()
             found: dict[TopicPartition, list[Raw]] = {partition: [] for partition in partitions}
-            async for record in _until_end(consumer):
+            async for record in until_end(reader):
                 found[TopicPartition(record.topic, record.partition)].append(record)
         return [letter for partition, topic in partitions.items() for letter in letters(topic.name, found[partition])]
 
@@ -52,14 +49,14 @@ class DeadLetters:
         topic = topics.MEDIUM_RESOLVED
         numbers = list(range(topic.partitions))
         partition = TopicPartition(topic.name, DefaultPartitioner()(key, numbers, numbers))
-        async with self._consumer() as consumer:
-            consumer.assign([partition])
+        async with consumer(self._bootstrap) as reader:
+            reader.assign([partition])
             began = round((near - LOOK_BACK).timestamp() * 1000)
-            first = (await consumer.offsets_for_times({partition: began}))[partition]
+            first = (await reader.offsets_for_times({partition: began}))[partition]
             if first is None:
                 return None
-            consumer.seek(partition, first.offset)
-            async for record in _until_end(consumer):
+            reader.seek(partition, first.offset)
+            async for record in until_end(reader):
                 if record.key == key:
                     with contextlib.suppress(ValidationError):  # what medium_lookup did not write
                         return MediumResolved.model_validate_json(record.value or b"").signed.manifest.header
@@ -83,21 +80,6 @@ class DeadLetters:
                 )
 
     @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        records.install()
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
-            request_timeout_ms=TIMEOUT_MS,
-        )
-        try:
-            await consumer.start()
-            yield consumer
-        finally:
-            await consumer.stop()
-
-    @asynccontextmanager
     async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -111,17 +93,3 @@ class DeadLetters:
             yield producer
         finally:
             await producer.stop()
-
-
-async def _until_end(consumer: AIOKafkaConsumer) -> AsyncIterator[Raw]:
-    """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order.
-
-    All partitions at once: a question to the broker stands behind the fetch of whatever is assigned.
-    """
-    ends = await consumer.end_offsets(consumer.assignment())
-    left = {partition for partition, end in ends.items() if await consumer.position(partition) < end}
-    while left:
-        for batch in (await consumer.getmany(*left, timeout_ms=TIMEOUT_MS)).values():
-            for record in batch:
-                yield record
-        left = {partition for partition in left if await consumer.position(partition) < ends[partition]}

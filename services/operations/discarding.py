@@ -1,7 +1,7 @@
 """What a discarded letter ends: the documents that its stage can never decide about (design section 3)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -64,6 +64,16 @@ def rejection(letter: Letter, request: UUID | None = None) -> Rejected | None:
         )
     except ValidationError:
         return None  # what it calls a document can be none
+
+
+def concerns(letter: Letter, request: UUID, documents: Collection[str]) -> bool:
+    """Whether a letter is, or may be, of this request, which has these documents.
+
+    One that does not say whose it is may be of every request that has its document.
+    """
+    content, key = _content(letter.record.value), _text(letter.record.key)
+    said = _uuid(content.get("request_id"))
+    return request in (said, _uuid(key)) or (said is None and key in documents)
 
 
 def _content(value: bytes) -> dict[str, Any]:

@@ -1,8 +1,5 @@
 """The operator's `gpki dlq`, as a process of its own against the running chain."""
 
-import asyncio
-import os
-import sys
 from uuid import uuid4
 
 import pytest
@@ -16,6 +13,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from services.igfmas.desk import Pressed
 from services.igfmas.documents import manifest_of
+from tests.support import command_line
 from tests.support.chain import Client, Officers, Request, papers, signed_manifest
 from tests.support.journal import Raw, dead_letters, ends_of, history
 from tests.support.stack import Stack
@@ -26,21 +24,7 @@ pytestmark = pytest.mark.stack
 
 async def gpki(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     """Exit code, what it printed, what it complained of."""
-    environment = os.environ | {"GPKI_KAFKA_BOOTSTRAP": stack.kafka}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.operations",
-        "dlq",
-        *arguments,
-        cwd=stack.layout.checkout,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, complained = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, printed.decode(), complained.decode()
+    return await command_line.gpki(stack, "dlq", *arguments)
 
 
 async def publish(stack: Stack, record: Record) -> None:
@@ -91,6 +75,9 @@ async def test_a_letter_that_is_discarded_ends_its_document_and_the_request_is_a
     status, told, _ = await gpki(client.stack, "list")
     assert status == 0
     assert f"open       {letter}\n    posting: the header is not of this request" in told
+    _, told, _ = await command_line.gpki(client.stack, "trace", str(request.id))
+    assert f"dead letter {letter}, open: posting: the header is not of this request" in told
+    assert told.splitlines()[-1].startswith("Open dead letters of it: 1.")
     status, told, _ = await gpki(client.stack, "show", letter)
     assert status == 0
     assert "because    the header is not of this request" in told
@@ -113,6 +100,9 @@ async def test_a_letter_that_is_discarded_ends_its_document_and_the_request_is_a
     assert f"discarded  {letter}" in told
     _, told, _ = await gpki(client.stack, "show", letter)
     assert told.count("ujian") == 1
+    _, told, _ = await command_line.gpki(client.stack, "trace", str(request.id))
+    assert f"dead letter {letter}, discarded: posting" in told
+    assert "\nCompleted at " in told
 
 
 async def test_a_letter_that_is_replayed_goes_on_where_it_stopped_and_twice_is_once(client: Client) -> None:

@@ -13,7 +13,7 @@ from libs.contracts.ids import request_id_of
 from libs.contracts.manifest import Header
 from libs.contracts.reasons import Reason
 from libs.contracts.topics import Topic
-from services.operations.discarding import ENDS, RequestUnknownError, rejection
+from services.operations.discarding import ENDS, RequestUnknownError, concerns, rejection
 from services.operations.letters import Letter
 
 REQUEST = request_id_of("igfmas", "R-1")
@@ -99,3 +99,17 @@ def test_the_same_letter_ends_with_the_same_event_every_time() -> None:
     """Discarded again after a crash, with other words: not a conflict."""
     once = letter(topics.SIGNED, {"request_id": str(REQUEST)}, service="crl_verifier", key="BV-1")
     assert rejection(once) == rejection(replace(once))
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "told"),
+    [
+        ({"request_id": str(REQUEST)}, "elsewhere", True),
+        (b"rubbish", str(REQUEST), True),
+        (b"rubbish", "BV-1", True),  # whose it is, nobody can say: better told twice than not
+        ({"request_id": str(UUID(int=7))}, "BV-1", False),
+        (b"rubbish", "BV-9", False),
+    ],
+)
+def test_a_letter_is_told_to_whoever_asks_for_a_request_that_it_may_be_of(value: object, key: str, told: bool) -> None:
+    assert concerns(letter(topics.SIGNED, value, service="crl_verifier", key=key), REQUEST, {"BV-1"}) == told

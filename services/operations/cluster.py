@@ -1,0 +1,92 @@
+"""Topics and consumer groups as they stand on the broker. Asks only: nothing is created, no group is joined."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import for_code
+
+from libs.bus.topics import Shape, topic_configs
+from services.operations.reading import TIMEOUT_MS, consumer
+
+
+@dataclass(frozen=True)
+class Group:
+    """A consumer group: what it committed, and what its members were given; nobody may be in it."""
+
+    name: str
+    members: int
+    committed: Mapping[TopicPartition, int]
+    assigned: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What was found of the topics that were asked about; one that is not on the broker is in none of these."""
+
+    shapes: Mapping[str, Shape]
+    begins: Mapping[TopicPartition, int] = field(default_factory=dict)
+    ends: Mapping[TopicPartition, int] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+
+
+@asynccontextmanager
+async def administration(bootstrap: str, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client. Raises KafkaError when the broker cannot be asked."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def look(bootstrap: str, names: Iterable[str]) -> Cluster:
+    """These topics and every group that has to do with one. Raises KafkaError, TopicError."""
+    async with administration(bootstrap) as admin:
+        partitions = await existing(admin, names)
+        settings = await topic_configs(admin, partitions) if partitions else {}
+        shapes = {name: Shape(number, settings[name]) for name, number in partitions.items()}
+        groups = await _groups(admin)
+    places = [TopicPartition(name, number) for name, many in partitions.items() for number in range(many)]
+    if not places:
+        return Cluster(shapes)
+    async with consumer(bootstrap) as asked:
+        asked.assign(places)
+        asked.pause(*places)  # a fetch of what is assigned stands before every question
+        begins, ends = await asked.beginning_offsets(places), await asked.end_offsets(places)
+    known = tuple(group for group in groups if not ends.keys().isdisjoint({*group.committed, *group.assigned}))
+    return Cluster(shapes, begins, ends, known)
+
+
+async def existing(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partitions of those of these topics that exist. All are asked about: to ask by name may create."""
+    found = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
+    return {name: found[name] for name in names if name in found}
+
+
+async def _groups(admin: AIOKafkaAdminClient) -> list[Group]:
+    names = sorted(name for name, _ in await admin.list_consumer_groups())
+    return await asyncio.gather(*(_group(admin, name) for name in names))
+
+
+async def _group(admin: AIOKafkaAdminClient, name: str) -> Group:
+    committed = await admin.list_consumer_group_offsets(name)
+    # One group at a time: of several, aiokafka 0.14 reads an answer of version 3 as one of version 2.
+    (answer,) = await admin.describe_consumer_groups([name])
+    ((code, _name, _state, _kind, _protocol, members, *_),) = answer.groups
+    if code:
+        raise for_code(code)(name)
+    given = frozenset(
+        TopicPartition(topic, number)
+        for member in members
+        if member[-1]  # its assignment is the last in every version of the answer that aiokafka knows
+        for topic, numbers in ConsumerProtocolMemberAssignment.decode(member[-1]).assignment
+        for number in numbers
+    )
+    offsets = {place: offset.offset for place, offset in committed.items() if offset.offset >= 0}
+    return Group(name, len(members), offsets, given)

@@ -1,0 +1,253 @@
+"""Asks each part what it is asked by those who need it. Every check is bounded and knows nothing of the others."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import httpx
+from cryptography import x509
+from pydantic import SecretStr
+
+from libs.bus.topics import declared_shapes
+from libs.contracts.topics import TOPICS
+from libs.runtime.clock import Clock
+from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
+from services.operations import diagnosis
+from services.operations.cluster import administration, existing
+from services.operations.diagnosis import Finding
+
+SECONDS: Final = 5.0
+"""For one check, whole."""
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Of one HTTP answer: a CRL of a million entries takes 25 to 40 MB."""
+
+SERVICES: Final = Path(__file__).parents[1]
+
+AUTHORITIES: Final = ("root", "issuing")
+"""`<name>.crl` at the CRL server, `<name>.pem` in GPKI_PKI_DIR."""
+
+SIGNER: Final = "hsm_signer"
+
+Check = Callable[[], Awaitable[Finding]]
+
+_DATE_SLACK: Final = timedelta(seconds=2)
+"""HTTP's Date is cut to the second, and the server makes it once a second."""
+
+
+class NotAnsweredError(Exception):
+    """A part answered something else than it should; the text says what, and holds nothing of the answer."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything is. `health` has the port on this host of each service that runs here."""
+
+    kafka: str
+    postgres_host: str
+    postgres_port: int
+    postgres_database: str
+    postgres_user: str
+    postgres_password: SecretStr
+    smtp_host: str
+    smtp_port: int
+    smtp_tls: str
+    gateway_url: str
+    crl_base_url: str
+    pki_dir: Path
+    health: Mapping[str, int]
+
+
+async def examine(stack: Stack, clock: Clock) -> list[Finding]:
+    """All checks at once; the findings in a fixed order. Takes SECONDS at most, and raises nothing."""
+    async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=False, trust_env=False) as client:
+        asking = _Asking(stack, clock, client)
+        checks: dict[str, tuple[Check, str]] = {
+            "clock": (asking.clock, "ask again"),
+            "Kafka": (asking.kafka, "see that the broker runs (`make status`, its log) and that this is its address"),
+            "PostgreSQL": (
+                asking.postgres,
+                "see that the server runs (`make status`, its log), address and password file",
+            ),
+            **{
+                name: (asking.service(name), f"see that {name} runs on this host (`make status`), and its log")
+                for name in stack.health
+            },
+            "HSM": (asking.hsm, f"the HSM is asked by {SIGNER} alone: see to that first"),
+            "SMTP": (asking.smtp, "see that the relay takes connections from this host at this address and port"),
+            **{
+                f"CRL of {name}": (asking.crl(name), "see that certificate_authority runs, and what is at that address")
+                for name in AUTHORITIES
+            },
+        }
+        return await asyncio.gather(*(_bounded(name, *check) for name, check in checks.items()))
+
+
+async def _bounded(name: str, check: Check, do: str) -> Finding:
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await check()
+    except TimeoutError:
+        return Finding(name, "FAIL", f"no answer within {SECONDS:.0f} s", do)
+    except NotAnsweredError as error:
+        return Finding(name, "FAIL", str(error), do)
+    except ValueError:
+        return Finding(name, "FAIL", "answers what it should not: it is another part, or broken", do)
+    except Exception as error:  # noqa: BLE001 (whatever a client raises is this check's finding, and stops no other)
+        return Finding(name, "FAIL", f"cannot be asked ({type(error).__name__})", do)
+
+
+class _Asking:
+    """The questions, one each."""
+
+    def __init__(self, stack: Stack, clock: Clock, client: httpx.AsyncClient) -> None:
+        self._stack = stack
+        self._clock = clock
+        self._client = client
+
+    async def clock(self) -> Finding:
+        ahead: dict[str, timedelta] = {}
+        for who, ask in (("PostgreSQL", self._database_time), ("the gateway", self._gateway_time)):
+            with contextlib.suppress(Exception):  # one that tells no time has a check of its own
+                async with asyncio.timeout(SECONDS / 3):
+                    ahead[who] = await ask()
+        return diagnosis.clock(ahead)
+
+    async def _database_time(self) -> timedelta:
+        async with _connection(self._stack) as connection:
+            before = self._clock()
+            there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+            return before + (self._clock() - before) / 2 - there
+
+    async def _gateway_time(self) -> timedelta:
+        answer = await self._client.get(self._stack.gateway_url)
+        here = self._clock()
+        try:
+            there = parsedate_to_datetime(answer.headers.get("Date", ""))
+        except ValueError:
+            raise NotAnsweredError("no Date") from None
+        if there <= here <= there + _DATE_SLACK:
+            return timedelta(0)
+        return here - there if here < there else here - there - _DATE_SLACK
+
+    async def kafka(self) -> Finding:
+        declared = declared_shapes(TOPICS.values())
+        async with administration(self._stack.kafka, timeout_ms=int(SECONDS * 1000)) as admin:
+            return diagnosis.kafka(declared, await existing(admin, declared))
+
+    async def postgres(self) -> Finding:
+        wanted = {
+            folder.parent.parent.name: {
+                name: digest_of(file) for name, file in files([LEDGER_MIGRATIONS, folder]).items()
+            }
+            for folder in sorted(SERVICES.glob("*/sql/migrations"))
+        }
+        applied: dict[str, dict[str, bytes] | None] = {}
+        async with _connection(self._stack) as connection:
+            for schema in wanted:
+                await connection.execute("SELECT set_config('search_path', $1, false)", schema)
+                try:
+                    rows = await connection.fetch("SELECT name, sha256 FROM migration")
+                except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+                    applied[schema] = None
+                else:
+                    applied[schema] = {row["name"]: row["sha256"] for row in rows}
+        return diagnosis.migrations(wanted, applied)
+
+    def service(self, name: str) -> Check:
+        async def check() -> Finding:
+            return diagnosis.readiness(name, await self._report(name))
+
+        return check
+
+    async def hsm(self) -> Finding:
+        if SIGNER not in self._stack.health:
+            raise NotAnsweredError(f"GPKI_HEALTH_PORTS does not name {SIGNER}")
+        return diagnosis.hsm(await self._report(SIGNER))
+
+    async def smtp(self) -> Finding:
+        implicit = ssl.create_default_context() if self._stack.smtp_tls == "implicit" else None
+        reader, writer = await asyncio.open_connection(self._stack.smtp_host, self._stack.smtp_port, ssl=implicit)
+        try:
+            await _reply(reader, b"220")
+            writer.write(b"EHLO localhost\r\n")
+            extensions = await _reply(reader, b"250")
+            writer.write(b"QUIT\r\n")
+            await writer.drain()
+        finally:
+            writer.close()
+        return diagnosis.smtp(extensions, tls=self._stack.smtp_tls)
+
+    def crl(self, name: str) -> Check:
+        async def check() -> Finding:
+            der = await self._get(f"{self._stack.crl_base_url}/{name}.crl")
+            file = self._stack.pki_dir / f"{name}.pem"
+            if not file.is_file():
+                raise NotAnsweredError(f"cannot be judged: there is no {file}")
+            return await asyncio.to_thread(_judge, name, der, file.read_bytes(), self._clock())
+
+        return check
+
+    async def _report(self, name: str) -> dict[str, Any]:
+        answer = await self._client.get(f"http://127.0.0.1:{self._stack.health[name]}/readyz")
+        report = answer.json()
+        if not isinstance(report, dict) or report.get("service") != name:
+            raise NotAnsweredError("another program is at its health port")
+        return report
+
+    async def _get(self, url: str) -> bytes:
+        body = bytearray()
+        async with self._client.stream("GET", url) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise NotAnsweredError(f"HTTP {answer.status_code}")
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > MAX_BYTES:
+                    raise NotAnsweredError(f"longer than {MAX_BYTES} bytes")
+        return bytes(body)
+
+
+@contextlib.asynccontextmanager
+async def _connection(stack: Stack) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connection = await asyncpg.connect(
+        host=stack.postgres_host,
+        port=stack.postgres_port,
+        database=stack.postgres_database,
+        user=stack.postgres_user,
+        password=stack.postgres_password.get_secret_value(),
+        timeout=SECONDS,
+        server_settings={"application_name": "gpki doctor", "default_transaction_read_only": "on"},
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def _reply(reader: asyncio.StreamReader, code: bytes) -> list[str]:
+    """The lines of one reply, without their code."""
+    told = []
+    while True:
+        line = await reader.readline()
+        if not line.startswith(code):
+            raise NotAnsweredError(f"is no relay that takes mail: answered otherwise than {code.decode()}")
+        told.append(line[4:].decode("ascii", "replace").strip())
+        if line[3:4] == b" ":
+            return told
+
+
+def _judge(name: str, der: bytes, pem: bytes, now: datetime) -> Finding:
+    """Off the loop: the signature is over all of it."""
+    crl, issuer = x509.load_der_x509_crl(der), x509.load_pem_x509_certificate(pem)
+    genuine = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    until = crl.next_update_utc
+    if until is None:
+        raise NotAnsweredError("has no nextUpdate")
+    return diagnosis.crl(name, this_update=crl.last_update_utc, next_update=until, now=now, genuine=genuine)

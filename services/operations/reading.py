@@ -1,0 +1,142 @@
+"""What lies on the broker, read up to where it ended when the reading began. Joins no group and writes nothing."""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.partitioner import DefaultPartitioner
+from pydantic import ValidationError
+
+from libs.bus import records
+from libs.contracts import topics
+from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
+from services.operations.tracing import Seen, documents_of, request_of
+
+Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
+Ends: TypeAlias = Mapping[TopicPartition, int]
+
+TIMEOUT_MS: Final = 10_000
+"""Milliseconds for one answer of the broker."""
+
+SIGNING: Final = "gpki.signing."
+"""What the topics of the chain begin with."""
+
+
+@asynccontextmanager
+async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of no group, with nothing assigned. Raises KafkaError when the broker cannot be asked."""
+    records.install()
+    opened = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
+        request_timeout_ms=TIMEOUT_MS,
+    )
+    try:
+        await opened.start()
+        yield opened
+    finally:
+        await opened.stop()
+
+
+async def until_end(reader: AIOKafkaConsumer) -> AsyncIterator[Raw]:
+    """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order.
+
+    All partitions at once: a question to the broker stands behind the fetch of whatever is assigned.
+    """
+    async for record in up_to(reader, await reader.end_offsets(reader.assignment())):
+        yield record
+
+
+async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
+    """What lies on these partitions before these offsets; what came later is left out. Raises KafkaTimeoutError."""
+    left = {partition for partition, end in ends.items() if await reader.position(partition) < end}
+    while left:
+        batches = await reader.getmany(*left, timeout_ms=TIMEOUT_MS)
+        if not batches:  # there is more on each of them
+            raise KafkaTimeoutError(f"nothing came within {TIMEOUT_MS} ms")
+        for partition, batch in batches.items():
+            for record in batch:
+                if record.offset < ends[partition]:
+                    yield record
+        left = {partition for partition in left if await reader.position(partition) < ends[partition]}
+
+
+async def request(bootstrap: str, request_id: UUID) -> list[Seen]:
+    """Every record of one request on the topics of the chain, all as they ended at one moment; in no order.
+
+    First what is keyed by the request, which names its documents; then, from the first of these records on, what is
+    keyed by one of those documents and says that it is of this request. What is keyed by a document and cannot be read
+    is of nobody here: its dead letter tells of it. Raises KafkaError.
+    """
+    key = str(request_id).encode()
+    lists, papers = _partitions(key)
+    async with consumer(bootstrap) as reader:
+        reader.assign([*lists, *papers])
+        reader.pause(*lists, *papers)  # a fetch of what is assigned stands before every question
+        ends = await reader.end_offsets([*lists, *papers])
+        found = await _from_start(reader, {one: ends[one] for one in lists}, lists, key)
+        keys = {name.encode() for name in documents_of(found)}
+        if keys:
+            began = min(round(one.at.timestamp() * 1000) for one in found)
+            read = await _from(reader, {one: ends[one] for one in papers}, papers, keys, began=began)
+            found += [one for one in read if one.event is not None and request_of(one.event) == request_id]
+    return found
+
+
+async def _from_start(
+    reader: AIOKafkaConsumer, ends: Ends, of: Mapping[TopicPartition, Topic], key: bytes
+) -> list[Seen]:
+    for partition, offset in (await reader.beginning_offsets(list(ends))).items():
+        reader.seek(partition, offset)
+    reader.resume(*ends)
+    found = [seen(of[_place(record)], record) async for record in up_to(reader, ends) if record.key == key]
+    reader.pause(*ends)
+    return found
+
+
+async def _from(
+    reader: AIOKafkaConsumer, ends: Ends, of: Mapping[TopicPartition, Topic], keys: Collection[bytes], *, began: int
+) -> list[Seen]:
+    starts = await reader.offsets_for_times(dict.fromkeys(ends, began))
+    left = {partition: ends[partition] for partition, first in starts.items() if first is not None}
+    for partition in left:
+        reader.seek(partition, starts[partition].offset)
+    reader.resume(*left)
+    return [seen(of[_place(record)], record) async for record in up_to(reader, left) if record.key in keys]
+
+
+def _partitions(key: bytes) -> tuple[dict[TopicPartition, Topic], dict[TopicPartition, Topic]]:
+    """Those that may hold what is keyed by this request, and those of documents."""
+    lists: dict[TopicPartition, Topic] = {}
+    papers: dict[TopicPartition, Topic] = {}
+    for topic in topics.TOPICS.values():
+        if not topic.name.startswith(SIGNING):
+            continue
+        numbers = list(range(topic.partitions))
+        if topic.key == "document":
+            papers |= {TopicPartition(topic.name, number): topic for number in numbers}
+        else:
+            # An outsider's client may place keys by a rule of its own; ours all do as Kafka's own.
+            placed = numbers if topic.outsiders else [DefaultPartitioner()(key, numbers, numbers)]
+            lists |= {TopicPartition(topic.name, number): topic for number in placed}
+    return lists, papers
+
+
+def seen(topic: Topic, record: Raw) -> Seen:
+    """The record as the trace takes it; without an event when it is none of its topic."""
+    said = {name: bytes(value or b"").decode("utf-8", "replace") for name, value in record.headers}
+    try:
+        event = topic.event.model_validate_json(record.value or b"")
+    except ValidationError:
+        event = None
+    at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return Seen(topic, at, said.get("ce_source", ""), said.get("ce_id", ""), event)
+
+
+def _place(record: Raw) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)

@@ -1,69 +1,60 @@
-"""What became of every document of a load: the only ground on which anything is called posted, lost or twice."""
+"""What became of the documents of one fault's load: what Kafka said, held against posting's records and the mails."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.faults.campaign.load import Journey
-from tests.support.chain import Client
+from services.igfmas.account import account_of
+from services.igfmas.observation import Observation
 
-_CODE = re.compile(r"^([0-9]{6}) ialah OTP anda", re.MULTILINE)
+RECOVERY = 30.0
+"""Seconds from when the part is back to the end of everything that was asked before."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """Documents of one fault's load. `lost`: neither posted nor rejected. `duplicated`: signed or posted twice."""
+class Toll:
+    """What a fault cost. `lost`: neither posted nor rejected. `recovery` in seconds."""
 
     documents: int
     posted: int
-    rejected: dict[str, int]
+    rejected: Mapping[str, int]
+    """By reason."""
     lost: int
     duplicated: int
     otp_sent_twice: int
-    """Messages that came again; always with the code that they had, else it is a fault of its own."""
+    """Messages that came again, always with the code that they had: another one is a contradiction."""
     contradictions: tuple[str, ...]
+    recovery: float
+
+    def holds(self, refuses: frozenset[str]) -> bool:
+        """Nothing lost, nothing twice, nothing refused but for what was done to the stack, and back in time."""
+        wrong = self.lost or self.duplicated or self.contradictions or set(self.rejected) - refuses
+        return self.posted > 0 and not wrong and self.recovery < RECOVERY
 
 
-async def account_for(client: Client, journeys: Sequence[Journey]) -> Account:
-    """Settle by Kafka, and hold it against posting's records."""
-    seen = [journey.seen for journey in journeys if journey.seen is not None]
-    documents = [document for request in seen for document in request.documents.values()]
-    recorded = await client.database.fetch(
-        "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)", [request.request_id for request in seen]
-    )
-    records = Counter(row["document_id"] for row in recorded)
-    contradictions = [
-        f"request {request.request_id} ended in {len(request.completed)} ways"
-        for request in seen
-        if len(request.completed) > 1
-    ]
-    contradictions += [
-        f"{one.entry.id}: posted by Kafka {one.posted is not None}, by the record {records[one.entry.id]}"
-        for one in documents
-        if (one.posted is not None) != (records[one.entry.id] == 1)
-    ]
-    contradictions += client.chain.observation.strangers
-    twice, more = _mails(client, {journey.officer.email for journey in journeys})
-    reasons = Counter(str(one.refusals[0].reason) for one in documents if one.posted is None and one.refusals)
-    return Account(
-        documents=sum(len(journey.papers) for journey in journeys if journey.seen is not None),
-        posted=sum(one.posted is not None for one in documents),
-        rejected=dict(reasons),
-        lost=sum(one.posted is None and not one.refusals for one in documents),
-        duplicated=sum(
-            len(one.signatures) > 1 or len(one.records) > 1 or records[one.entry.id] > 1 for one in documents
-        ),
-        otp_sent_twice=twice,
-        contradictions=tuple(contradictions + more),
-    )
-
-
-def _mails(client: Client, addresses: Iterable[str]) -> tuple[int, list[str]]:
+def toll_of(
+    observation: Observation, records: Sequence[str], mails: Sequence[tuple[str, str]], recovery: float
+) -> Toll:
+    """Count. `records` are the document ids that posting keeps of these requests, `mails` (Message-ID, code)."""
+    account = account_of(observation)
+    documents = [document for _, document in observation.all_documents()]
+    recorded = Counter(records)
     codes: dict[str, list[str]] = {}
-    for address in addresses:
-        for mail in client.stack.mailbox(address):
-            found = _CODE.search(mail.get_content())
-            codes.setdefault(str(mail["Message-ID"]), []).append(found[1] if found else "")
-    again = sum(len(sent) - 1 for sent in codes.values())
-    return again, [f"message {name} came with two codes" for name, sent in codes.items() if len(set(sent)) > 1]
+    for message, code in mails:
+        codes.setdefault(message, []).append(code)
+    more = [
+        f"{one.entry.id}: said to be posted {one.posted is not None}, recorded {recorded[one.entry.id]} times"
+        for one in documents
+        if recorded[one.entry.id] != (one.posted is not None)
+    ]
+    more += [f"message {message} came with two codes" for message, sent in codes.items() if len(set(sent)) > 1]
+    return Toll(
+        documents=account.requested,
+        posted=account.posted,
+        rejected=Counter(str(one.refusals[0].reason) for one in documents if not one.posted and one.refusals),
+        lost=account.lost,
+        duplicated=account.duplicated,
+        otp_sent_twice=sum(len(sent) - 1 for sent in codes.values()),
+        contradictions=(*account.contradictions, *more),
+        recovery=recovery,
+    )

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ AWAY: Final = 15.0
 FROZEN: Final = 20.0
 KILLS: Final = 3
 INFRASTRUCTURE: Final = ("kafka", "postgres")
+LISTENING: Final = ("gateway", "certificate_authority")
 
 Inflict = Callable[[Client, random.Random], Awaitable[None]]
 
@@ -82,6 +84,19 @@ async def postgres_refuses(client: Client, seeded: random.Random) -> None:
                 await connection.execute(f"ALTER ROLE {service} CONNECTION LIMIT -1")
 
 
+async def hsm_away(client: Client, seeded: random.Random) -> None:
+    """The users' token is not where the module looks for it."""
+    await asyncio.sleep(seeded.uniform(0.3, 1.5))
+    tokens = client.stack.layout.hsm("users") / "tokens"
+    away = tokens.rename(tokens.with_name("tokens.away"))
+    try:
+        await asyncio.sleep(AWAY)
+    finally:
+        if tokens.exists():  # made anew by who found none
+            shutil.rmtree(tokens)
+        away.rename(tokens)
+
+
 async def smtp_down(client: Client, seeded: random.Random) -> None:
     """Nobody listens where the relay was."""
     await asyncio.sleep(seeded.uniform(0.3, 1.5))
@@ -108,8 +123,14 @@ def relay_answers(rule: Mapping[str, object], *, lasting: float, mailbox: str = 
 
 
 async def rolling_restart(client: Client, seeded: random.Random) -> None:
-    """Each service in turn: a second replica comes, the first goes and is replaced, the second goes."""
+    """Each service in turn: a second replica comes, the first goes and is replaced, the second goes.
+
+    Those that listen on a port of this stack cannot have a second one here: they are restarted.
+    """
     for service in seeded.sample(SERVICES, len(SERVICES)):
+        if service in LISTENING:
+            await lifecycle.restart(client.stack.layout, service)
+            continue
         async with twin(client.stack, service):
             await members(client.stack, service, 2)
             await lifecycle.restart(client.stack.layout, service)
@@ -163,6 +184,7 @@ FAULTS: Final = {
         *(Fault(f"kill-{part}", killed(part, KILLS)) for part in (*SERVICES, *INFRASTRUCTURE)),
         *(Fault(f"freeze-{part}", frozen(part)) for part in (*SERVICES, *INFRASTRUCTURE)),
         Fault("postgres-refuses", postgres_refuses),
+        Fault("hsm-away", hsm_away),
         Fault("smtp-down", smtp_down),
         Fault("smtp-slow", relay_answers({"seconds": 8.0}, lasting=20.0)),
         Fault("smtp-4xx", relay_answers({"data": "451 4.3.0 Try later"}, lasting=AWAY)),

@@ -22,6 +22,9 @@ PUKAL: Final = 500
 SINGLE_EVERY: Final = 0.4
 """Seconds between two singles."""
 
+BETWEEN_PUKALS: Final = 2.0
+"""Seconds from the end of one to the next: what is struck is a stack at work, not one that drowns."""
+
 AGAIN: Final = 0.5
 """Seconds until an officer or iGFMAS tries again what was not answered."""
 
@@ -134,3 +137,4 @@ class Load:
             walking = self._begin(self.officers[0], PUKAL)
             self._walking.append(walking)
             await asyncio.shield(walking)
+            await asyncio.sleep(BETWEEN_PUKALS)

@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint unit bench clean
+.PHONY: help setup demo up down status test lint unit bench faults clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -43,6 +43,9 @@ unit: setup ## the unit tests alone
 
 bench: setup ## how fast, beside the raw rate of the HSM in the same run; leaves var/bench/results.json
 	@$(PY) -m tests.load.bench
+
+faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=name,name); leaves var/faults/report.json
+	@SEED="$(SEED)" FAULT="$(FAULT)" $(PY) -m tests.faults.campaign
 
 clean: ## stop the stack; delete its data and every cache (Python packages and Kafka's jars stay)
 	@test ! -x $(PY) || $(PY) -m deploy.native down

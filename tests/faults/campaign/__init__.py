@@ -1,0 +1,1 @@
+"""`make faults`: one fault after another under a steady load, and what each of them cost."""

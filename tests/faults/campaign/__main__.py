@@ -1,0 +1,122 @@
+"""`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves var/faults/report.json."""
+
+import asyncio
+import email
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import uvloop
+
+from deploy.native.failures import StackError
+from deploy.native.layout import CHECKOUT, open_layout
+from services.igfmas.demo.stack import running_stack
+from services.igfmas.enrolment import Officer
+from services.igfmas.observation import Observation
+from tests.faults.campaign.account import toll_of
+from tests.faults.campaign.inflicting import FAULTS, Fault
+from tests.faults.campaign.load import Load
+from tests.load.bench import say
+from tests.support.chain import Client, connected
+from tests.support.stack import SESSION_MS, Stack
+
+STATE = CHECKOUT / "var" / "faults-stack"
+REPORT = CHECKOUT / "var" / "faults" / "report.json"
+
+OFFICERS = 5
+RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
+
+Line = Mapping[str, object]
+
+_CODE = re.compile(r"^([0-9]{6}) ialah OTP anda", re.MULTILINE)
+
+
+async def strike(client: Client, officers: Sequence[Officer], fault: Fault, seed: int) -> Line:
+    """One fault under load, and its line of the report."""
+    mails_before = _mail_files(client)
+    async with Load(client, officers) as load:
+        await fault.inflict(client, random.Random(f"{seed} {fault.name}"))
+        back = time.monotonic()
+        await load.stop_pressing()
+        await load.settled()
+        recovery = time.monotonic() - back
+        await client.chain.drain()
+        seen = Observation()
+        seen.requests = {one.seen.request_id: one.seen for one in load.journeys if one.seen is not None}
+        seen.strangers = client.chain.observation.strangers
+        rows = await client.database.fetch(RECORDED, list(seen.requests))
+        mails = _mails(client, _mail_files(client) - mails_before)
+        toll = toll_of(seen, [row["document_id"] for row in rows], mails, recovery)
+    return {
+        "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
+        "rejected": dict(toll.rejected), "lost": toll.lost, "duplicated": toll.duplicated,
+        "otp_sent_twice": toll.otp_sent_twice, "recovery_s": round(recovery, 1),
+        "contradictions": list(toll.contradictions), "holds": toll.holds(fault.refuses),
+    }  # fmt: skip
+
+
+def _mails(client: Client, names: Collection[str]) -> list[tuple[str, str]]:
+    """(Message-ID, code) of these files of the relay."""
+    found = []
+    for name in sorted(names):
+        mail = email.message_from_bytes((client.stack.layout.mail / name).read_bytes(), EmailMessage, policy=SMTP)
+        code = _CODE.search(mail.get_content())
+        found.append((str(mail["Message-ID"]), code[1] if code else ""))
+    return found
+
+
+def _mail_files(client: Client) -> set[str]:
+    return {file.name for file in client.stack.layout.mail.glob("*.eml")}
+
+
+async def campaign(names: Sequence[str], seed: int) -> list[Line]:
+    """Every fault on one stack, one after another; the report grows with each."""
+    shutil.rmtree(STATE, ignore_errors=True)
+    layout = open_layout(STATE)
+    lines: list[Line] = []
+    async with running_stack(layout, say), connected(Stack(layout)) as client:
+        officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
+        for number, name in enumerate(names, 1):
+            say(f"{number} of {len(names)}: {name}")
+            lines.append(await strike(client, officers, FAULTS[name], seed))
+            REPORT.parent.mkdir(parents=True, exist_ok=True)
+            REPORT.write_text(json.dumps(lines, indent=2) + "\n")
+            say("    " + ", ".join(f"{key} {value}" for key, value in list(lines[-1].items())[2:] if value != []))
+    return lines
+
+
+def main() -> int:
+    """Run, tell, and end with 1 if anything did not hold."""
+    seed, only = int(os.environ.get("SEED") or 1), os.environ.get("FAULT", "")
+    names = only.split(",") if only else list(FAULTS)
+    unknown = [name for name in names if name not in FAULTS]
+    if unknown:
+        say(f"error: no fault is named {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+        return 2
+    os.environ["GPKI_KAFKA_SESSION_MS"] = str(SESSION_MS)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            lines = runner.run(campaign(names, seed))
+    except StackError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    bad = [str(line["fault"]) for line in lines if not line["holds"]]
+    documents = sum(int(str(line["documents"])) for line in lines)
+    say(f"{len(lines) - len(bad)} of {len(lines)} faults hold, {documents} documents; {REPORT}")
+    if bad:
+        say(f"do not hold: {', '.join(bad)}")
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

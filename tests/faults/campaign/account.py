@@ -1,0 +1,60 @@
+"""What became of the documents of one fault's load: what Kafka said, held against posting's records and the mails."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.igfmas.account import account_of
+from services.igfmas.observation import Observation
+
+RECOVERY = 30.0
+"""Seconds from when the part is back to the end of everything that was asked before."""
+
+
+@dataclass(frozen=True)
+class Toll:
+    """What a fault cost. `lost`: neither posted nor rejected. `recovery` in seconds."""
+
+    documents: int
+    posted: int
+    rejected: Mapping[str, int]
+    """By reason."""
+    lost: int
+    duplicated: int
+    otp_sent_twice: int
+    """Messages that came again, always with the code that they had: another one is a contradiction."""
+    contradictions: tuple[str, ...]
+    recovery: float
+
+    def holds(self, refuses: frozenset[str]) -> bool:
+        """Nothing lost, nothing twice, nothing refused but for what was done to the stack, and back in time."""
+        wrong = self.lost or self.duplicated or self.contradictions or set(self.rejected) - refuses
+        return self.posted > 0 and not wrong and self.recovery < RECOVERY
+
+
+def toll_of(
+    observation: Observation, records: Sequence[str], mails: Sequence[tuple[str, str]], recovery: float
+) -> Toll:
+    """Count. `records` are the document ids that posting keeps of these requests, `mails` (Message-ID, code)."""
+    account = account_of(observation)
+    documents = [document for _, document in observation.all_documents()]
+    recorded = Counter(records)
+    codes: dict[str, list[str]] = {}
+    for message, code in mails:
+        codes.setdefault(message, []).append(code)
+    more = [
+        f"{one.entry.id}: said to be posted {one.posted is not None}, recorded {recorded[one.entry.id]} times"
+        for one in documents
+        if recorded[one.entry.id] != (one.posted is not None)
+    ]
+    more += [f"message {message} came with two codes" for message, sent in codes.items() if len(set(sent)) > 1]
+    return Toll(
+        documents=account.requested,
+        posted=account.posted,
+        rejected=Counter(str(one.refusals[0].reason) for one in documents if not one.posted and one.refusals),
+        lost=account.lost,
+        duplicated=account.duplicated,
+        otp_sent_twice=sum(len(sent) - 1 for sent in codes.values()),
+        contradictions=(*account.contradictions, *more),
+        recovery=recovery,
+    )

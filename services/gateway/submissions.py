@@ -49,8 +49,10 @@ class Submissions:
                 raise ProblemError(ProblemCode.AUTHORISATION_TOO_LATE)
             signed = await store.manifest(connection, call.request_id)
             challenges = await store.challenges(connection, call.request_id, MAX_LIVE_CHALLENGES)
-            if signed is None or not challenges:
+            if not challenges:
                 raise ProblemError(ProblemCode.AUTHORISATION_TOO_EARLY)
+            if signed is None:  # a code was sent; what came before it on another topic was not read yet
+                raise ProblemError(ProblemCode.UNAVAILABLE)
             return await asyncio.to_thread(self._authorisation, call.request_id, body, signed, challenges)
 
         body_hash = call_hash(str(call.request_id), call.caller.user, body.sealing_key_id, body.sealed.hex())

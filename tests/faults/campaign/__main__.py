@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 
-import uvloop
-
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT, open_layout
 from services.igfmas.demo.stack import running_stack
@@ -102,8 +100,8 @@ def main() -> int:
         return 2
     os.environ["GPKI_KAFKA_SESSION_MS"] = str(SESSION_MS)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            lines = runner.run(campaign(names, seed))
+        # Not uvloop: with it, anyio meets a connection that is gone at once as an AttributeError.
+        lines = asyncio.run(campaign(names, seed))
     except StackError as error:
         say(f"error: {error}")
         return 1

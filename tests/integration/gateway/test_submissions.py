@@ -17,7 +17,7 @@ from libs.storage import ledger
 from services.gateway.schemas import Accepted
 from services.gateway.submissions import MAX_AUTHORISATIONS
 from tests.integration.gateway.conftest import SEALED, Door, code_of, dispatched
-from tests.support.requests import documents, header, medium_resolved, new_user
+from tests.support.requests import documents, header, medium_resolved, new_user, requested
 from tests.unit.gateway.histories import completed, signed
 
 
@@ -171,6 +171,22 @@ async def test_one_request_is_not_sent_more_than_an_officer_needs_however_many_c
     assert {code_of(answer) for answer in refused} == {ProblemCode.TOO_MANY_CALLS}
     assert len({identifier for identifier, _ in await door.submitted(event)}) == MAX_AUTHORISATIONS
     assert (await door.submit(other, uuid4().hex)).status_code == 202
+
+
+async def test_a_code_that_overtook_its_request_is_not_called_missing(door: Door) -> None:
+    """Between topics there is no order: after a restart the gateway may know of the code first."""
+    event = medium_resolved(header(new_user()), documents(1), door.caller)
+    head = event.signed.manifest.header
+    await door.room.send(door.routes.requested, [requested(head.model_dump(), documents(1), door.caller)])
+    await door.room.send(door.routes.otp_dispatched, [dispatched(event)])
+    await door.until(head, lambda status: status.dispatches, "the code")
+    key = uuid4().hex
+    answer = await door.submit(event, key)
+    assert (answer.status_code, code_of(answer)) == (503, ProblemCode.UNAVAILABLE)
+    assert answer.headers["retry-after"]
+    await door.room.send(door.routes.medium_resolved, [event])
+    await door.until(head, lambda status: status.state == "awaiting-authorisation", "the medium")
+    assert (await door.submit(event, key)).status_code == 202
 
 
 async def test_before_the_otp_it_is_too_early_and_after_the_signature_too_late(door: Door) -> None:

@@ -183,10 +183,10 @@ class Chain:
             self.observation.dead.append(record.topic)
             return
         topic = self._topics[record.topic]
-        if topic in _BY_KEY:
-            self.observation.see(topic, UUID(record.key.decode()), None, record.timestamp)
-            return
         try:
+            if topic in _BY_KEY:
+                self.observation.see(topic, UUID((record.key or b"").decode()), None, record.timestamp)
+                return
             event = topic.event.model_validate_json(record.value)
             if not self._keep_state(event):
                 self.observation.see(topic, _request_id(event), event, record.timestamp)

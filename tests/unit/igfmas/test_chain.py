@@ -12,9 +12,14 @@ from services.igfmas.observation import Observation
 
 
 @pytest.mark.parametrize("key", [None, b"poison", b"\xff\xfe"], ids=str)
-@pytest.mark.parametrize("topic", [topics.REQUESTED, topics.MEDIUM_RESOLVED, topics.SIGNED, topics.USER], ids=str)
+@pytest.mark.parametrize(
+    "topic", [topics.REQUESTED, topics.MEDIUM_RESOLVED, topics.SIGNED, topics.USER], ids=lambda topic: topic.name
+)
 async def test_a_record_that_is_no_event_of_its_topic_is_passed_over(topic: Topic, key: bytes | None) -> None:
     chain = Chain("127.0.0.1:1", Observation(), utc_now)
-    for value in (b"\xff\xfe no event", b"{}", b""):
-        chain._take(SimpleNamespace(topic=topic.name, key=key, value=value, timestamp=1))
+    try:
+        for value in (b"\xff\xfe no event", b"{}", b""):
+            chain._take(SimpleNamespace(topic=topic.name, key=key, value=value, timestamp=1))
+    finally:
+        await chain._close()
     assert (chain.observation.requests, chain.observation.strangers, chain.users) == ({}, [], {})

@@ -143,7 +143,7 @@ class DueWorker:
             handled = await self._finish(lease, arrived, progress)
         return handled
 
-    async def _finish(self, lease: "Lease", arrived: Sequence[Arrived], progress: Progress) -> int:
+    async def _finish(self, lease: Lease, arrived: Sequence[Arrived], progress: Progress) -> int:
         """Mark, delete what was handled, give back the rest. What cannot be told to the database, the lease tells."""
         claimed = list(zip(lease.rows, arrived, strict=True))
         done = [row for row, each in claimed if each.coordinates in progress.handled]

@@ -1,6 +1,5 @@
 """The wiring of crl_verifier."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
 from libs.bus.subscriber import DOCUMENT_FETCH
 from libs.contracts import topics
+from libs.runtime.background import beside
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
@@ -69,11 +69,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                 max_records=MAX_LISTS,
             )
             bus.timer(token_requests.EXPIRY, token_requests.expiry(clock))
-            looking = asyncio.create_task(lists.run(settings.crl_refresh.total_seconds()))
             try:
-                async with bus:
+                async with beside(lists.run(settings.crl_refresh.total_seconds())), bus:
                     yield
             finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
                 await lists.stop()

@@ -1,6 +1,5 @@
 """The wiring of hsm_signer."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from libs.bus.trust import key_trust, read_service_root
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode, event_id
 from libs.hsm.hsm import Hsm
+from libs.runtime.background import beside
 from libs.runtime.clock import utc_now
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
@@ -116,13 +116,8 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                     record=rotation,
                 )
             health.expect(HSM)
-            proving = asyncio.create_task(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health))
-            try:
-                async with bus:
-                    yield
-            finally:
-                proving.cancel()
-                await asyncio.gather(proving, return_exceptions=True)
+            async with beside(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health)), bus:
+                yield
     finally:
         offload.close()
         await hsm.aclose()

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.partitioner import DefaultPartitioner
 from pydantic import ValidationError
 
 from libs.contracts import topics
@@ -17,7 +16,7 @@ from libs.contracts.signing import MediumResolved, Rejected
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from libs.runtime.clock import Clock
 from services.operations.letters import Letter, Raw, letters, resolution
-from services.operations.reading import TIMEOUT_MS, consumer, until_end
+from services.operations.reading import TIMEOUT_MS, consumer, placed, until_end
 
 LOOK_BACK = timedelta(days=1)
 """For how long before its dead letter a request may have begun: a request lives 12 hours."""
@@ -46,9 +45,7 @@ class DeadLetters:
     async def header(self, request: UUID, near: datetime) -> Header | None:
         """The header of a request, as medium_lookup told it in the day before `near`; None when it is not there."""
         key = str(request).encode()
-        topic = topics.MEDIUM_RESOLVED
-        numbers = list(range(topic.partitions))
-        partition = TopicPartition(topic.name, DefaultPartitioner()(key, numbers, numbers))
+        partition = placed(topics.MEDIUM_RESOLVED, key)
         async with consumer(self._bootstrap) as reader:
             reader.assign([partition])
             began = round((near - LOOK_BACK).timestamp() * 1000)

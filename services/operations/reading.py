@@ -26,6 +26,12 @@ SIGNING: Final = "gpki.signing."
 """What the topics of the chain begin with."""
 
 
+def placed(topic: Topic, key: bytes) -> TopicPartition:
+    """Where our services put what has this key."""
+    numbers = list(range(topic.partitions))
+    return TopicPartition(topic.name, DefaultPartitioner()(key, numbers, numbers))
+
+
 @asynccontextmanager
 async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of no group, with nothing assigned. Raises KafkaError when the broker cannot be asked."""
@@ -117,13 +123,12 @@ def _partitions(key: bytes) -> tuple[dict[TopicPartition, Topic], dict[TopicPart
     for topic in topics.TOPICS.values():
         if not topic.name.startswith(SIGNING):
             continue
-        numbers = list(range(topic.partitions))
+        everywhere = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         if topic.key == "document":
-            papers |= {TopicPartition(topic.name, number): topic for number in numbers}
+            papers |= dict.fromkeys(everywhere, topic)
         else:
             # An outsider's client may place keys by a rule of its own; ours all do as Kafka's own.
-            placed = numbers if topic.outsiders else [DefaultPartitioner()(key, numbers, numbers)]
-            lists |= {TopicPartition(topic.name, number): topic for number in placed}
+            lists |= dict.fromkeys(everywhere if topic.outsiders else [placed(topic, key)], topic)
     return lists, papers
 
 

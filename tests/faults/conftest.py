@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from libs.contracts import topics
-from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import Completed
-from libs.gpki_client import GpkiUnavailable, Problem
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, client, officers, papers
 from tests.support.faults import Held, all_read
@@ -55,19 +53,7 @@ class Pukal:
     async def _walk(self) -> Completed:
         self.request = await self.client.press(self.officer, papers(PUKAL))
         self._pressed.set()
-        code = await self.request.otp()
-        unanswered = False
-        while True:
-            try:
-                await self.request.authorise(otp=code)
-                break
-            except GpkiUnavailable:
-                unanswered = True  # the officer presses again
-            except Problem as error:
-                # The press that got no answer had been taken: the gateway that came back published it.
-                if not (unanswered and error.code == ProblemCode.AUTHORISATION_TOO_LATE):
-                    raise
-                break
+        await self.request.insist(otp=await self.request.otp())
         return await self.request.end()
 
     async def count(self, query: str) -> int:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from deploy.native.parts import client_environment
 from libs.contracts.manifest import Action, Manifest, SignedManifest
+from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import (
     AuthorisationFailed,
     AuthorisationSubmitted,
@@ -24,7 +25,7 @@ from libs.contracts.signing import (
     SealedChallenge,
 )
 from libs.contracts.topics import Topic
-from libs.gpki_client import Caller, GpkiClient, SealingKey
+from libs.gpki_client import Caller, GpkiClient, GpkiUnavailable, Problem, SealingKey
 from libs.runtime.clock import utc_now
 from services.gateway.app import DEFAULT_ROUTES
 from services.igfmas.chain import DOCUMENTS, Chain
@@ -87,6 +88,22 @@ class Request:
     async def authorise(self, *, otp: str, pin: str | None = None) -> str:
         """Hand PIN and OTP to the gateway; returns the attempt."""
         return await self.client.desk.authorise(self.pressed, pin=pin or self.officer.pin, otp=otp)
+
+    async def insist(self, *, otp: str) -> None:
+        """Hand them in until that is answered. What was not answered may have been taken: then it is too late."""
+        unanswered = False
+        while True:
+            try:
+                await self.authorise(otp=otp)
+            except GpkiUnavailable:
+                unanswered = True  # the officer presses again
+            except Problem as error:
+                # The press that got no answer had been taken: the gateway that came back published it.
+                if not (unanswered and error.code == ProblemCode.AUTHORISATION_TOO_LATE):
+                    raise
+                return
+            else:
+                return
 
     async def submission(
         self,

@@ -97,13 +97,16 @@ class Stack:
         """Stop and start a part in order; returns when it is ready."""
         await lifecycle.restart(self.layout, name)
 
-    def mailbox(self, address: str) -> list[EmailMessage]:
-        """Messages that the sink kept for an address, oldest first."""
-        messages = (
+    def messages(self) -> list[EmailMessage]:
+        """Every message that the sink kept, oldest first."""
+        return [
             email.message_from_bytes(file.read_bytes(), EmailMessage, policy=SMTP)
             for file in sorted(self.layout.mail.glob("*.eml"))
-        )
-        return [message for message in messages if address in str(message["X-Envelope-To"]).split(", ")]
+        ]
+
+    def mailbox(self, address: str) -> list[EmailMessage]:
+        """Those for an address."""
+        return [message for message in self.messages() if address in str(message["X-Envelope-To"]).split(", ")]
 
 
 @contextlib.contextmanager

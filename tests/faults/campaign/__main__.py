@@ -1,17 +1,13 @@
 """`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves var/faults/report.json."""
 
 import asyncio
-import email
 import json
 import os
 import random
-import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from email.message import EmailMessage
-from email.policy import SMTP
+from collections.abc import Mapping, Sequence
 
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT, open_layout
@@ -33,12 +29,10 @@ RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
 
 Line = Mapping[str, object]
 
-_CODE = re.compile(r"^([0-9]{6}) ialah OTP anda", re.MULTILINE)
-
 
 async def strike(client: Client, officers: Sequence[Officer], fault: Fault, seed: int) -> Line:
     """One fault under load, and its line of the report."""
-    mails_before = _mail_files(client)
+    asked_before, sent_before = set(client.chain.observation.requests), len(client.stack.messages())
     async with Load(client, officers) as load:
         await fault.inflict(client, random.Random(f"{seed} {fault.name}"))
         back = time.monotonic()
@@ -47,10 +41,16 @@ async def strike(client: Client, officers: Sequence[Officer], fault: Fault, seed
         recovery = time.monotonic() - back
         await client.chain.drain()
         seen = Observation()
-        seen.requests = {one.seen.request_id: one.seen for one in load.journeys if one.seen is not None}
+        seen.requests = {
+            name: one for name, one in client.chain.observation.requests.items() if name not in asked_before
+        }
         seen.strangers = client.chain.observation.strangers
         rows = await client.database.fetch(RECORDED, list(seen.requests))
-        mails = _mails(client, _mail_files(client) - mails_before)
+        # The code and its reference; the line on how long it is valid counts from each sending.
+        mails = [
+            (str(mail["Message-ID"]), mail.get_content().splitlines()[0])
+            for mail in client.stack.messages()[sent_before:]
+        ]
         toll = toll_of(seen, [row["document_id"] for row in rows], mails, recovery)
     return {
         "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
@@ -58,20 +58,6 @@ async def strike(client: Client, officers: Sequence[Officer], fault: Fault, seed
         "otp_sent_twice": toll.otp_sent_twice, "recovery_s": round(recovery, 1),
         "contradictions": list(toll.contradictions), "holds": toll.holds(fault.refuses),
     }  # fmt: skip
-
-
-def _mails(client: Client, names: Collection[str]) -> list[tuple[str, str]]:
-    """(Message-ID, code) of these files of the relay."""
-    found = []
-    for name in sorted(names):
-        mail = email.message_from_bytes((client.stack.layout.mail / name).read_bytes(), EmailMessage, policy=SMTP)
-        code = _CODE.search(mail.get_content())
-        found.append((str(mail["Message-ID"]), code[1] if code else ""))
-    return found
-
-
-def _mail_files(client: Client) -> set[str]:
-    return {file.name for file in client.stack.layout.mail.glob("*.eml")}
 
 
 async def campaign(names: Sequence[str], seed: int) -> list[Line]:

@@ -3,21 +3,20 @@
 import asyncio
 import contextlib
 import json
-import os
 import random
 import shutil
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
+import psutil
 from aiokafka import AIOKafkaProducer
 
 from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
+from tests.support import faults
 from tests.support.chain import Client
 from tests.support.faults import members, replaced, twin
 
@@ -48,30 +47,19 @@ def frozen(part: str) -> Inflict:
 
     async def inflict(client: Client, seeded: random.Random) -> None:
         await asyncio.sleep(seeded.uniform(0.3, 1.5))
-        pid = client.stack.pid(part)
-        family = [pid, *_children(pid)]
-        for one in family:
-            os.kill(one, signal.SIGSTOP)
-        try:
+        head = psutil.Process(client.stack.pid(part))
+        with contextlib.ExitStack() as ice:
+            for process in (head, *head.children(recursive=True)):
+                ice.enter_context(faults.frozen(process.pid))
             await asyncio.sleep(FROZEN)
-        finally:
-            for one in family:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(one, signal.SIGCONT)
 
     return inflict
-
-
-def _children(pid: int) -> list[int]:
-    import psutil  # noqa: PLC0415
-
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 async def postgres_refuses(client: Client, seeded: random.Random) -> None:
     """No service gets a connection, and those that it had are ended."""
     await asyncio.sleep(seeded.uniform(0.3, 1.5))
-    async with _superuser(client) as connection:
+    async with client.database.acquire() as connection:
         for service in SERVICES:
             await connection.execute(f"ALTER ROLE {service} CONNECTION LIMIT 0")
         try:
@@ -158,15 +146,6 @@ async def poison_everywhere(client: Client, seeded: random.Random) -> None:
                 await producer.send_and_wait(topic.name, b"{}", key=b"poison", headers=[("ce_id", b"\xff\xfe\xfd")])
     finally:
         await producer.stop()
-
-
-@contextlib.asynccontextmanager
-async def _superuser(client: Client) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    connection = await asyncpg.connect(client.stack.postgres_dsn("postgres"))
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A steady mixed load: officers who sign one Pukal after another, and singles beside them, whatever happens."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,11 @@ from typing import Final, Self
 
 from aiokafka.errors import KafkaError
 
-from libs.contracts.problems import ProblemCode
-from libs.gpki_client import GpkiUnavailable, Problem
+from libs.gpki_client import GpkiUnavailable
 from services.igfmas.chain import NotInTime
 from services.igfmas.documents import Paper
 from services.igfmas.enrolment import Officer
 from services.igfmas.mailbox import NoMail
-from services.igfmas.observation import RequestSeen
 from tests.support.chain import Client, Request, papers
 
 PUKAL: Final = 500
@@ -32,63 +31,39 @@ PATIENCE: Final = 180.0
 """Seconds after which nobody waits for a step any more; what is open then is lost."""
 
 
-@dataclass
-class Journey:
-    """One request on its way; `seen` is what Kafka said of it, None until it was pressed."""
+async def journey(client: Client, officer: Officer, signed: Sequence[Paper]) -> None:
+    """One request: press, read the code, hand it in, wait for the end; each again until it is answered.
 
-    officer: Officer
-    papers: Sequence[Paper]
-    seen: RequestSeen | None = None
-    gave_up: str = ""
-    """What was not to be had in time; the account decides whether anything was lost by it."""
+    Returns when nobody waits for it any more. What became of it the client's observation says.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            request = await _press(client, officer, signed)
+            if (code := await _code(request)) is not None:
+                await request.insist(otp=code)
+            while not request.seen.settled:
+                with contextlib.suppress(NotInTime):
+                    await request.end()
 
-    async def walk(self, client: Client) -> None:
-        """Press, read the code, hand it in, wait for the end; each again until it is answered."""
+
+async def _press(client: Client, officer: Officer, signed: Sequence[Paper]) -> Request:
+    while True:
         try:
-            async with asyncio.timeout(PATIENCE):
-                request = await self._press(client)
-                self.seen = request.seen
-                await self._authorise(request)
-                while not request.seen.settled:
-                    await _patiently(request.end())
-        except TimeoutError:
-            self.gave_up = f"not within {PATIENCE:.0f} s"
-
-    async def _press(self, client: Client) -> Request:
-        name = self.papers[0].entry.id
-        while True:
-            try:
-                return await client.press(self.officer, self.papers, request=name)
-            except (KafkaError, TimeoutError):
-                await asyncio.sleep(AGAIN)
-
-    async def _authorise(self, request: Request) -> None:
-        unanswered = False
-        while not request.seen.settled:
-            try:
-                await request.authorise(otp=await request.otp())
-            except (GpkiUnavailable, NoMail, NotInTime):
-                unanswered = True
-                await asyncio.sleep(AGAIN)
-            except AssertionError:  # it ended before a code was sent
-                return
-            except Problem as problem:
-                if problem.status >= 500:
-                    unanswered = True
-                    await asyncio.sleep(AGAIN)
-                elif unanswered and problem.code == ProblemCode.AUTHORISATION_TOO_LATE:
-                    return  # what was not answered had been taken
-                else:
-                    raise
-            else:
-                return
+            return await client.press(officer, signed, request=signed[0].entry.id)
+        except (KafkaError, TimeoutError):
+            await asyncio.sleep(AGAIN)
 
 
-async def _patiently(step: object) -> None:
-    try:
-        await step  # type: ignore[misc]
-    except NotInTime:
-        await asyncio.sleep(AGAIN)
+async def _code(request: Request) -> str | None:
+    """The code, once there is one; None when the request ended before."""
+    while not request.seen.settled:
+        try:
+            return await request.otp()
+        except (GpkiUnavailable, NoMail, NotInTime):
+            await asyncio.sleep(AGAIN)
+        except AssertionError:  # it ended before a code was sent
+            break
+    return None
 
 
 @dataclass
@@ -97,7 +72,6 @@ class Load:
 
     client: Client
     officers: Sequence[Officer]
-    journeys: list[Journey] = field(default_factory=list)
     _walking: "list[asyncio.Task[None]]" = field(default_factory=list)
     _pressing: "list[asyncio.Task[None]]" = field(default_factory=list)
 
@@ -122,19 +96,16 @@ class Load:
         """Every request that was begun has ended, or was given up."""
         await asyncio.gather(*self._walking)
 
-    def _begin(self, officer: Officer, count: int) -> "asyncio.Task[None]":
-        journey = Journey(officer, papers(count))
-        self.journeys.append(journey)
-        return asyncio.create_task(journey.walk(self.client))
+    def _begin(self, officer: Officer, count: int) -> None:
+        self._walking.append(asyncio.create_task(journey(self.client, officer, papers(count))))
 
     async def _singles(self) -> None:
         for officer in itertools.cycle(self.officers[1:]):
-            self._walking.append(self._begin(officer, 1))
+            self._begin(officer, 1)
             await asyncio.sleep(SINGLE_EVERY)
 
     async def _pukals(self) -> None:
         while True:
-            walking = self._begin(self.officers[0], PUKAL)
-            self._walking.append(walking)
-            await asyncio.shield(walking)
+            self._begin(self.officers[0], PUKAL)
+            await asyncio.shield(self._walking[-1])
             await asyncio.sleep(BETWEEN_PUKALS)

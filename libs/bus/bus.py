@@ -18,7 +18,7 @@ from libs.bus.publisher import BROKER, Publisher
 from libs.bus.reach import Reach
 from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
-from libs.bus.subscriber import FETCH_MAX, SESSION_MS, subscribe
+from libs.bus.subscriber import FETCH_MAX, SESSION_MS, Gathering, subscribe
 from libs.bus.suspension import Probe, Suspension
 from libs.bus.work import Handler, Ledgers
 from libs.contracts.topics import Topic
@@ -47,7 +47,7 @@ class Consumer:
     handlers: Handlers
     max_records: int
     after_state: bool
-    gather: float = 0.0
+    gather: Gathering | None = None
     fetch_max: int = FETCH_MAX
 
 
@@ -94,13 +94,13 @@ class Bus:
         *,
         lane: str = "",
         max_records: int = 250,
-        gather: float = 0.0,
+        gather: Gathering | None = None,
         fetch_max: int = FETCH_MAX,
     ) -> None:
         """Read chain topics in the service's group, or in a lane of their own beside it.
 
-        `gather` is for topics with a document per record, where nothing outside is acted on, so that many cost little
-        more than few: seconds that a batch may grow in a stream of documents. Slices are longer too (DOCUMENT_SLICE).
+        `gather` is for topics with a document per record, where nothing outside is acted on: batches grow, slices are
+        longer (DOCUMENT_SLICE), and handlers may be given what was handled before.
         `fetch_max` bounds the bytes of one fetch: a stage on a document's way takes from all partitions at once
         (DOCUMENT_FETCH), since a Pukal slows down by a third where each needs a fetch of its own.
         """
@@ -134,6 +134,7 @@ class Bus:
             allow_auto_create_topics=False,
             graceful_timeout=HOST_STOP_BOUND,
             logger=None,
+            apply_types=False,  # FastDepends would find the message of each batch in a thread
         )
         consumptions, gated = self._wire(broker)
         due, due_suspension = self._due_worker()
@@ -178,7 +179,7 @@ class Bus:
             consumption = Consumption(
                 service=self._service,
                 topics={topic.name: topic for topic in consumer.handlers},
-                slicer=self._slicer(consumer.handlers),
+                slicer=self._slicer(consumer.handlers, repeats_cost_nothing=bool(consumer.gather)),
                 suspension=suspension,
                 reach=reach,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
@@ -228,9 +229,13 @@ class Bus:
         self._suspensions.append(suspension)
         return suspension
 
-    def _slicer(self, handlers: Handlers) -> Callable[[Callable[[], bool]], Slicer]:
+    def _slicer(
+        self, handlers: Handlers, *, repeats_cost_nothing: bool = False
+    ) -> Callable[[Callable[[], bool]], Slicer]:
         by_name = {topic.name: handler for topic, handler in handlers.items()}
-        return lambda expired: Slicer(self._ledgers, by_name, expired=expired)
+        return lambda expired: Slicer(
+            self._ledgers, by_name, expired=expired, repeats_cost_nothing=repeats_cost_nothing
+        )
 
     async def _ask_database(self) -> None:
         async with self._ledgers.pool.acquire(timeout=5) as connection:

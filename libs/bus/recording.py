@@ -13,6 +13,7 @@ from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison, Rejected
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode, encode_with_id, event_id, size
+from libs.contracts.progress import Progressed, ReachedStage
 from libs.contracts.signing import Stage
 from libs.contracts.topics import Topic
 from libs.contracts.waiting import Waiting
@@ -88,6 +89,17 @@ class Recording(Generic[E]):
                 request_id=request_id, documents=named, stage=stage, why=why, next_look=self._clock() + park.after
             )
             self.emit(first, (Emit(topic, event),))
+
+    def say_progress(self, topic: Topic, stage: ReachedStage) -> None:
+        """Say, once per request, which documents went on from here; settle them before."""
+        reached: dict[UUID, list[Delivery[E]]] = defaultdict(list)
+        for delivery, outcome in self._settled.values():
+            if isinstance(outcome, Done) and outcome.emits and delivery.request_id is not None:
+                reached[delivery.request_id].append(delivery)
+        for request_id, together in reached.items():
+            documents = tuple(delivery.event.key for delivery in together)
+            event = Progressed(request_id=request_id, stage=stage, documents=documents)
+            self.emit(together[0], (Emit(topic, event),))
 
     async def set_timer(self, topic: Topic, event: Event, *, request_id: UUID, at: datetime) -> None:
         """Have `event` delivered to the timer's handler at `at` (database clock); set again, it moves."""

@@ -34,10 +34,19 @@ log = structlog.get_logger()
 class Slicer:
     """Runs one handler per topic over any number of deliveries. One call at a time per `Progress`."""
 
-    def __init__(self, ledgers: Ledgers, handlers: Mapping[str, Handler[Any]], *, expired: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        handlers: Mapping[str, Handler[Any]],
+        *,
+        expired: Callable[[], bool],
+        repeats_cost_nothing: bool = False,
+    ) -> None:
+        """`repeats_cost_nothing`: no handler acts outside, so that one may be given what was handled before."""
         self._ledgers = ledgers
         self._handlers = handlers
         self._expired = expired
+        self._repeats_cost_nothing = repeats_cost_nothing
 
     async def run(self, arrived: Sequence[Arrived], progress: Progress) -> None:
         """Handle one of `slices`; `progress` says what was handled.
@@ -68,11 +77,13 @@ class Slicer:
             for arrived in part
             if isinstance(arrived, Delivery) and first.setdefault(arrived.id, arrived) is not arrived
         ]
-        fresh = await self._fresh(list(first.values()), progress)
+        fresh = list(first.values())
+        if not self._repeats_cost_nothing:
+            fresh = await self._fresh(fresh, progress)
         if fresh:
             await self._handle(fresh, progress)
         if progress.lost:
-            # A twin was first. Same content: a repeat. Other content: a conflict, which must not pass unseen.
+            # Handled before, by us or a twin. Same content: a repeat. Other content: a conflict, never unseen.
             await self._fresh([delivery for delivery in fresh if delivery.coordinates in progress.lost], progress)
             progress.lost.clear()
         if repeats:

@@ -7,6 +7,7 @@ not handled under its own policies, and sleeps after an empty poll; tests/contra
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
@@ -67,8 +68,18 @@ one thing at a time.
 TOP_UP_MS = 20
 """Milliseconds for the fetch of what came during the pause."""
 
-STREAM = range(5, 100)
-"""Records of a batch after which the next may grow: fewer are a document or two by themselves, more are enough."""
+
+@dataclass(frozen=True)
+class Gathering:
+    """How a batch may grow in a stream of records, of which many cost little more than few.
+
+    The next waits for `seconds` after one with a number of records in `after`: fewer are a document or two by
+    themselves, which nothing may hold up, and while more were handled enough has come.
+    """
+
+    seconds: float
+    after: range = range(5, 100)
+
 
 RETRY = 1.0
 """Seconds after a poll that failed."""
@@ -94,7 +105,7 @@ def subscribe(
     handle: HandleBatch,
     service: str,
     session_ms: int = SESSION_MS,
-    gather: float = 0.0,
+    gather: Gathering | None = None,
     fetch_max: int = FETCH_MAX,
 ) -> Any:
     """Register a batch subscriber; returns FastStream's object, to be started by the broker."""
@@ -104,8 +115,8 @@ def subscribe(
     async def parse(batch: Batch, _original: object) -> KafkaAckableMessage:
         return KafkaAckableMessage(body=b"", headers={}, raw_message=batch, message_id="", consumer=subscriber.consumer)
 
-    async def leave_undecoded(_message: object) -> bytes:
-        return b""
+    async def leave_undecoded(message: KafkaMessage) -> Batch:
+        return cast("Batch", message.raw_message)
 
     guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service)
     subscriber = broker.subscriber(
@@ -126,8 +137,8 @@ def subscribe(
         decoder=leave_undecoded,
     )
 
-    async def consume(message: KafkaMessage) -> None:
-        await handle(cast("Batch", message.raw_message), message.consumer)
+    async def consume(batch: Batch) -> None:
+        await handle(batch, subscriber.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
     subscriber.get_msg = Poll(suspension, guard, reach, max_records, gather)  # type: ignore[method-assign,assignment]
@@ -139,7 +150,12 @@ class Poll:
     """Takes the next batch of one consumer; nothing but the consumer's end leaves it as an exception."""
 
     def __init__(
-        self, suspension: Suspension, guard: "LogStartGuard", reach: Reach, max_records: int, gather: float
+        self,
+        suspension: Suspension,
+        guard: "LogStartGuard",
+        reach: Reach,
+        max_records: int,
+        gather: Gathering | None,
     ) -> None:
         self._suspension = suspension
         self._guard = guard
@@ -160,11 +176,8 @@ class Poll:
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await _take(consumer, self._max_records, timeout_ms=wait_ms)
-            if self._gather and self._came in STREAM and 0 < len(records) < min(STREAM.stop, self._max_records):
-                await asyncio.sleep(self._gather)
-                for _ in range(2):  # what was fetched first during the pause, and then all that came meanwhile
-                    if (room := self._max_records - len(records)) > 0:
-                        records += await _take(consumer, room, timeout_ms=TOP_UP_MS)
+            if records and self._gather:
+                records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)
             await self._guard.check(consumer)
         except ConsumerStoppedError:
@@ -175,6 +188,19 @@ class Poll:
             await asyncio.sleep(RETRY)
             return []
         self._reach.succeeded("poll")
+        return records
+
+    async def _grown(self, consumer: AIOKafkaConsumer, gather: Gathering, came: int) -> Batch:
+        """What else belongs to this batch of a stream."""
+        records: Batch = []
+        if self._came < gather.after.start or came >= min(gather.after.stop, self._max_records):
+            return records
+        if self._came < gather.after.stop:
+            await asyncio.sleep(gather.seconds)
+        # What was fetched before, and then all that came since: in the pause, or while the batch before was handled.
+        for _ in range(2):
+            if (room := self._max_records - came - len(records)) > 0:
+                records += await _take(consumer, room, timeout_ms=TOP_UP_MS)
         return records
 
 

@@ -72,6 +72,12 @@ class Work(Generic[E]):
             yield connection
 
     @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A connection for one statement that writes nothing; two see two states."""
+        async with self._ledgers.pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
     async def recording(self, *claim: Delivery[E]) -> AsyncIterator[Recording[E]]:
         """One transaction for the outcomes of the claimed deliveries; on leaving it, what was recorded is published.
 

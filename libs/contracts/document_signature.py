@@ -12,7 +12,13 @@ from libs.contracts.state import Certificate
 from libs.contracts.token_route import TokenSigned
 from libs.crypto.certificates import certificate_facts
 from libs.crypto.cms import CmsError
-from libs.crypto.cms_reading import attribute_differences, parse, verify_signature
+from libs.crypto.cms_reading import (
+    ExpectedAttributes,
+    attribute_differences,
+    parse,
+    parse_expected,
+    verify_signature,
+)
 
 ROAMING: Medium = "roaming-otp"
 TOKEN: Medium = "token"  # noqa: S105 (a medium, no secret)
@@ -47,20 +53,21 @@ def check_signature(signed: SignedDocument) -> CheckedSignature | Reason:
         root = root_of_document(signed.header, signed.entry, signed.index, signed.path)
     except ValueError:  # index or path that no tree of this size has: there is no root that this could be under
         return Reason.ATTRIBUTES_MISMATCH
-    try:
-        document = parse(signed.cms)
-    except CmsError as error:
-        return _REASONS.get(error.reason, Reason.SIGNATURE_INVALID)
-    differences = attribute_differences(
-        document,
+    expected = ExpectedAttributes(
         document_id=signed.entry.id,
         digest=signed.entry.digest,
         action=signed.header.action,
         system=signed.header.system,
         root=root,
     )
-    if differences:
-        return Reason.ATTRIBUTES_MISMATCH
+    document = parse_expected(signed.cms, expected)
+    if document is None:
+        try:
+            document = parse(signed.cms)
+        except CmsError as error:
+            return _REASONS.get(error.reason, Reason.SIGNATURE_INVALID)
+        if attribute_differences(document, expected):
+            return Reason.ATTRIBUTES_MISMATCH
     facts = certificate_facts(document.certificate)
     if not verify_signature(document, facts.public_key):
         return Reason.SIGNATURE_INVALID

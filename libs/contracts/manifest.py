@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -181,12 +181,18 @@ def root_of_document(header: Header, document: Document, index: int, path: Seque
     """The root that a single document with its path proves. Raises ValueError for a path of impossible shape."""
     leaf = leaf_hash(canonical(document.texts))
     tree = root_from_path(leaf, index, header.documents, list(path))
-    return _root(hashlib.sha256(canonical(header.model_dump())).digest(), tree)
+    return _root(_header_hash(header), tree)
 
 
 def signature_input(root: bytes) -> bytes:
     """The bytes that a caller signs with its registered key (Ed25519, ECDSA P-256 or RSA, SHA-256)."""
     return SIGNATURE_DOMAIN + root
+
+
+@lru_cache(maxsize=1024)
+def _header_hash(header: Header) -> bytes:
+    """Of requests whose documents come one by one."""
+    return hashlib.sha256(canonical(header.model_dump())).digest()
 
 
 def _root(header_hash: bytes, tree: bytes) -> bytes:

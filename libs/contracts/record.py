@@ -1,10 +1,12 @@
 """The record of a posted document: its canonical form, its leaf in the signing log, and how to check it offline."""
 
 import base64
-import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from pydantic_core import to_json
 
 from libs.contracts.ids import event_id_of
 from libs.contracts.manifest import root_of_document
@@ -18,8 +20,6 @@ SIGNATURE_FILE = "signature.p7s"
 DOCUMENT_FILE = "document"
 TRUST_FILE = "trust.pem"
 """Files beside record.json: the CMS in DER, the document's bytes, root + issuing CA + consulted CRLs in PEM."""
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -37,42 +37,43 @@ def record_id_of(request_id: UUID, document_id: str) -> UUID:
 def record_of(verified: Verified, *, root: bytes, posted_at: datetime) -> Json:
     """The record: every value a text, or a list or an object of texts; bytes in hex, the CMS in base64, times in UTC.
 
-    `root` is what header, entry, index and path prove (`root_of_document`).
+    Names stand in the order of the canonical form. `root` is what header, entry, index and path prove
+    (`root_of_document`).
     """
     return {
-        "type": RECORD_TYPE,
-        "record_id": str(record_id_of(verified.request_id, verified.entry.id)),
-        "request_id": str(verified.request_id),
-        "header": verified.header.model_dump(),
-        "document": verified.entry.texts,
-        "index": str(verified.index),
-        "path": [sibling.hex() for sibling in verified.path],
-        "root": root.hex(),
-        "authorisation": verified.authorisation.model_dump(),
-        "cms": base64.b64encode(verified.cms).decode("ascii"),
+        "authorisation": _sorted(verified.authorisation.model_dump()),
         "certificate_path": list(verified.certificate_path),
+        "cms": base64.b64encode(verified.cms).decode("ascii"),
         "crls": [
             {
                 "issuer": crl.issuer,
+                "next_update": _time(crl.next_update),
                 "number": str(crl.number),  # up to 160 bits: as a JSON number it would lose some
                 "this_update": _time(crl.this_update),
-                "next_update": _time(crl.next_update),
             }
             for crl in verified.crls
         ],
-        "signed_at": _time(verified.signed_at),
-        "verified_at": _time(verified.verified_at),
+        "document": _sorted(verified.entry.texts),
+        "header": _sorted(verified.header.model_dump()),
+        "index": str(verified.index),
+        "path": [sibling.hex() for sibling in verified.path],
         "posted_at": _time(posted_at),
+        "record_id": str(record_id_of(verified.request_id, verified.entry.id)),
+        "request_id": str(verified.request_id),
+        "root": root.hex(),
+        "signed_at": _time(verified.signed_at),
+        "type": RECORD_TYPE,
+        "verified_at": _time(verified.verified_at),
     }
 
 
 def canonical_record(record: Json) -> bytes:
-    """The canonical form (RFC 8785) of a record.
+    """The canonical form (RFC 8785) of a record as `record_of` orders it.
 
-    For ASCII names and values that are texts, json's own encoder writes exactly that, four times as fast (tested
-    against rfc8785).
+    For ASCII names in order and values that are texts, pydantic's encoder writes exactly that, ten times as fast
+    (tested against rfc8785).
     """
-    return _ENCODER.encode(record).encode()
+    return to_json(record)
 
 
 def evidence(verified: Verified, posted: Posted) -> Json:
@@ -107,6 +108,10 @@ def openssl_command(verified: Verified) -> str:
         f"openssl cms -verify -binary -inform DER -in {SIGNATURE_FILE} -content {DOCUMENT_FILE} -CAfile {TRUST_FILE} "
         f"-crl_check -purpose any -attime {int(moment.timestamp())}"
     )
+
+
+def _sorted(texts: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(texts.items()))
 
 
 def _time(moment: datetime) -> str:

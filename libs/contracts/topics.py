@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, resending, signing, state, token_route, waiting
+from libs.contracts import cancelling, enrolment, progress, resending, signing, state, token_route, waiting
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -105,6 +105,7 @@ REJECTED = _request("rejected", signing.Rejected)
 CANCEL_REQUESTED = _cancel("cancel-requested", cancelling.CancelRequested)
 CANCEL_ANSWERED = _cancel("cancel-answered", cancelling.CancelAnswered)
 WAITING = _request("waiting", waiting.Waiting)
+PROGRESSED = _request("progressed", progress.Progressed, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 COMPLETED = _request("completed", signing.Completed)
 
 USER = Topic("gpki.user.v1", state.User, "user", retention=None, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
@@ -145,6 +146,7 @@ TOPICS: dict[str, Topic] = {
         CANCEL_REQUESTED,
         CANCEL_ANSWERED,
         WAITING,
+        PROGRESSED,
         COMPLETED,
         USER,
         CERTIFICATE,

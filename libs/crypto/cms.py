@@ -84,11 +84,19 @@ def _attribute(name: str, value: bytes) -> bytes:
     return encode(SEQUENCE, _OIDS[name], encode(SET, value))
 
 
+def _certificate_attribute(fingerprint: bytes) -> bytes:
+    # ESSCertIDv2 (RFC 5035): SHA-256 is the default and therefore absent, as is the issuer: sid has it.
+    ess = encode(SEQUENCE, encode(SEQUENCE, encode(SEQUENCE, encode(OCTET_STRING, fingerprint))))
+    return _attribute("certificate", ess)
+
+
 _CONTENT_TYPE = _attribute("content_type", _DATA)
 _COMMITMENTS = {action: _attribute("action", encode(SEQUENCE, encode_oid(oid))) for action, oid in ACTIONS.items()}
 _ROOT_PREFIX = _attribute("root", encode(OCTET_STRING, bytes(DIGEST_SIZE)))[:-DIGEST_SIZE]
 _DIGEST_PREFIX = _attribute("digest", encode(OCTET_STRING, bytes(DIGEST_SIZE)))[:-DIGEST_SIZE]
-_TIME_PREFIX = _attribute("signing_time", encode(UTC_TIME, bytes(13)))[:-13]
+TIME_PREFIX = _attribute("signing_time", encode(UTC_TIME, bytes(13)))[:-13]
+CERTIFICATE_PREFIX = _certificate_attribute(bytes(DIGEST_SIZE))[:-DIGEST_SIZE]
+"""What stands before the signing time, and before the fingerprint of the signer's certificate."""
 
 
 class CmsTemplate:
@@ -109,9 +117,7 @@ class CmsTemplate:
         if algorithm is None:
             raise CmsError("algorithm-unsupported")
         self.algorithm: SignatureAlgorithm = algorithm
-        # ESSCertIDv2 (RFC 5035): SHA-256 is the default and therefore absent, as is the issuer: sid has it.
-        ess = encode(SEQUENCE, encode(SEQUENCE, encode(SEQUENCE, encode(OCTET_STRING, facts.fingerprint))))
-        self._certificate_attribute = _attribute("certificate", ess)
+        self._certificate_attribute = _certificate_attribute(facts.fingerprint)
         certificates = encode(CONTEXT_0, *sorted({certificate, *chain_certificates}))
         self._head = _VERSION_1 + encode(SET, _SHA256) + encode(SEQUENCE, _DATA) + certificates
         self._signer = _VERSION_1 + facts.issuer_and_serial + _SHA256
@@ -132,7 +138,7 @@ class CmsTemplate:
                 (
                     _CONTENT_TYPE,
                     _DIGEST_PREFIX + attributes.digest,
-                    _TIME_PREFIX + _utc_time(attributes.signing_time),
+                    TIME_PREFIX + _utc_time(attributes.signing_time),
                     self._certificate_attribute,
                     commitment,
                     _attribute("document_id", encode(UTF8_STRING, document_id)),

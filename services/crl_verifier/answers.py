@@ -60,6 +60,7 @@ def rejected(header: Header, reason: Reason, *documents: str, emits: tuple[Emit,
     return Rejected(event, emits)
 
 
-def say_waiting(recording: Recording[S]) -> None:
-    """Say of what was settled just now that it waits for a CRL, when it does so for the first time."""
+def tell(recording: Recording[S]) -> None:
+    """Say of what was settled just now what is verified, and what waits for a CRL for the first time."""
+    recording.say_progress(topics.PROGRESSED, "verified")
     recording.say_waiting(topics.WAITING, STAGE, frozenset(UnknownReason))

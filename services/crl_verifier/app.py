@@ -7,7 +7,7 @@ from pathlib import Path
 
 from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
-from libs.bus.subscriber import DOCUMENT_FETCH
+from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock, utc_now
@@ -57,7 +57,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                     topics.SIGNED: Handlers(answer, clock).signed,
                     topics.TOKEN_SIGNED: TokenSignatures(answer, clock).handle,
                 },
-                gather=0.06,
+                gather=Gathering(0.06),
                 fetch_max=DOCUMENT_FETCH,
             )
             bus.consume(

@@ -11,7 +11,7 @@ from libs.contracts.signing import Signed
 from libs.contracts.state import Certificate
 from libs.runtime.clock import Clock
 from libs.storage import state
-from services.crl_verifier.answers import outcome_of, say_waiting
+from services.crl_verifier.answers import outcome_of, tell
 from services.crl_verifier.judging import Judging
 from services.crl_verifier.verification import Judged, decide
 
@@ -34,7 +34,7 @@ class Handlers:
                 answer = judged[delivery.id]
                 certificate = registered.get(answer.fingerprint) if isinstance(answer, Judged) else None
                 recording.settle(delivery, _outcome(delivery, answer, certificate, verified_at))
-            say_waiting(recording)
+            tell(recording)
 
 
 def _outcome(

@@ -18,7 +18,7 @@ from libs.runtime.clock import Clock
 from libs.storage import state
 from libs.storage.pool import Connection
 from services.crl_verifier import token_store as store
-from services.crl_verifier.answers import outcome_of, say_waiting
+from services.crl_verifier.answers import outcome_of, tell
 from services.crl_verifier.judging import Judging
 from services.crl_verifier.token_rule import NotYetKnown, judge
 from services.crl_verifier.verification import Answer, CannotTell, Good, Judged
@@ -52,7 +52,7 @@ class TokenSignatures:
                 outcome = known.decide(delivery, judged[delivery.id], roots[delivery.id], verified_at)
                 recording.settle(delivery, outcome)
             await store.mark(recording.connection, known.changed)
-            say_waiting(recording)
+            tell(recording)
 
 
 class _Known:

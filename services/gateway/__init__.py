@@ -1,8 +1,8 @@
 """The GPKI API: HTTP in, status and timeline of every request out; the only inbound HTTP door.
 
 Consumes `requested` (outsiders; for progress only), `medium-resolved`, `otp-dispatched`, `authorisation-failed`,
-`signed`, `verified`, `posted`, `rejected`, `waiting`, `cancel-answered`, `resend-answered`, `completed` and the state
-of users, certificates and keys; emits `requested`, `authorisation-submitted`, `token-signed`, `cancel-requested` and
+`progressed`, `rejected`, `waiting`, `cancel-answered`, `resend-answered`, `completed` and the state of users,
+certificates and keys; emits `requested`, `authorisation-submitted`, `token-signed`, `cancel-requested` and
 `resend-requested`.
 
     POST /v1/signings                                 start a signing, with `Idempotency-Key`; answers 202

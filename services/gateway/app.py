@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from libs.bus.projection import project_certificates, project_keys, project_users
 from libs.bus.service import service_bus
+from libs.bus.subscriber import Gathering
 from libs.bus.trust import key_trust, read_service_root
 from libs.contracts import topics
 from libs.contracts.signing import INTERACTIVE_DOCUMENTS
@@ -35,6 +36,10 @@ DOCUMENTS: Final = "documents"
 """The lane of what comes per document, so that a long batch does not stand before another officer's OTP."""
 
 
+SLICES_FOLLOW: Final = Gathering(0.15, after=range(1, 100))
+"""Each record tells of a slice of documents: others follow at once, and nobody waits for it."""
+
+
 @dataclass(frozen=True)
 class Routes:
     """Where events come from and go to; tests give topics of their own."""
@@ -43,9 +48,7 @@ class Routes:
     medium_resolved: Topic = topics.MEDIUM_RESOLVED
     otp_dispatched: Topic = topics.OTP_DISPATCHED
     authorisation_failed: Topic = topics.AUTHORISATION_FAILED
-    signed: Topic = topics.SIGNED
-    verified: Topic = topics.VERIFIED
-    posted: Topic = topics.POSTED
+    progressed: Topic = topics.PROGRESSED
     rejected: Topic = topics.REJECTED
     completed: Topic = topics.COMPLETED
     token_signed: Topic = topics.TOKEN_SIGNED
@@ -97,13 +100,11 @@ async def serve(
         )
         bus.consume(
             {
-                replace(routes.signed, event=timeline.Progress): handlers.document_events(timeline.signed),
-                replace(routes.verified, event=timeline.Progress): handlers.document_events(timeline.verified),
-                routes.posted: handlers.document_events(timeline.posted),
+                routes.progressed: handlers.document_events(timeline.progressed),
                 routes.rejected: handlers.document_events(timeline.rejected),
             },
             lane=DOCUMENTS,
-            gather=0.15,
+            gather=SLICES_FOLLOW,
         )
         live = Live(pool)
         promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=clock)

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.contracts.document_signature import TOKEN
+from libs.contracts.progress import ReachedStage
 from libs.contracts.signing import Medium
 from services.gateway.schemas import (
     Cancellation,
@@ -18,7 +19,7 @@ from services.gateway.schemas import (
     SigningStatus,
     State,
 )
-from services.gateway.timeline import Documents, Kind, Stage, by_cause
+from services.gateway.timeline import Documents, Kind, by_cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Told:
     header: Mapping[str, str]
     medium: Medium | None
     seq: int
-    reached: Mapping[Stage, int]
+    reached: Mapping[ReachedStage, int]
     rows: Sequence[tuple[Kind, datetime, str]]
 
     @property

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from libs.contracts.base import Event, Part, UtcTime
+from libs.contracts.base import Part, UtcTime
 from libs.contracts.cancelling import CancelAnswered
 from libs.contracts.manifest import DocumentId, Header
+from libs.contracts.progress import Progressed, ReachedStage
 from libs.contracts.resending import ResendAnswered
 from libs.contracts.signing import (
     AuthorisationFailed,
@@ -18,13 +19,11 @@ from libs.contracts.signing import (
     Medium,
     MediumResolved,
     OtpDispatched,
-    Posted,
     Rejected,
 )
 from libs.contracts.waiting import Waiting
 from services.gateway.schemas import Cancellation, Dispatch, Failure, NotPosted, Rejection, Resend, Result, Wait
 
-Stage = Literal["signed", "verified", "posted"]
 Kind = Literal[
     "requested",
     "medium-resolved",
@@ -32,7 +31,7 @@ Kind = Literal[
     "authorisation-submitted",
     "authorisation-failed",
     "token-signed",
-    Stage,
+    ReachedStage,
     "rejected",
     "cancel-requested",
     "cancel-answered",
@@ -113,7 +112,7 @@ class Advance:
     header: Mapping[str, str] | None = None
     vouched: bool = False
     medium: Medium | None = None
-    reached: Counter[Stage] = field(default_factory=Counter)
+    reached: Counter[ReachedStage] = field(default_factory=Counter)
 
 
 def requested(request_id: UUID, header: Mapping[str, str], at: datetime) -> Advance:
@@ -180,40 +179,17 @@ def waiting(events: Iterable[tuple[Waiting, datetime]]) -> list[Advance]:
     return [_wait(same) for same in causes.values()]
 
 
-class ProgressEntry(Part):
-    """Which document."""
-
-    id: DocumentId
-
-
-class Progress(Event):
-    """What the timeline reads of `signed` and `verified`: no certificate, path or signature is decoded for it."""
-
-    request_id: UUID
-    entry: ProgressEntry
-
-    @property
-    def key(self) -> str:
-        return self.entry.id
-
-    @property
-    def uniqueness(self) -> tuple[object, ...]:
-        return (self.request_id, self.entry.id)
-
-
-def signed(events: Iterable[tuple[Progress, datetime]]) -> list[Advance]:
-    """`signed`: one row per request, however many of its documents are in the slice."""
-    return _documents("signed", ((event.request_id, event.entry.id, at) for event, at in events))
-
-
-def verified(events: Iterable[tuple[Progress, datetime]]) -> list[Advance]:
-    """`verified`, likewise."""
-    return _documents("verified", ((event.request_id, event.entry.id, at) for event, at in events))
-
-
-def posted(events: Iterable[tuple[Posted, datetime]]) -> list[Advance]:
-    """`posted`, likewise."""
-    return _documents("posted", ((event.request_id, event.document_id, at) for event, at in events))
+def progressed(events: Iterable[tuple[Progressed, datetime]]) -> list[Advance]:
+    """`progressed`: one row per request and stage, however many of its documents are in the slice."""
+    stages: dict[tuple[UUID, ReachedStage], tuple[list[DocumentId], datetime]] = {}
+    for event, at in events:
+        ids, last = stages.setdefault((event.request_id, event.stage), ([], at))
+        ids.extend(event.documents)
+        stages[event.request_id, event.stage] = ids, max(last, at)
+    return [
+        Advance(request_id, [Entry(stage, last, Documents(documents=tuple(ids)))], reached=Counter({stage: len(ids)}))
+        for (request_id, stage), (ids, last) in stages.items()
+    ]
 
 
 def rejected(events: Iterable[tuple[Rejected, datetime]]) -> list[Advance]:
@@ -278,14 +254,3 @@ def _together(same: Sequence[Rejection]) -> Rejection:
         return same[0]
     names = sorted({name for one in same for name in one.documents or ()})
     return same[0].model_copy(update={"documents": tuple(names)})
-
-
-def _documents(stage: Stage, events: Iterable[tuple[UUID, DocumentId, datetime]]) -> list[Advance]:
-    requests: dict[UUID, tuple[list[DocumentId], datetime]] = {}
-    for request_id, document_id, at in events:
-        ids, last = requests.get(request_id, ([], at))
-        requests[request_id] = ([*ids, document_id], max(last, at))
-    return [
-        Advance(request_id, [Entry(stage, last, Documents(documents=tuple(ids)))], reached=Counter({stage: len(ids)}))
-        for request_id, (ids, last) in requests.items()
-    ]

@@ -13,13 +13,13 @@ from libs.bus.slices import SLICE
 from libs.bus.work import Recording, Work
 from libs.contracts import topics
 from libs.contracts.manifest import Commitment, Manifest
+from libs.contracts.progress import Progressed
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Authorisation, AuthorisationSubmitted, Signed
 from libs.contracts.state import Certificate
 from libs.crypto.cms import CmsTemplate, SignedAttributes
 from libs.hsm.user_keys import UserKeyAlgorithm
 from libs.runtime.clock import Clock
-from libs.storage import state
 from services.hsm_signer import limits, store
 from services.hsm_signer.certificate import certificate_refusal
 from services.hsm_signer.custody import Custody
@@ -28,6 +28,12 @@ from services.hsm_signer.refusal import refuse_rest
 
 TEMPLATES = 1000
 """Prebuilt CMS templates that are kept, one per certificate in use."""
+
+BULK_SLICE = 2 * SLICE
+"""Documents of a Pukal between two looks at the interactive lane, the certificate and the end of the request.
+
+The key is unwrapped for each slice, which costs as much as two signatures.
+"""
 
 Submission = Delivery[AuthorisationSubmitted]
 
@@ -51,7 +57,7 @@ class Authorised:
 
 
 class Signing:
-    """Claims reserved documents 25 at a time: act, record, publish, next. Any number of replicas may meet here.
+    """Claims reserved documents a slice at a time: act, record, publish, next. Any number of replicas may meet here.
 
     A slice is recorded and published while the HSM signs the next one, never more than one behind.
     """
@@ -68,12 +74,12 @@ class Signing:
         """Sign until done, refused or out of time; what is left then is read again. Raises Unavailable."""
         recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         recorded.set_result(None)
-        last = -1
+        last, limit = -1, BULK_SLICE if bulk else SLICE
         try:
             while not work.out_of_time:
                 if bulk:
                     await self._interactive.let_pass()
-                indexes, certificate, refusal = await self._claim(work, authorised, after=last)
+                indexes, certificate, refusal = await self._claim(work, authorised, after=last, limit=limit)
                 if refusal is not None or not indexes or certificate is None:
                     await recorded
                     async with work.recording(delivery) as recording:
@@ -90,15 +96,13 @@ class Signing:
             await recorded
 
     async def _claim(
-        self, work: Work[AuthorisationSubmitted], authorised: Authorised, *, after: int
+        self, work: Work[AuthorisationSubmitted], authorised: Authorised, *, after: int, limit: int
     ) -> tuple[list[int], Certificate | None, Reason | None]:
-        async with work.reserving() as connection:
-            indexes = await store.reserved(connection, authorised.request_id, SLICE, after=after)
-            certificate = (await state.certificates(connection, [authorised.credential_id])).get(
-                authorised.credential_id
+        async with work.reading() as connection:
+            indexes, end_reason, certificate = await store.next_slice(
+                connection, authorised.request_id, authorised.credential_id, limit, after=after
             )
-            request = await store.read_request(connection, authorised.request_id)
-        refusal = certificate_refusal(certificate, self._clock()) or (request.end_reason if request else None)
+        refusal = certificate_refusal(certificate, self._clock()) or end_reason
         if self._clock() - authorised.reserved_at > limits.FINISH_WITHIN:
             refusal = refusal or Reason.AUTHORISATION_EXPIRED
         return indexes, certificate, refusal
@@ -113,7 +117,12 @@ class Signing:
         async with work.recording() as recording:
             indexes = [event.index for event in signed]
             first = await store.mark_signed(recording.connection, authorised.request_id, indexes)
-            recording.emit(delivery, [Emit(topics.SIGNED, event) for event in signed if event.index in first])
+            new = [event for event in signed if event.index in first]
+            recording.emit(delivery, [Emit(topics.SIGNED, event) for event in new])
+            if new:
+                ids = tuple(event.entry.id for event in new)
+                progressed = Progressed(request_id=authorised.request_id, stage="signed", documents=ids)
+                recording.emit(delivery, [Emit(topics.PROGRESSED, progressed)])
 
     async def _finish(
         self,

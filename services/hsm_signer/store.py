@@ -10,6 +10,7 @@ import asyncpg
 
 from libs.contracts.manifest import Header
 from libs.contracts.reasons import Reason
+from libs.contracts.state import Certificate
 from libs.crypto.credential import Argon2Parameters
 from libs.storage import cancels
 from libs.storage.pool import Connection
@@ -191,9 +192,17 @@ async def authorise(
     await connection.execute(_SQL["forget_wrong_pins"], request.credential_id)
 
 
-async def reserved(connection: Connection, request_id: UUID, limit: int, *, after: int = -1) -> list[int]:
-    """Indexes above `after` of documents that are reserved and not signed, lowest first."""
-    return [row["index"] for row in await connection.fetch(_SQL["reserved"], request_id, limit, after)]
+async def next_slice(
+    connection: Connection, request_id: UUID, credential_id: UUID, limit: int, *, after: int
+) -> tuple[list[int], Reason | None, Certificate | None]:
+    """Indexes above `after` that are reserved and not signed, lowest first; why the request ended; its certificate."""
+    row = await connection.fetchrow(_SQL["next_slice"], request_id, limit, after, credential_id)
+    assert row is not None
+    return (
+        row["indexes"],
+        None if row["end_reason"] is None else Reason(row["end_reason"]),
+        None if row["certificate"] is None else Certificate.model_validate_json(row["certificate"]),
+    )
 
 
 async def mark_signed(connection: Connection, request_id: UUID, indexes: Sequence[int]) -> set[int]:

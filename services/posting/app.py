@@ -6,7 +6,7 @@ from pathlib import Path
 
 from libs.bus.projection import project_certificates
 from libs.bus.service import service_bus
-from libs.bus.subscriber import DOCUMENT_FETCH
+from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.executor import Offload
@@ -27,7 +27,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
             bus.state({topics.CERTIFICATE: project_certificates})
             bus.consume(
                 {topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected},
-                gather=0.06,
+                gather=Gathering(0.06),
                 fetch_max=DOCUMENT_FETCH,
             )
             async with bus:

@@ -84,6 +84,7 @@ async def sit(recording: Recording[Verified], papers: Sequence[Paper], posted_at
     positions = await store.append(connection, leaves)
     for paper in papers:
         recording.settle(paper.delivery, _outcome(paper, positions, posted_at))
+    recording.say_progress(topics.PROGRESSED, "posted")
     recording.say_waiting(topics.WAITING, "posting", {Reason.SAH_NOT_POSTED})
 
 

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 
 from libs.bus.publisher import Publisher
 from libs.bus.reach import Reach
-from libs.bus.subscriber import PREFETCH_AFTER, STREAM, Batch, LogStartGuard, Poll
+from libs.bus.subscriber import PREFETCH_AFTER, Batch, Gathering, LogStartGuard, Poll
 from libs.bus.suspension import Suspension
 from libs.contracts.cloudevents import Record
 from libs.runtime.health import Health
@@ -16,6 +16,8 @@ from tests.contract.broker import Broker, never_asked
 
 NEVER = 60.0
 """Seconds to gather: longer than any test waits."""
+
+STREAM = Gathering(NEVER).after
 
 LONG_POLL_MS = 3_000
 SHORT_MS = 1_000
@@ -47,7 +49,7 @@ async def test_with_our_setting_a_drained_partition_is_asked_at_once(broker: Bro
 
 
 @asynccontextmanager
-async def polled(broker: Broker, gather: float) -> AsyncIterator[tuple[Poll, AIOKafkaConsumer, str]]:
+async def polled(broker: Broker, gather: Gathering | None) -> AsyncIterator[tuple[Poll, AIOKafkaConsumer, str]]:
     """Our poll over a consumer of one fresh topic."""
     topic = await broker.topic()
     suspension = Suspension("test", "test", {}, Health("test"))
@@ -71,7 +73,7 @@ async def taken(poll: Poll, consumer: AIOKafkaConsumer) -> Batch:
 
 
 async def test_in_a_stream_of_documents_the_next_batch_has_what_came_meanwhile(broker: Broker) -> None:
-    async with polled(broker, 2.0) as (poll, consumer, topic):
+    async with polled(broker, Gathering(2.0)) as (poll, consumer, topic):
         await at_once(broker, topic, STREAM.start)
         came = len(await taken(poll, consumer))
         next_batch = asyncio.create_task(taken(poll, consumer))
@@ -82,7 +84,7 @@ async def test_in_a_stream_of_documents_the_next_batch_has_what_came_meanwhile(b
 
 
 async def test_a_document_by_itself_and_a_full_batch_hold_nothing_up(broker: Broker) -> None:
-    async with polled(broker, NEVER) as (poll, consumer, topic):
+    async with polled(broker, Gathering(NEVER)) as (poll, consumer, topic):
         for count in (1, STREAM.start - 1, STREAM.stop, 1):
             await at_once(broker, topic, count)
             batch = await taken(poll, consumer)
@@ -90,7 +92,17 @@ async def test_a_document_by_itself_and_a_full_batch_hold_nothing_up(broker: Bro
 
 
 async def test_where_nothing_gathers_the_next_poll_is_at_once(broker: Broker) -> None:
-    async with polled(broker, 0.0) as (poll, consumer, topic):
+    async with polled(broker, None) as (poll, consumer, topic):
         for _ in range(3):
             await at_once(broker, topic, STREAM.start)
             assert await taken(poll, consumer)
+
+
+async def test_after_a_long_batch_the_next_has_all_that_came_while_it_was_handled(broker: Broker) -> None:
+    async with polled(broker, Gathering(NEVER)) as (poll, consumer, topic):
+        await at_once(broker, topic, STREAM.stop)
+        assert len(await taken(poll, consumer)) == STREAM.stop
+        for _ in range(2):  # two answers of the broker: what was fetched ahead is one, what came after it another
+            await at_once(broker, topic, STREAM.start)
+            await asyncio.sleep(0.2)  # as long as a handler works
+        assert len(await taken(poll, consumer)) == 2 * STREAM.start

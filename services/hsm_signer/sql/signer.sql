@@ -83,10 +83,16 @@ UPDATE request SET attempt = $2, reserved_at = $3, channel = $4, reference_code 
 INSERT INTO document (request_id, index, document_id)
 SELECT $1, index - 1, document_id FROM unnest($2::text[]) WITH ORDINALITY AS entry (document_id, index)
 
--- name: reserved
-SELECT index FROM document
-WHERE request_id = $1 AND state = 'reserved' AND index > $3
-ORDER BY index LIMIT $2
+-- name: next_slice
+-- In one snapshot: what is next, how its request ended, and the state of its certificate.
+SELECT
+    ARRAY(
+        SELECT index FROM document
+        WHERE request_id = $1 AND state = 'reserved' AND index > $3
+        ORDER BY index LIMIT $2
+    ) AS indexes,
+    (SELECT end_reason FROM request WHERE request_id = $1) AS end_reason,
+    (SELECT value FROM certificate_state WHERE credential_id = $4) AS certificate
 
 -- name: mark_documents
 -- Between the first and the last: by `= ANY` alone, all documents of the request were read for each slice.

@@ -23,6 +23,7 @@ from libs.contracts.base import Event
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
 from libs.contracts.manifest import Header
 from libs.contracts.problems import ProblemCode
+from libs.contracts.progress import Progressed
 from libs.contracts.resending import ResendAnswered
 from libs.contracts.signing import (
     AuthorisationFailed,
@@ -30,11 +31,8 @@ from libs.contracts.signing import (
     Completed,
     MediumResolved,
     OtpDispatched,
-    Posted,
     Rejected,
     Requested,
-    Signed,
-    Verified,
 )
 from libs.contracts.state import Key
 from libs.contracts.topics import Topic
@@ -245,9 +243,7 @@ def routed(routes: Routes, event: Event) -> Topic:
         CancelAnswered: routes.cancel_answered,
         ResendAnswered: routes.resend_answered,
         Waiting: routes.waiting,
-        Signed: routes.signed,
-        Verified: routes.verified,
-        Posted: routes.posted,
+        Progressed: routes.progressed,
         Rejected: routes.rejected,
         Completed: routes.completed,
     }[type(event)]

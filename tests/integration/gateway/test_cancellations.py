@@ -5,7 +5,8 @@ from uuid import uuid4
 
 from libs.contracts.cancelling import CancelAnswer, CancelAnswered
 from libs.contracts.problems import ProblemCode
-from libs.contracts.signing import Completed, Signed
+from libs.contracts.progress import Progressed
+from libs.contracts.signing import Completed
 from services.gateway.schemas import CancelAccepted, SigningStatus
 from tests.integration.gateway.conftest import Door, code_of
 from tests.support.requests import documents, header, key_state, medium_resolved, new_user
@@ -62,8 +63,8 @@ async def test_another_user_or_caller_is_told_that_there_is_no_such_request(door
 async def test_while_it_is_signed_it_can_be_cancelled_and_at_its_end_no_longer(door: Door) -> None:
     event = await door.awaiting(2)
     head = event.signed.manifest.header
-    one: Signed = signed(head, 0)
-    await door.room.send(door.routes.signed, [one])
+    one: Progressed = signed(head, 0)
+    await door.room.send(door.routes.progressed, [one])
     await door.until(head, lambda status: status.state == "signing", "a signature")
     key = uuid4().hex
     assert (await door.cancel(event, key)).status_code == 202

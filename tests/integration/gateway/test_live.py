@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 from tests.unit.gateway import histories
 from tests.unit.gateway.histories import history, new_header, read, stamped
 
-PUKAL = 500
+PUKAL = 750
 
 CUTS = 20
 

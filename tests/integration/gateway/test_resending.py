@@ -76,7 +76,7 @@ async def test_too_early_too_late_and_a_token_user_are_each_told_so(door: Door) 
 
     late = await door.awaiting()
     head = late.signed.manifest.header
-    await door.room.send(door.routes.signed, [signed(head, 0)])
+    await door.room.send(door.routes.progressed, [signed(head, 0)])
     await door.until(head, lambda status: status.state == "signing", "a signature")
     assert code_of(await ask(door, late, uuid4().hex)) is ProblemCode.RESEND_TOO_LATE
     for event in (early, token, late):

@@ -10,8 +10,9 @@ from uuid import uuid4
 import pytest
 
 from libs.contracts.problems import ProblemCode
+from libs.contracts.progress import Progressed
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import INTERACTIVE_DOCUMENTS, AuthorisationFailed, Completed, Signed
+from libs.contracts.signing import INTERACTIVE_DOCUMENTS, AuthorisationFailed, Completed
 from libs.runtime.clock import utc_now
 from libs.storage import ledger
 from services.gateway.schemas import Accepted
@@ -205,8 +206,8 @@ async def test_before_the_otp_it_is_too_early_and_after_the_signature_too_late(d
     await door.room.send(door.routes.authorisation_failed, [failure])
     await door.until(head, lambda status: len(status.failures) == 1, "the failure")
     assert (await door.submit(event, uuid4().hex, sealed=b"t" * 200)).status_code == 202
-    one: Signed = signed(head, 0)
-    await door.room.send(door.routes.signed, [one])
+    one: Progressed = signed(head, 0)
+    await door.room.send(door.routes.progressed, [one])
     await door.until(head, lambda status: status.state == "signing", "a signature")
     assert code_of(await door.submit(event, uuid4().hex)) is ProblemCode.AUTHORISATION_TOO_LATE
     end: Completed = completed(head, [0])

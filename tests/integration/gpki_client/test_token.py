@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from libs.crypto.certificates import certificate_facts
-from libs.crypto.cms_reading import attribute_differences, parse, verify_signature
+from libs.crypto.cms_reading import ExpectedAttributes, attribute_differences, parse, verify_signature
 from libs.crypto.pki import distinguished_name
 from libs.gpki_client import CertificateError, Document, Manifest, TokenError
 from libs.gpki_client.token import OfficerToken
@@ -72,10 +72,10 @@ async def test_the_platform_and_openssl_accept_what_a_token_signs(token: Officer
     for name, content in CONTENTS.items():
         read = parse(signatures[name])
         digest = hashlib.sha256(content).digest()
-        differences = attribute_differences(
-            read, document_id=name, digest=digest, action="peraku", system="iGFMAS", root=asked.root
+        expected = ExpectedAttributes(
+            document_id=name, digest=digest, action="peraku", system="iGFMAS", root=asked.root
         )
-        assert differences == ()
+        assert attribute_differences(read, expected) == ()
         assert (read.certificate, read.chain) == (officer.der, PKI.chain)
         assert verify_signature(read, certificate_facts(officer.der).public_key)
         assert abs((utc_now() - read.attributes.signing_time).total_seconds()) < 60

@@ -111,7 +111,8 @@ async def test_what_is_signed_stays_signed_and_the_rest_is_rejected_by_name(sign
     async with signer.room.pool.acquire() as connection:
         # The slice that was being signed meanwhile: its signatures go nowhere.
         assert await store.mark_signed(connection, request.request_id, [1, 3]) == set()
-        assert await store.reserved(connection, request.request_id, 25) == []
+        left, _, _ = await store.next_slice(connection, request.request_id, request.credential_id, 25, after=-1)
+        assert left == []
 
 
 async def test_when_all_is_signed_it_is_too_late(signer: Signer) -> None:

@@ -34,7 +34,7 @@ async def rows_read(connection: Connection, table: str) -> int:
 
 
 async def sign_next(connection: Connection, request_id: UUID, after: int = -1) -> list[int]:
-    indexes = await store.reserved(connection, request_id, SLICE, after=after)
+    indexes, _, _ = await store.next_slice(connection, request_id, request_id, SLICE, after=after)
     await store.mark_signed(connection, request_id, indexes or [0, 1])
     return indexes
 

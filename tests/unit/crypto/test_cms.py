@@ -1,53 +1,37 @@
 """Our signatures verify without our code, and only our profile is read."""
 
-import hashlib
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from typing import cast
 
 import pytest
 from asn1crypto import cms as asn1_cms
 from asn1crypto import core, tsp
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.crypto.certificates import certificate_facts
 from libs.crypto.cms import CmsError, CmsTemplate, SignedAttributes
-from libs.crypto.cms_reading import attribute_differences, parse, verify_signature
+from libs.crypto.cms_reading import ExpectedAttributes, attribute_differences, parse, parse_expected, verify_signature
 from libs.crypto.crl import CrlIndex
 from libs.crypto.path import Invalid, PathValidator
 from libs.crypto.pki import RevokedCertificate, ServicePurpose, build_service, distinguished_name
-from tests.support.pki import Identity, Pki, p256_key, shared_rsa_key
-
-DOCUMENT = b"Baucar bayaran 2026/11/0001"
-NOW = datetime.now(UTC).replace(microsecond=0)
-PKI = Pki(now=NOW)
-OFFICERS = {"rsa": PKI.officer(key=shared_rsa_key()), "p256": PKI.officer("810101145566", key=p256_key())}
-TEMPLATES = {name: CmsTemplate(officer.der, PKI.chain) for name, officer in OFFICERS.items()}
-ATTRIBUTES = SignedAttributes("BV-2026-0001", hashlib.sha256(DOCUMENT).digest(), "sah", "igfmas", b"\x07" * 32, NOW)
-
-
-def sign(officer: Identity, data: bytes) -> bytes:
-    if isinstance(officer.key, ec.EllipticCurvePrivateKey):
-        return officer.key.sign(data, ec.ECDSA(hashes.SHA256()))
-    return officer.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
-
-
-def make(kind: str = "rsa", attributes: SignedAttributes = ATTRIBUTES) -> bytes:
-    signed = TEMPLATES[kind].signed_attributes(attributes)
-    return TEMPLATES[kind].assemble(signed, sign(OFFICERS[kind], signed))
-
-
-CMS = {kind: make(kind) for kind in OFFICERS}
-
-
-def refused(cms: bytes) -> str:
-    with pytest.raises(CmsError) as caught:
-        parse(cms)
-    return caught.value.reason
+from tests.unit.crypto.signed import (
+    ATTRIBUTES,
+    CMS,
+    DOCUMENT,
+    NOW,
+    OFFICERS,
+    PKI,
+    TEMPLATES,
+    expected_of,
+    refused,
+    sign,
+)
 
 
 @pytest.mark.parametrize("kind", OFFICERS)
@@ -101,12 +85,19 @@ def test_asn1crypto_reads_the_same_values_and_writes_the_same_bytes(kind):
 
 
 def test_every_attribute_is_compared():
-    expected = {name: getattr(ATTRIBUTES, name) for name in ("document_id", "digest", "action", "system", "root")}
+    expected = expected_of(ATTRIBUTES)
     document = parse(CMS["rsa"])
-    assert attribute_differences(document, **expected) == ()
+    assert attribute_differences(document, expected) == ()
     others = {"document_id": "BV-2", "digest": bytes(32), "action": "peraku", "system": "other", "root": bytes(32)}
     for name, value in others.items():
-        assert attribute_differences(document, **{**expected, name: value}) == (name,)
+        other = cast("ExpectedAttributes", {**expected, name: value})
+        assert attribute_differences(document, other) == (name,)
+        assert parse_expected(CMS["rsa"], other) is None
+
+
+@pytest.mark.parametrize("kind", OFFICERS)
+def test_what_is_expected_is_read_as_everything_is(kind):
+    assert parse_expected(CMS[kind], expected_of(ATTRIBUTES)) == parse(CMS[kind])
 
 
 @pytest.mark.parametrize(
@@ -144,7 +135,9 @@ def test_values_that_the_profile_cannot_carry_are_not_signed(change):
 )
 def test_all_attributes_come_back(attributes):
     signed = TEMPLATES["rsa"].signed_attributes(attributes)
-    assert parse(TEMPLATES["rsa"].assemble(signed, bytes(256))).attributes == attributes
+    cms = TEMPLATES["rsa"].assemble(signed, bytes(256))
+    assert parse(cms).attributes == attributes
+    assert parse_expected(cms, expected_of(attributes)) == parse(cms)
 
 
 # An altered serial may be negative: the library says that it will refuse it one day.
@@ -158,10 +151,13 @@ def test_no_alteration_is_accepted_or_raises_anything_else(data, kind):
     bad = good[:at] + data.draw(st.binary(max_size=4)) + good[at + gone :]
     if bad == good:
         return
+    quick = parse_expected(bad, expected_of(ATTRIBUTES))
     try:
         document = parse(bad)
     except CmsError:
+        assert quick is None
         return
+    assert quick is None or quick == document
     if verify_signature(document, certificate_facts(document.certificate).public_key):
         # Only the certificates beside the signer's are not under the signature; they must still lead to the root.
         assert document.attributes == ATTRIBUTES
@@ -175,6 +171,7 @@ def test_no_alteration_is_accepted_or_raises_anything_else(data, kind):
 @given(st.binary(max_size=200))
 def test_rubbish_is_malformed(data):
     assert refused(data)
+    assert parse_expected(data, expected_of(ATTRIBUTES)) is None
 
 
 def rebuilt(change, kind: str = "rsa") -> bytes:

@@ -10,20 +10,17 @@ from uuid import UUID, uuid4, uuid5
 from libs.contracts.base import Event
 from libs.contracts.cancelling import CancelAnswer, CancelAnswered
 from libs.contracts.manifest import Document, Header, Manifest, SignedManifest
+from libs.contracts.progress import Progressed, ReachedStage
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import (
-    Authorisation,
     AuthorisationFailed,
     Completed,
     MediumResolved,
     OtpDispatched,
-    Posted,
     PostedDocument,
     Rejected,
     RejectedDocuments,
     Requested,
-    Signed,
-    Verified,
 )
 from services.gateway import timeline
 from services.gateway.status import Told
@@ -89,35 +86,24 @@ def failed(head: Header, attempt: str, left: int) -> AuthorisationFailed:
     )
 
 
-def signed(head: Header, number: int) -> Signed:
-    return Signed(
-        request_id=head.request_id,
-        header=head,
-        index=number,
-        entry=document(number),
-        path=(),
-        authorisation=Authorisation(channel="e-mail", reference_code="K71"),
-        cms=b"cms",
-    )
+def signed(head: Header, number: int) -> Progressed:
+    return _reached("signed", head, number)
 
 
-def verified(head: Header, number: int) -> Verified:
-    return Verified(**dict(signed(head, number)), certificate_path=(), crls=(), signed_at=BEGIN, verified_at=BEGIN)
+def verified(head: Header, number: int) -> Progressed:
+    return _reached("verified", head, number)
+
+
+def posted(head: Header, number: int) -> Progressed:
+    return _reached("posted", head, number)
+
+
+def _reached(stage: ReachedStage, head: Header, number: int) -> Progressed:
+    return Progressed(request_id=head.request_id, stage=stage, documents=(document(number).id,))
 
 
 def record_id(number: int) -> UUID:
     return uuid5(UUID(int=2), str(number))
-
-
-def posted(head: Header, number: int) -> Posted:
-    return Posted(
-        request_id=head.request_id,
-        document_id=document(number).id,
-        record_id=record_id(number),
-        log_position=number,
-        leaf_hash=bytes(32),
-        posted_at=BEGIN,
-    )
 
 
 def rejected(head: Header, numbers: Sequence[int] | None, reason: Reason, **values: Any) -> Rejected:
@@ -179,9 +165,7 @@ def stamped(events: Iterable[Event]) -> list[Arrived]:
 
 
 _READERS = {
-    Signed: timeline.signed,
-    Verified: timeline.verified,
-    Posted: timeline.posted,
+    Progressed: timeline.progressed,
     Rejected: timeline.rejected,
     MediumResolved: lambda arrived: [timeline.medium_resolved(*one) for one in arrived],
     OtpDispatched: lambda arrived: [timeline.otp_dispatched(*one) for one in arrived],

@@ -1,7 +1,8 @@
 """Is the signature good, and was no certificate on its path revoked (slides' steps 11 and 12).
 
 Consumes `signed`, `token-signed`, `medium-resolved` and `cancel-requested` (of token requests), and the state of users
-and certificates; emits `verified` and `rejected` per document, `progressed`, `cancel-answered`, and `waiting` for a CRL.
+and certificates; emits `verified` and `rejected` per document, `progressed` per slice, `cancel-answered`, and
+`waiting` for a CRL.
 
 Owns: the last good CRL of each authority, with its number; token requests until their end, with their documents.
 

@@ -1,8 +1,8 @@
 """Checks OTP and PIN, signs (slides' steps 8 to 10). The only service that reaches the users' HSM token.
 
 Consumes `authorisation-submitted` (two lanes), `medium-resolved`, `otp-dispatched`, `cancel-requested`,
-`key-requested` and the state topics; emits `signed`, `progressed`, `authorisation-failed`, `rejected`, `cancel-answered`,
-`waiting`, `certificate-requested` and the sealing keys.
+`key-requested` and the state topics; emits `signed`, `progressed`, `authorisation-failed`, `rejected`,
+`cancel-answered`, `waiting`, `certificate-requested` and the sealing keys.
 
 Owns: credentials (wrapped keys), requests and their attempts, reserved documents, sealing keys, and the cancels of
 requests that have not come yet.

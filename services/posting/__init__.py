@@ -1,7 +1,7 @@
 """Posts each document once and keeps the signing log (slides' steps 13 and 14).
 
-Consumes `verified`, `rejected` (its own too) and the certificates' state; emits `posted` and `rejected` per document, `progressed`
-and `completed` per request.
+Consumes `verified`, `rejected` (its own too) and the certificates' state; emits `posted` and `rejected` per document,
+`progressed` per slice, and `completed` per request.
 
 Owns: records (header, entry, signing information), the signing log, refusals, requests with their counts.
 

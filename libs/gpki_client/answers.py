@@ -131,6 +131,17 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Documents that wait at a stage, or all when None, and why. Nothing is lost, and nothing needs to be done."""
+
+    documents: tuple[str, ...] | None
+    stage: str
+    why: str
+    next_look: datetime
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
 class Rejection:
     """Documents that will not be posted, and why; None names all that are not listed elsewhere."""
 
@@ -201,6 +212,7 @@ class Status:
     completed: Result | None = None
     cancellations: tuple[Cancellation, ...] = ()
     resends: tuple[Resend, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
-from libs.contracts.texts import Language, text
-from services.gateway.schemas import Explanation, SigningStatus
+from libs.contracts.texts import Language, text, waiting_text
+from services.gateway.schemas import Explanation, SigningStatus, Wait
 
 _AFTER_SIGNING: frozenset[Stage] = frozenset({"crl_verifier", "posting"})
 """What these refuse was signed, and is not posted."""
@@ -16,7 +16,7 @@ _NOT_SAID = "–"
 
 
 def explained(status: SigningStatus, language: Language) -> SigningStatus:
-    """The same status with an explanation of every failure and refusal. About 10 µs each: off the event loop."""
+    """The same status with an explanation of every failure, refusal and wait. About 10 µs each: off the event loop."""
     failures = tuple(
         one.model_copy(update={"explanation": explain(one.reason, language, attempts_left=one.attempts_left)})
         for one in status.failures
@@ -32,7 +32,24 @@ def explained(status: SigningStatus, language: Language) -> SigningStatus:
             for one in result.rejected
         )
         result = result.model_copy(update={"rejected": rejected})
-    return status.model_copy(update={"failures": failures, "rejections": rejections, "completed": result})
+    waits = tuple(one.model_copy(update={"explanation": _of_wait(one, language)}) for one in status.waits)
+    told = {"failures": failures, "rejections": rejections, "completed": result, "waits": waits}
+    return status.model_copy(update=told)
+
+
+def _of_wait(wait: Wait, language: Language) -> Explanation | None:
+    said = waiting_text(wait.why, language)
+    if said is None:
+        return None
+    return Explanation(
+        language=language,
+        title=said.title,
+        detail=said.detail,
+        next_step=said.next_step,
+        signed=wait.stage in _AFTER_SIGNING,
+        posted=False,
+        lock_ends=None,
+    )
 
 
 def explain(

@@ -107,7 +107,7 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A reason for a person to read: show it as it is. In a status; the events of a timeline have none."""
+    """A reason for a person to read: show it as it is."""
 
     title: str
     detail: str

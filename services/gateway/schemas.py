@@ -174,7 +174,7 @@ class Explanation(Part):
 class Wait(Part):
     """Documents that are parked at a stage, or all when null, and why; `next_look` is when the stage looks again.
 
-    Said when they are parked first. `explanation` stands in the status, here and below; in the timeline it is None.
+    Said when they are parked first. `explanation` is None for a reason that a later release knows.
     """
 
     documents: tuple[DocumentId, ...] | None
@@ -213,7 +213,7 @@ class NotPosted(RejectedDocuments):
 
 
 class Result(Part):
-    """The end of a request, document by document."""
+    """The end of a request, document by document; explained in the status, not in the timeline."""
 
     posted: tuple[PostedDocument, ...]
     rejected: tuple[NotPosted, ...]

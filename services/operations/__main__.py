@@ -147,7 +147,8 @@ def show_all(
 def show(letter: Name, kafka: Kafka) -> None:
     """Show one letter: where it comes from, why it was buried, what was done, what is in it."""
     found = _find(kafka, letter)
-    typer.echo(f"letter     {found.name}\nfrom       {found.origin}\nburied     {found.buried_at:%Y-%m-%d %H:%M:%S}Z")
+    typer.echo(f"letter     {found.name}\nfrom       {found.origin}, taken {shown(found.taken_at)}")
+    typer.echo(f"buried     {found.buried_at:%Y-%m-%d %H:%M:%S}Z")
     typer.echo(f"by         {found.service or 'unknown service'}\nbecause    {found.reason}\nstate      {found.state}")
     for one in found.resolutions:
         typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {one.by} {one.reason}".rstrip())

@@ -126,7 +126,7 @@ async def test_a_gap_in_a_partition_of_which_nothing_was_ever_read_stops_the_con
     async with bus:
 
         async def begun() -> bool:
-            return await room.committed(source) == dict.fromkeys(range(source.partitions), 0)
+            return await room.begun(source) == dict.fromkeys(range(source.partitions), 0)
 
         await eventually(begun, "where it begins is committed")
     await room.send(source, [room.event() for _ in range(10)], partition=0)

@@ -112,7 +112,7 @@ def republish_span(
 
 def _told(missed: Missed) -> str:
     where = ", ".join(f"{gap.place.partition} ({gap.committed}..{gap.begin})" for gap in missed.gaps)
-    lines = [f"{missed.topic.name}: {missed.deleted} records were deleted unread; partition {where}"]
+    lines = [f"{missed.topic.name}: {missed.deleted} deleted unread; partition {where}"]
     if missed.topic.event is AuthorisationSubmitted:
         return f"{lines[0]}\n  sealed PINs: not published again. Requests that had one end by their expiry, unharmed"
     lines.append(f"  not handled, and recorded: {_by_service(missed.outcomes)}")

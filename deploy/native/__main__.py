@@ -1,4 +1,4 @@
-"""Command line of the embedded stack: `python -m deploy.native up|down|status|restart NAME|run|environment`."""
+"""Command line of the embedded stack: `python -m deploy.native up|down|status|stop|restart|run|environment`."""
 
 import argparse
 import asyncio
@@ -37,6 +37,7 @@ def main() -> int:
         "run": lambda layout: _run(layout, with_services=not arguments.infrastructure),
         "down": _down,
         "status": lambda layout: asyncio.run(status.show(layout, say)),
+        "stop": lambda layout: _stop(layout, arguments.part),
         "restart": lambda layout: _restart(layout, arguments.part),
         "environment": _environment,
     }
@@ -59,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     commands.add_parser("down", help="stop everything; data is kept")
     commands.add_parser("status", help="what runs, and whether it answers")
     commands.add_parser("environment", help="what the operator's command line is told, for a shell to eval")
+    commands.add_parser("stop", help="stop one part; `restart` starts it").add_argument("part")
     commands.add_parser("restart", help="stop and start one part").add_argument("part")
     return parser.parse_args()
 
@@ -94,6 +96,12 @@ def _down(layout: Layout) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half a stack; the stop is bounded
     if not lifecycle.stop(layout, say):
         say("nothing was running")
+    return 0
+
+
+def _stop(layout: Layout, part: str) -> int:
+    lifecycle.stop_part(layout, part)
+    say(f"{part} is stopped")
     return 0
 
 

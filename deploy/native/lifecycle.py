@@ -78,6 +78,14 @@ def stop(layout: Layout, say: Say) -> bool:
 
 async def restart(layout: Layout, name: str) -> None:
     """Stop one part, start it, and wait until it is ready. Raises StackError."""
+    part = stop_part(layout, name)
+    supervisor = Supervisor(layout)
+    supervisor.start(name)
+    await await_ready(layout, supervisor, [part])
+
+
+def stop_part(layout: Layout, name: str) -> Part:
+    """Stop one part, until it is restarted. Raises StackError."""
     supervisor = Supervisor(layout)
     if supervisor.pid() is None:
         raise StackError("the stack is not running", "`make up`")
@@ -85,8 +93,7 @@ async def restart(layout: Layout, name: str) -> None:
     if part is None:
         raise StackError(f"there is no part named {name}", "`make status` lists them")
     supervisor.stop(name)
-    supervisor.start(name)
-    await await_ready(layout, supervisor, [part])
+    return part
 
 
 async def await_ready(layout: Layout, supervisor: Supervisor, wanted: Iterable[Part]) -> None:

@@ -109,6 +109,11 @@ def decode(topic: Topic, raw: ConsumerRecord[bytes, bytes]) -> Delivery[Event] |
     return _guarded(topic, record, appended_at, coordinates_of(raw), None)
 
 
+def delivery_id(topic: Topic, ce_id: str) -> UUID:
+    """Under which id an inbox has what came with this `ce_id`, unless the event's content says its own (`identity`)."""
+    return event_id_of(topic.name, ce_id)
+
+
 def decode_parked(topic: Topic, due: Due) -> Delivery[Event] | Undecodable:
     """Decode a record that waited, under the id and content hash of its first coming, or a timer."""
     if due.partition is None or due.offset is None:
@@ -141,7 +146,7 @@ def _guarded(
 
 
 def _identity(topic: Topic, event: Event, envelope: Envelope, record: Record) -> tuple[UUID, bytes]:
-    return event.identity() or (event_id_of(topic.name, envelope.id), sha256(record.value).digest())
+    return event.identity() or (delivery_id(topic, envelope.id), sha256(record.value).digest())
 
 
 def _waited(due: Due) -> tuple[UUID, bytes]:

@@ -115,7 +115,7 @@ def _batches(
     batches: list[tuple[Any, str, int]] = []
     latest: dict[tuple[str, int], Any] = {}
     for record in records:
-        place = record.topic, _partition(record, len(partitions[record.topic]))
+        place = record.topic, partition_of(record.key, len(partitions[record.topic]))
         arguments = {"timestamp": None, "key": record.key, "value": record.value, "headers": list(record.headers)}
         if place not in latest or latest[place].append(**arguments) is None:
             latest[place] = producer.create_batch()  # the first, or the one after a full one
@@ -124,9 +124,9 @@ def _batches(
     return batches
 
 
-def _partition(record: Record, count: int) -> int:
+def partition_of(key: bytes | None, count: int) -> int:
     """Java's default: murmur2 of the key; what has no key is a dead letter, whose topic has one partition."""
-    return int(murmur2(record.key) & 0x7FFFFFFF) % count if record.key else 0
+    return int(murmur2(key) & 0x7FFFFFFF) % count if key else 0
 
 
 async def _close(producer: Any) -> None:

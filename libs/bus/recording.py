@@ -10,6 +10,7 @@ from uuid import UUID
 from libs.bus.dead_letter import dead_letter
 from libs.bus.delivery import Coordinates, Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison, Rejected
+from libs.bus.suspension import LONGEST_WAIT
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode, encode_with_id, event_id, size
@@ -100,6 +101,16 @@ class Recording(Generic[E]):
             documents = tuple(delivery.event.key for delivery in together)
             event = Progressed(request_id=request_id, stage=stage, documents=documents)
             self.emit(together[0], (Emit(topic, event),))
+
+    def say_away(self, topic: Topic, stage: Stage, why: str, deliveries: Iterable[Delivery[E]]) -> None:
+        """Say, once per request, what waits for a dependency that is away: the loop comes again when it answers."""
+        next_look = self._clock() + timedelta(seconds=LONGEST_WAIT)
+        for delivery in deliveries:
+            if delivery.request_id is not None:
+                event = Waiting(
+                    request_id=delivery.request_id, documents=None, stage=stage, why=why, next_look=next_look
+                )
+                self.emit(delivery, (Emit(topic, event),))
 
     async def set_timer(self, topic: Topic, event: Event, *, request_id: UUID, at: datetime) -> None:
         """Have `event` delivered to the timer's handler at `at` (database clock); set again, it moves."""

@@ -1,6 +1,8 @@
 """Work through deliveries in slices: recognise repeats, hand the rest to the handler, isolate what breaks it."""
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +27,8 @@ DOCUMENT_SLICE = 100
 
 DATABASE = "database"
 """The dependency's name in `Unavailable`."""
+
+_ROOMS = [Path(__file__).parents[2] / name for name in ("libs", "services")]
 
 Arrived = Delivery[Event] | Undecodable
 
@@ -153,7 +157,7 @@ class Slicer:
                 for delivery in left:
                     await self._handle([delivery], progress)
             elif left:
-                await self._give_up(left[0], type(error).__name__, progress)
+                await self._give_up(left[0], _scrubbed(error), progress)
 
     async def _give_up(self, delivery: Delivery[Event], error: str, progress: Progress) -> None:
         async with self._work([delivery], progress).recording(delivery) as recording:
@@ -201,6 +205,15 @@ class Slicer:
 
     def _work(self, deliveries: Sequence[Delivery[Event]], progress: Progress) -> Work[Event]:
         return Work(deliveries, self._ledgers, progress, expired=self._expired)
+
+
+def _scrubbed(error: Exception) -> str:
+    """The kind of an error and the line of ours that met it; never its text, which may hold a value of the record."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        for room in _ROOMS:
+            if room in Path(frame.filename).parents:
+                return f"{type(error).__name__} at {Path(frame.filename).relative_to(room.parent)}:{frame.lineno}"
+    return type(error).__name__
 
 
 def slices(arrived: Sequence[Arrived], size: int = SLICE) -> Iterator[Sequence[Arrived]]:

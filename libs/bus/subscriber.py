@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, cast
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -175,7 +175,7 @@ class Poll:
             if follow(self._suspension, consumer):
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
-            records = await _take(consumer, self._max_records, timeout_ms=wait_ms)
+            records = await self._take(consumer, self._max_records, timeout_ms=wait_ms)
             if records and self._gather:
                 records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)
@@ -200,13 +200,13 @@ class Poll:
         # What was fetched before, and then all that came since: in the pause, or while the batch before was handled.
         for _ in range(2):
             if (room := self._max_records - came - len(records)) > 0:
-                records += await _take(consumer, room, timeout_ms=TOP_UP_MS)
+                records += await self._take(consumer, room, timeout_ms=TOP_UP_MS)
         return records
 
-
-async def _take(consumer: AIOKafkaConsumer, most: int, *, timeout_ms: int) -> Batch:
-    batches = await consumer.getmany(timeout_ms=timeout_ms, max_records=most)
-    return list(chain.from_iterable(batches.values()))
+    async def _take(self, consumer: AIOKafkaConsumer, most: int, *, timeout_ms: int) -> Batch:
+        batches = await consumer.getmany(timeout_ms=timeout_ms, max_records=most)
+        self._guard.saw(batches)
+        return list(chain.from_iterable(batches.values()))
 
 
 def follow(suspension: Suspension, consumer: AIOKafkaConsumer) -> bool:
@@ -255,7 +255,8 @@ async def _places(
 class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
     """Stops the consumer when retention has passed it: Kafka would skip the gap in silence.
 
-    Looks when partitions are assigned and when they are resumed, before any record of them is handled.
+    Looks when partitions are assigned, when they are resumed, and when records do not follow those before, in each case
+    before any record of them is handled. Where nothing is committed yet, the start of the log is: a later gap shows.
     """
 
     def __init__(self, topics: Mapping[str, Topic], suspension: Suspension, service: str) -> None:
@@ -263,9 +264,12 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self._suspension = suspension
         self._service = service
         self._unchecked: set[TopicPartition] = set()
+        self._next: dict[TopicPartition, int] = {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Nothing to hand over: offsets are committed batch by batch."""
+        for partition in revoked:
+            self._next.pop(partition, None)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Asked here, a failure would be swallowed by aiokafka; the poll asks, and does not go on without an answer."""
@@ -275,14 +279,31 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         """Check these before their next record is handled."""
         self._unchecked |= partitions
 
+    def saw(self, batches: Mapping[TopicPartition, Batch]) -> None:
+        """What does not follow what was read before is looked at: aiokafka goes on to what is left, saying nothing."""
+        for partition, batch in batches.items():
+            follows = batch[0].offset <= self._next.get(partition, batch[0].offset)
+            if not follows and self._topics[partition.topic].retention is not None:  # a compacted log has holes
+                self._unchecked.add(partition)
+            self._next[partition] = batch[-1].offset + 1
+
     async def check(self, consumer: AIOKafkaConsumer) -> None:
         """Compare committed offsets with the start of the log. Raises KafkaError or TimeoutError: not checked yet."""
         partitions = self._unchecked & consumer.assignment()
         if not partitions:
             return
+        begun: dict[TopicPartition, int] = {}
         for partition, (committed, start) in (await _places(consumer, partitions)).items():
-            if committed is not None and committed < start:
+            if committed is None:
+                begun[partition] = start
+            elif committed < start:
                 self._passed(partition, committed, start)
+        if begun:
+            try:
+                async with asyncio.timeout(ASK_TIMEOUT):
+                    await consumer.commit(begun)
+            except (CommitFailedError, IllegalStateError):  # a rebalance came between; the next poll asks again
+                partitions -= begun.keys()
         self._unchecked -= partitions
 
     def _passed(self, partition: TopicPartition, committed: int, start: int) -> None:

@@ -38,6 +38,11 @@ def problem_text(code: str, language: Language, /) -> Text:
     return _catalogue(f"http.{language}").get(code) or text(code, language)
 
 
+def waiting_text(why: str, language: Language, /) -> Text | None:
+    """The text of what `waiting` says that documents wait for; None for one that a later release knows."""
+    return _catalogue(f"waiting.{language}").get(why)
+
+
 @cache
 def _catalogue(name: str) -> Mapping[str, Text]:
     content: dict[str, dict[str, str]] = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))

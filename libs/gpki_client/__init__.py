@@ -5,7 +5,7 @@ them: `token` (the officer's own PKCS#11 token), `device` (GPKI Mobile without a
 posted document) and `kafka` (without HTTP). Imports nothing of its repository, and only relatively.
 """
 
-from .answers import Dispatch, Event, Failure, Medium, Rejection, Result, Started, Status, read
+from .answers import Dispatch, Event, Failure, Medium, Rejection, Result, Started, Status, Wait, read
 from .caller import Caller
 from .client import GpkiClient
 from .errors import (
@@ -48,5 +48,6 @@ __all__ = [
     "Started",
     "Status",
     "TokenError",
+    "Wait",
     "read",
 ]

@@ -107,7 +107,7 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A reason for a person to read: show it as it is. In a status; the events of a timeline have none."""
+    """A reason for a person to read: show it as it is."""
 
     title: str
     detail: str
@@ -127,6 +127,17 @@ class Failure:
     safe_to_retry: bool
     reference_code: str | None = None
     attempts_left: int | None = None
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Documents that wait at a stage, or all when None, and why. Nothing is lost, and nothing needs to be done."""
+
+    documents: tuple[str, ...] | None
+    stage: str
+    why: str
+    next_look: datetime
     explanation: Explanation | None = None
 
 
@@ -201,6 +212,7 @@ class Status:
     completed: Result | None = None
     cancellations: tuple[Cancellation, ...] = ()
     resends: tuple[Resend, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,12 @@ async def leftovers(connection: Connection, *, older_than: timedelta, limit: int
     return [(row["event_id"], _record(row["topic"], row)) for row in rows]
 
 
+async def recorded(connection: Connection, event_ids: Sequence[UUID]) -> list[Record]:
+    """Recorded outcomes with these ids, published or not, in the order in which they were recorded."""
+    rows = await connection.fetch(_SQL["recorded"], event_ids)
+    return [_record(row["topic"], row) for row in rows]
+
+
 async def park(
     connection: Connection,
     *,

@@ -110,13 +110,17 @@ def create_api(
         },
     )
     async def signing_events(
-        request_id: UUID, caller: Annotated[Caller, Depends(caller_of)], last_event_id: LastEventId = None
+        request: Request,
+        request_id: UUID,
+        caller: Annotated[Caller, Depends(caller_of)],
+        last_event_id: LastEventId = None,
     ) -> Response:
         """The timeline of a signing, live: `id` is `seq`, without a gap, `event` the kind; the last is `completed`.
 
+        Failures, refusals and waits have their explanations in the language of Accept-Language.
         The server ends a stream from time to time; come back with `Last-Event-ID` (and a new token).
         """
-        return await live.answer(request_id, caller, int(last_event_id or 0))
+        return await live.answer(request_id, caller, int(last_event_id or 0), request.state.language)
 
     @app.post(
         "/v1/signings/{request_id}/authorisations",

@@ -1,9 +1,9 @@
-"""The rule of explanations: what a person reads for each failure and refusal in a status, so no screen needs texts."""
+"""The rule of explanations: what a person reads for each failure, refusal and wait, so that no screen needs texts."""
 
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
-from libs.contracts.texts import Language, text
-from services.gateway.schemas import Explanation, SigningStatus
+from libs.contracts.texts import Language, text, waiting_text
+from services.gateway.schemas import Explanation, Failure, Rejection, SigningStatus, Wait
 
 _AFTER_SIGNING: frozenset[Stage] = frozenset({"crl_verifier", "posting"})
 """What these refuse was signed, and is not posted."""
@@ -16,15 +16,7 @@ _NOT_SAID = "–"
 
 
 def explained(status: SigningStatus, language: Language) -> SigningStatus:
-    """The same status with an explanation of every failure and refusal. About 10 µs each: off the event loop."""
-    failures = tuple(
-        one.model_copy(update={"explanation": explain(one.reason, language, attempts_left=one.attempts_left)})
-        for one in status.failures
-    )
-    rejections = tuple(
-        one.model_copy(update={"explanation": explain(one.reason, language, stage=one.stage)})
-        for one in status.rejections
-    )
+    """The same status with an explanation of every failure, refusal and wait. About 10 µs each: off the event loop."""
     result = status.completed
     if result is not None:
         rejected = tuple(
@@ -32,7 +24,50 @@ def explained(status: SigningStatus, language: Language) -> SigningStatus:
             for one in result.rejected
         )
         result = result.model_copy(update={"rejected": rejected})
-    return status.model_copy(update={"failures": failures, "rejections": rejections, "completed": result})
+    told = {
+        "failures": tuple(_failure(one, language) for one in status.failures),
+        "rejections": tuple(_rejection(one, language) for one in status.rejections),
+        "waits": tuple(_wait(one, language) for one in status.waits),
+        "completed": result,
+    }
+    return status.model_copy(update=told)
+
+
+def explained_row(kind: str, data: str, language: Language) -> str:
+    """The data of a row: of a failure, refusal or wait with its explanation. For those of the end see the status."""
+    match kind:
+        case "authorisation-failed":
+            return _failure(Failure.model_validate_json(data), language).model_dump_json()
+        case "rejected":
+            return _rejection(Rejection.model_validate_json(data), language).model_dump_json()
+        case "waiting":
+            return _wait(Wait.model_validate_json(data), language).model_dump_json()
+        case _:
+            return data
+
+
+def _failure(one: Failure, language: Language) -> Failure:
+    return one.model_copy(update={"explanation": explain(one.reason, language, attempts_left=one.attempts_left)})
+
+
+def _rejection(one: Rejection, language: Language) -> Rejection:
+    return one.model_copy(update={"explanation": explain(one.reason, language, stage=one.stage)})
+
+
+def _wait(one: Wait, language: Language) -> Wait:
+    said = waiting_text(one.why, language)
+    if said is None:
+        return one
+    explanation = Explanation(
+        language=language,
+        title=said.title,
+        detail=said.detail,
+        next_step=said.next_step,
+        signed=one.stage in _AFTER_SIGNING,
+        posted=False,
+        lock_ends=None,
+    )
+    return one.model_copy(update={"explanation": explanation})
 
 
 def explain(

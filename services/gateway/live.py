@@ -20,11 +20,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from libs.contracts.problems import ProblemCode
+from libs.contracts.texts import Language
 from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.gateway import store
 from services.gateway.access import ACQUIRE_TIMEOUT
 from services.gateway.authentication import Caller
+from services.gateway.explaining import explained_row
 from services.gateway.problems import ProblemError
 from services.gateway.store import SQL
 
@@ -70,7 +72,7 @@ class Live:
         self._open = 0
         self._stopping = asyncio.Event()
 
-    async def answer(self, request_id: UUID, caller: Caller, after: int) -> Response:
+    async def answer(self, request_id: UUID, caller: Caller, after: int, language: Language) -> Response:
         """A stream of the rows after `after`; 204, which ends an EventSource, when the last one was told already.
 
         Raises ProblemError, RequestValidationError for a `seq` that nobody was given yet; the stream itself raises
@@ -84,7 +86,7 @@ class Live:
                 raise RequestValidationError([{"loc": ("header", "last-event-id"), "type": "never_given"}])
             if await connection.fetchval(SQL["ended"], request_id, after):
                 return Response(status_code=204)
-        return EventStream(self, request_id, caller, after)
+        return EventStream(self, request_id, caller, after, language)
 
     async def page(self, request_id: UUID, caller: Caller, after: int) -> Sequence[asyncpg.Record] | None:
         """The next rows; None when the request is not this caller's and user's any more. Holds no connection after."""
@@ -116,13 +118,14 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, live: Live, request_id: UUID, caller: Caller, after: int) -> None:
+    def __init__(self, live: Live, request_id: UUID, caller: Caller, after: int, language: Language) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._live = live
         self._request_id = request_id
         self._caller = caller
         self._after = after
+        self._language = language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
         """Answer. Whatever ends it ends the writing at a wait: no piece is sent by halves."""
@@ -163,7 +166,7 @@ class EventStream(Response):
             if rows:
                 last = next((place for place, row in enumerate(rows) if row["kind"] == _LAST), None)
                 rows = rows if last is None else rows[: last + 1]
-                await _write(send, "".join(map(message, rows)))
+                await _write(send, "".join(message(row, self._language) for row in rows))
                 if last is not None:
                     return
                 self._after = rows[-1]["seq"]
@@ -179,12 +182,13 @@ class _Slow(Exception):
     """The client did not read in time."""
 
 
-def message(row: Any) -> str:
+def message(row: Any, language: Language) -> str:
     """A row as one server-sent event; `data` is a `timeline.Moment`. JSON has no line ends of its own."""
     at = row["at"].astimezone(UTC).isoformat().replace("+00:00", "Z")
     reached = "null" if row["reached"] is None else row["reached"]
-    data = f'{{"at":"{at}","reached":{reached},"data":{row["data"]}}}'
-    return f"id: {row['seq']}\nevent: {row['kind']}\ndata: {data}\n\n"
+    data = explained_row(row["kind"], row["data"], language)
+    moment = f'{{"at":"{at}","reached":{reached},"data":{data}}}'
+    return f"id: {row['seq']}\nevent: {row['kind']}\ndata: {moment}\n\n"
 
 
 async def _write(send: Send, text: str) -> None:

@@ -40,11 +40,13 @@ class Call:
 class Promise:
     """The events to publish, at least one, and the name by which the answer calls them (`attempt`, `cancellation`).
 
-    `write` writes more in the transaction of the promise; what it raises unmakes the promise.
+    `sealed`: they carry a PIN, and are kept until they are published and no longer. `write` writes more in the
+    transaction of the promise; what it raises unmakes the promise.
     """
 
     emits: tuple[Emit, ...]
     name: str
+    sealed: bool
     write: Callable[[Connection], Awaitable[None]] | None = None
 
 
@@ -116,7 +118,13 @@ class Promises:
                 # The same sealed blob with another sealing key: it would be an id conflict to the signer.
                 raise ProblemError(ProblemCode.IDEMPOTENCY_KEY_REUSED)
             is_first = await connection.fetchval(
-                SQL["add_submission"], call.caller.name, call.idempotency_key, body_hash, promise.name, cause
+                SQL["add_submission"],
+                call.caller.name,
+                call.idempotency_key,
+                body_hash,
+                promise.name,
+                cause,
+                promise.sealed,
             )
             if is_first:
                 outcomes = [ledger.Outcome(identifier, cause, record) for identifier, record in records]

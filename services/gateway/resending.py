@@ -100,7 +100,7 @@ class Resends:
             channels=row["channels"],
         )
         within = at_most(MAX_RESENDS, "resend-requested", call.request_id)
-        return Promise((Emit(self._topic, event),), str(event.resend), within)
+        return Promise((Emit(self._topic, event),), str(event.resend), sealed=False, write=within)
 
 
 def resending_routes(

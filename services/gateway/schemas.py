@@ -144,15 +144,6 @@ class Messages(Part):
     messages: tuple[Message, ...]
 
 
-class Wait(Part):
-    """Documents that are parked at a stage, or all when null, and why; `next_look` is when the stage looks again."""
-
-    documents: tuple[DocumentId, ...] | None
-    stage: Stage
-    why: str
-    next_look: UtcTime
-
-
 class Dispatch(Part):
     """A code that was delivered; `number` counts from 1 within the request, `destination` is masked."""
 
@@ -180,11 +171,21 @@ class Explanation(Part):
     lock_ends: Literal["new-certificate"] | None
 
 
-class Failure(Part):
-    """An attempt that did not authorise; `attempts_left` as far as the reason counts any.
+class Wait(Part):
+    """Documents that are parked at a stage, or all when null, and why; `next_look` is when the stage looks again.
 
-    `explanation` stands in the status, here and below; in the timeline it is None.
+    Said when they are parked first. `explanation` is None for a reason that a later release knows.
     """
+
+    documents: tuple[DocumentId, ...] | None
+    stage: Stage
+    why: str
+    next_look: UtcTime
+    explanation: Explanation | None = None
+
+
+class Failure(Part):
+    """An attempt that did not authorise; `attempts_left` as far as the reason counts any."""
 
     attempt: str
     reason: Reason
@@ -212,7 +213,7 @@ class NotPosted(RejectedDocuments):
 
 
 class Result(Part):
-    """The end of a request, document by document."""
+    """The end of a request, document by document; explained in the status, not in the timeline."""
 
     posted: tuple[PostedDocument, ...]
     rejected: tuple[NotPosted, ...]
@@ -232,7 +233,7 @@ class SigningStatus(Part):
     """Everything that is known of a request now. `seq` grows with every change; None is not known (yet).
 
     `request`, `system`, `action` and `documents` (their number) are the header's; `dispatches` go by number,
-    `failures`, `cancellations` and `resends` by time.
+    `failures`, `cancellations`, `resends` and `waits` by time. `waits` are those that may not be over yet.
     """
 
     request_id: UUID
@@ -250,6 +251,7 @@ class SigningStatus(Part):
     completed: Result | None
     cancellations: tuple[Cancellation, ...]
     resends: tuple[Resend, ...]
+    waits: tuple[Wait, ...]
 
 
 class Fault(Part):

@@ -102,7 +102,7 @@ class Starting:
             await self._refuse_other_content(connection, request_id, root)
 
         async def make(_: Connection) -> Promise:
-            return Promise((Emit(self._emits_to, event),), str(request_id), write)
+            return Promise((Emit(self._emits_to, event),), str(request_id), sealed=False, write=write)
 
         call = Call(request_id, caller, idempotency_key, trace)
         await self._promises.keep(call, sha256(_KIND + root).digest(), make)

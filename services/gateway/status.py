@@ -1,5 +1,6 @@
 """The rule of the status: what is known of a request, whatever of it arrived first."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from services.gateway.schemas import (
     Result,
     SigningStatus,
     State,
+    Wait,
 )
 from services.gateway.timeline import Documents, Kind, by_cause
 
@@ -66,7 +68,45 @@ def status_of(told: Told) -> SigningStatus:
         completed=result,
         cancellations=_cancellations(data),
         resends=_resends(data),
+        waits=() if result else _waits(told, counts, rejections),
     )
+
+
+def _waits(told: Told, counts: Counts, rejections: Sequence[Rejection]) -> tuple[Wait, ...]:
+    """What was said to wait, as long as something may be left at that stage; which document it is, is not asked."""
+    if any(one.documents is None for one in rejections):
+        return ()
+    answered = {
+        "otp_dispatch": _last(told, "otp-dispatched"),
+        "hsm_signer": _last(told, "authorisation-failed"),
+    }
+    refused: Counter[str] = Counter()
+    for rejection in rejections:
+        refused[rejection.stage] += len(rejection.documents or ())
+    left = {
+        "otp_dispatch": not any(told.reached.values()),
+        "hsm_signer": told.documents is None or counts.signed + refused["hsm_signer"] < told.documents,
+        "crl_verifier": counts.verified + refused["crl_verifier"] < counts.signed,
+        "posting": counts.posted + refused["posting"] < counts.verified,
+    }
+    found: dict[tuple[object, ...], Wait] = {}
+    for _, at, text in sorted((row for row in told.rows if row[0] == "waiting"), key=lambda row: row[1:]):
+        one = Wait.model_validate_json(text)
+        over = (answer := answered.get(one.stage)) is not None and answer >= at
+        if left.get(one.stage, True) and not over:
+            same = one.stage, one.why, one.documents is None
+            found[same] = _joined(found.pop(same, one), one)
+    return tuple(found.values())
+
+
+def _joined(before: Wait, later: Wait) -> Wait:
+    """Two of one cause: of all their documents, and when the stage looks again, as far as that was said."""
+    names = None if later.documents is None else tuple(sorted({*(before.documents or ()), *later.documents}))
+    return later.model_copy(update={"documents": names})
+
+
+def _last(told: Told, kind: Kind) -> datetime | None:
+    return max((at for found, at, _ in told.rows if found == kind), default=None)
 
 
 def _cancellations(data: Mapping[Kind, Sequence[str]]) -> tuple[Cancellation, ...]:

@@ -73,7 +73,7 @@ class Submissions:
                 user=call.caller.user,
             )
             within = at_most(MAX_CANCELLATIONS, "cancel-requested", call.request_id)
-            return Promise((Emit(self._cancels, event),), str(event.cancellation), within)
+            return Promise((Emit(self._cancels, event),), str(event.cancellation), sealed=False, write=within)
 
         body_hash = call_hash("cancellation", str(call.request_id), call.caller.user)
         name = await self._promises.keep(call, body_hash, make, timeline.cancel_requested)
@@ -91,7 +91,8 @@ class Submissions:
             sealed=body.sealed,
         )
         within = at_most(MAX_AUTHORISATIONS, "authorisation-submitted", request_id)
-        return Promise((Emit(self._lane(len(event.signed.manifest.documents)), event),), event.attempt, within)
+        lane = self._lane(len(event.signed.manifest.documents))
+        return Promise((Emit(lane, event),), event.attempt, sealed=True, write=within)
 
 
 def call_hash(*parts: str) -> bytes:

@@ -72,7 +72,7 @@ class TokenDesk:
             )
             for one in body.signatures
         )
-        return Promise(tuple(Emit(self._emits_to, event) for event in events), str(len(body.signatures)))
+        return Promise(tuple(Emit(self._emits_to, event) for event in events), str(len(body.signatures)), sealed=False)
 
 
 def _body_hash(call: Call, body: TokenSignatures) -> bytes:

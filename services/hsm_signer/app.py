@@ -1,8 +1,10 @@
 """The wiring of hsm_signer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -10,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus
 from libs.bus.trust import key_trust, read_service_root
+from libs.bus.unread import unread
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode, event_id
 from libs.hsm.hsm import Hsm
@@ -33,8 +36,26 @@ from services.hsm_signer.signing import Signing
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
+INTERACTIVE, BULK = "interactive", "bulk"
+"""The lanes of authorisations."""
+
 THREADS = 2
 """Argon2 and long roots; the HSM has its own thread."""
+
+
+def unread_submissions(settings: Settings) -> handlers.Unread:
+    """What `expiry` asks, of both lanes."""
+    lanes = {INTERACTIVE: topics.AUTHORISATION_SUBMITTED, BULK: topics.AUTHORISATION_SUBMITTED_BULK}
+
+    async def ask(requests: Collection[UUID], before: datetime) -> set[UUID]:
+        keys = {str(request).encode(): request for request in requests}
+        found = [
+            await unread(settings.kafka_bootstrap, f"{settings.service}.{lane}", topic, keys, before)
+            for lane, topic in lanes.items()
+        ]
+        return {keys[key] for key in set().union(*found)}
+
+    return ask
 
 
 @asynccontextmanager
@@ -86,7 +107,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                         authoriser, signing, offload, interactive, bulk=False
                     )
                 },
-                lane="interactive",
+                lane=INTERACTIVE,
                 max_records=25,
             )
             bus.consume(
@@ -95,7 +116,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                         authoriser, signing, offload, bulk, bulk=True
                     )
                 },
-                lane="bulk",
+                lane=BULK,
                 max_records=1,
             )
             bus.consume(
@@ -103,7 +124,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                 lane="enrolment",
                 max_records=25,
             )
-            bus.timer(handlers.EXPIRY, handlers.expiry(utc_now))
+            bus.timer(handlers.EXPIRY, handlers.expiry(utc_now, unread_submissions(settings)))
             bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, utc_now))
             rotation = encode(handlers.ROTATION, handlers.Rotation(), source=settings.service, time=utc_now())
             async with pool.acquire() as connection:

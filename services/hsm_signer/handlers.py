@@ -1,13 +1,12 @@
 """Events in, outcomes out: the signer's handlers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from libs.bus.outcomes import OVERTAKEN, Done, Emit, Park, Unavailable
-from libs.bus.suspension import LONGEST_WAIT
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -16,8 +15,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, OtpDispatched
 from libs.contracts.state import Certificate
 from libs.contracts.topics import Topic
-from libs.contracts.waiting import Waiting
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.storage import cancels, state
 from services.hsm_signer import limits, store
@@ -78,26 +76,14 @@ def authorisations(
                     await signing.run(work, delivery, authorised, bulk=bulk)
         except Unavailable as away:
             if away.dependency == HSM:
-                await _say_waiting_for_hsm(work, delivery)
+                async with work.recording() as recording:
+                    recording.say_away(topics.WAITING, "hsm_signer", Reason.HSM_UNAVAILABLE, [delivery])
             raise
 
     async def handle(work: Work[AuthorisationSubmitted]) -> None:
         await _all(*(one(work, delivery) for delivery in work.deliveries))
 
     return handle
-
-
-async def _say_waiting_for_hsm(work: Work[AuthorisationSubmitted], delivery: Submission) -> None:
-    """Tell the officer, once per request: the loop does not park, it comes again when the HSM answers."""
-    event = Waiting(
-        request_id=delivery.event.request_id,
-        documents=None,
-        stage="hsm_signer",
-        why=Reason.HSM_UNAVAILABLE,
-        next_look=utc_now() + timedelta(seconds=LONGEST_WAIT),
-    )
-    async with work.recording() as recording:
-        recording.emit(delivery, [Emit(topics.WAITING, event)])
 
 
 async def medium_resolved(work: Work[MediumResolved]) -> None:
@@ -137,15 +123,29 @@ async def otp_dispatched(work: Work[OtpDispatched]) -> None:
             recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
 
 
-def expiry(clock: Clock) -> Handler[Expiry]:
-    """The timer: end what was not authorised in time."""
+Unread = Callable[[Collection[UUID], datetime], Awaitable[set[UUID]]]
+"""Of these requests, those that may have an authorisation from before this time that no lane has handled yet."""
+
+
+def expiry(clock: Clock, unread: Unread) -> Handler[Expiry]:
+    """The timer: end what was not authorised in time.
+
+    What was submitted in time is judged first, however long our own backlog, or an outage, keeps it: it was not late.
+    """
 
     async def handle(work: Work[Expiry]) -> None:
+        ids = [delivery.event.request_id for delivery in work.deliveries]
+        async with work.reserving() as connection:
+            over = await store.unanswered(connection, ids, clock())
+        judged_first = await unread(over.keys(), max(over.values())) if over else set()
         async with work.recording(*work.deliveries) as recording:
             for delivery in recording.deliveries:
                 request = await store.lock_request(recording.connection, delivery.event.request_id)
                 if request is None or request.end_reason is not None:
                     recording.settle(delivery, Done())
+                    continue
+                if request.reserved_at is None and request.request_id in judged_first:
+                    recording.settle(delivery, Park(OVERTAKEN, "what was submitted in time is judged first"))
                     continue
                 authorised = request.reserved_at is not None
                 until = request.expires_at

@@ -119,6 +119,12 @@ async def code_dispatched(connection: Connection, request_id: UUID, until: datet
     return expires
 
 
+async def unanswered(connection: Connection, request_ids: Sequence[UUID], now: datetime) -> dict[UUID, datetime]:
+    """Of these requests, those whose time is over without an authorisation or an end, and when it was."""
+    rows = await connection.fetch(_SQL["unanswered"], request_ids, now)
+    return {row["request_id"]: row["expires_at"] for row in rows}
+
+
 async def end_request(connection: Connection, request_id: UUID, reason: Reason) -> None:
     """What has ended stays ended, for the first reason."""
     await connection.execute(_SQL["end_request"], request_id, reason)

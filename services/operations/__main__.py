@@ -4,18 +4,16 @@ import getpass
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
-from pydantic import SecretStr
 
 from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
-from libs.runtime.settings import ConfigurationError, read_secret
-from services.operations import diagnosis, reading, tracing
+from services.operations import database, diagnosis, reading, republish, tracing
 from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
@@ -31,12 +29,9 @@ SHOWN = 2_000
 gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
 gpki.add_typer(dlq, name="dlq")
+gpki.add_typer(republish.commands, name="republish")
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
-
-
-def _option(variable: str, what: str) -> Any:
-    return typer.Option(envvar=variable, help=what)
 
 
 @gpki.callback()
@@ -94,37 +89,32 @@ def show_topics(kafka: Kafka) -> None:
 def examine_all(
     *,
     kafka: Kafka,
-    postgres_host: Annotated[str, _option("GPKI_POSTGRES_HOST", "host of PostgreSQL")],
-    postgres_user: Annotated[str, _option("GPKI_POSTGRES_USER", "a role that sees each schema's table `migration`")],
-    secrets: Annotated[Path, _option("GPKI_SECRETS_DIR", "directory with that role's file `postgres_password`")],
-    smtp_host: Annotated[str, _option("GPKI_SMTP_HOST", "host of the mail relay")],
-    gateway: Annotated[str, _option("GPKI_GATEWAY_URL", "base URL of the GPKI API")],
-    crls: Annotated[str, _option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
-    pki: Annotated[Path, _option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
-    health: Annotated[str, _option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")],
-    postgres_port: Annotated[int, _option("GPKI_POSTGRES_PORT", "port of PostgreSQL")] = 5432,
-    postgres_database: Annotated[str, _option("GPKI_POSTGRES_DATABASE", "database")] = "gpki",
-    smtp_port: Annotated[int, _option("GPKI_SMTP_PORT", "port of the relay")] = 25,
-    smtp_tls: Annotated[str, _option("GPKI_SMTP_TLS", "when-offered, required or implicit")] = "when-offered",
+    postgres_host: database.Host,
+    postgres_user: database.User,
+    secrets: database.Secrets,
+    smtp_host: Annotated[str, database.option("GPKI_SMTP_HOST", "host of the mail relay")],
+    gateway: Annotated[str, database.option("GPKI_GATEWAY_URL", "base URL of the GPKI API")],
+    crls: Annotated[str, database.option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
+    pki: Annotated[Path, database.option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
+    health: Annotated[
+        str, database.option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")
+    ],
+    postgres_port: database.Port = database.DEFAULT_PORT,
+    postgres_database: database.Name = database.DEFAULT_NAME,
+    smtp_port: Annotated[int, database.option("GPKI_SMTP_PORT", "port of the relay")] = 25,
+    smtp_tls: Annotated[str, database.option("GPKI_SMTP_TLS", "when-offered, required or implicit")] = "when-offered",
 ) -> None:
     """Ask each part whether it works, and say what to do where it does not; exit code 1 when one fails."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is a finding here, no news
     try:
-        password = read_secret(secrets / "postgres_password")
         ports = {name: int(port) for name, _, port in (one.partition("=") for one in health.split(",") if one)}
-    except ConfigurationError as error:
-        fail(str(error))
     except ValueError:
         fail("GPKI_HEALTH_PORTS is NAME=PORT, comma-separated")
-    if password is None:
-        fail(f"there is no file {secrets / 'postgres_password'}: the database's password is read from it")
     stack = Stack(
         kafka=kafka,
-        postgres_host=postgres_host,
-        postgres_port=postgres_port,
-        postgres_database=postgres_database,
-        postgres_user=postgres_user,
-        postgres_password=SecretStr(password.decode("utf-8", "replace")),
+        database=database.database(
+            host=postgres_host, port=postgres_port, name=postgres_database, user=postgres_user, secrets=secrets
+        ),
         smtp_host=smtp_host,
         smtp_port=smtp_port,
         smtp_tls=smtp_tls,
@@ -157,7 +147,8 @@ def show_all(
 def show(letter: Name, kafka: Kafka) -> None:
     """Show one letter: where it comes from, why it was buried, what was done, what is in it."""
     found = _find(kafka, letter)
-    typer.echo(f"letter     {found.name}\nfrom       {found.origin}\nburied     {found.buried_at:%Y-%m-%d %H:%M:%S}Z")
+    typer.echo(f"letter     {found.name}\nfrom       {found.origin}, taken {shown(found.taken_at)}")
+    typer.echo(f"buried     {found.buried_at:%Y-%m-%d %H:%M:%S}Z")
     typer.echo(f"by         {found.service or 'unknown service'}\nbecause    {found.reason}\nstate      {found.state}")
     for one in found.resolutions:
         typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {one.by} {one.reason}".rstrip())
@@ -224,4 +215,4 @@ def _box(kafka: str) -> DeadLetters:
 
 
 if __name__ == "__main__":
-    sys.exit(gpki())
+    sys.exit(gpki(prog_name="gpki"))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -61,6 +62,27 @@ async def look(bootstrap: str, names: Iterable[str]) -> Cluster:
         begins, ends = await asked.beginning_offsets(places), await asked.end_offsets(places)
     known = tuple(group for group in groups if not ends.keys().isdisjoint({*group.committed, *group.assigned}))
     return Cluster(shapes, begins, ends, known)
+
+
+async def first_times(bootstrap: str, places: Iterable[TopicPartition]) -> dict[TopicPartition, datetime | None]:
+    """When the broker took the first record that each of these still has, None when it has none. Raises KafkaError."""
+    async with consumer(bootstrap) as asked:
+        found = await asked.offsets_for_times(dict.fromkeys(places, 0))
+    return {
+        place: None if first is None else datetime.fromtimestamp(first.timestamp / 1000, UTC)
+        for place, first in found.items()
+    }
+
+
+async def move(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+    """Have a group that nobody is in go on from these offsets.
+
+    Raises CommitFailedError when somebody is in it: the broker refuses. Raises KafkaError.
+    """
+    async with consumer(bootstrap, group=group) as mover:
+        mover.assign(list(offsets))
+        mover.pause(*offsets)
+        await mover.commit(dict(offsets))
 
 
 async def existing(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:

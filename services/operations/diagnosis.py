@@ -89,7 +89,10 @@ def readiness(service: str, report: Mapping[str, Any]) -> Finding:
     bad = [
         f"{name} ({check.get('detail') or 'not good'})" for name, check in checks.items() if check.get("ok") is not True
     ]
-    return Finding(service, "FAIL", f"not ready: {', '.join(bad) or 'nothing reported'}", f"see the log of {service}")
+    do = f"see the log of {service}"
+    if any(name.endswith(":log-start-passed") and check.get("ok") is not True for name, check in checks.items()):
+        do = f"`gpki republish gap {service}`: it stands before records that were deleted unread"
+    return Finding(service, "FAIL", f"not ready: {', '.join(bad) or 'nothing reported'}", do)
 
 
 def hsm(report: Mapping[str, Any]) -> Finding:

@@ -34,13 +34,17 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Letter:
-    """One dead letter. `number` is its offset on the dead-letter topic, which has one partition."""
+    """One dead letter. `number` is its offset on the dead-letter topic, which has one partition.
+
+    `origin` is where the record lay (topic/partition/offset), `taken_at` the broker's time of it.
+    """
 
     topic: str
     number: int
     service: str
     reason: str
     origin: str
+    taken_at: str
     buried_at: datetime
     record: Record
     cut: bool
@@ -92,6 +96,7 @@ def _letter(topic: str, record: Raw, said: dict[str, str], at: datetime) -> Lett
         reason=said.get(PREFIX + "reason", ""),
         origin=f"{said.get(PREFIX + 'topic', '?')}/{said.get(PREFIX + 'partition', '?')}"
         f"/{said.get(PREFIX + 'offset', '?')}",
+        taken_at=said.get(PREFIX + "appended-at", "?"),
         buried_at=at,
         record=Record(topic, record.key, record.value or b"", kept),
         cut=PREFIX + "sha256" in said,

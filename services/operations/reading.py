@@ -8,10 +8,10 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
-from aiokafka.partitioner import DefaultPartitioner
 from pydantic import ValidationError
 
 from libs.bus import records
+from libs.bus.publisher import partition_of
 from libs.contracts import topics
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from services.operations.tracing import Seen, documents_of, request_of
@@ -28,16 +28,19 @@ SIGNING: Final = "gpki.signing."
 
 def placed(topic: Topic, key: bytes) -> TopicPartition:
     """Where our services put what has this key."""
-    numbers = list(range(topic.partitions))
-    return TopicPartition(topic.name, DefaultPartitioner()(key, numbers, numbers))
+    return TopicPartition(topic.name, partition_of(key, topic.partitions))
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of no group, with nothing assigned. Raises KafkaError when the broker cannot be asked."""
+async def consumer(bootstrap: str, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer with nothing assigned, which joins no group: `group` is only who it commits for.
+
+    Raises KafkaError when the broker cannot be asked.
+    """
     records.install()
     opened = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
+        group_id=group,
         enable_auto_commit=False,
         max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
         request_timeout_ms=TIMEOUT_MS,

@@ -5,10 +5,13 @@ import re
 from collections.abc import Coroutine
 from typing import Annotated, Any, NoReturn, TypeVar
 
+import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
+from libs.bus.outcomes import Unavailable
 from libs.runtime.redaction import scrub_text
+from libs.storage.errors import is_unavailable
 
 T = TypeVar("T")
 
@@ -22,11 +25,17 @@ _MASKED = re.compile(r"[^\s@<>,;]?\*+@[^\s@<>,;]+")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns; ends the command with exit code 1 when Kafka cannot be asked."""
+    """What the work returns; ends the command with exit code 1 when Kafka, or PostgreSQL, cannot be asked."""
     try:
         return asyncio.run(work)
+    except Unavailable as error:
+        fail(f"the {error.dependency} does not answer: ask again, nothing is done twice")
     except KafkaError as error:
         fail(f"Kafka could not be asked ({type(error).__name__}): is the broker up at the address given?")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if not (is_unavailable(error) or isinstance(error, asyncpg.InsufficientPrivilegeError)):
+            raise
+        fail(f"PostgreSQL could not be asked ({type(error).__name__}): address, account and its password file?")
 
 
 def fail(why: str) -> NoReturn:

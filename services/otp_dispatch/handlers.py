@@ -13,7 +13,7 @@ from libs.bus.trust import usable_key
 from libs.bus.work import Work
 from libs.contracts.signing import MAX_LIVE_CHALLENGES
 from libs.contracts.state import Key, User
-from libs.contracts.waiting import Waiting
+from libs.contracts.waiting import Waiting, WaitsFor
 from libs.runtime import metrics
 from libs.runtime.clock import Clock, utc_now
 from libs.storage import state
@@ -24,7 +24,7 @@ from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
 from services.otp_dispatch.mail import mail
-from services.otp_dispatch.relay import Deferred, Delivered, Refused, Relay
+from services.otp_dispatch.relay import RELAY, Deferred, Delivered, Refused, Relay
 from services.otp_dispatch.routes import Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
 from services.otp_dispatch.store import Reservation
@@ -33,9 +33,6 @@ SERVICE = "otp_dispatch"
 
 MAILS_AT_ONCE = 8
 """Messages under way to the relay, each on a connection of its own."""
-
-MAILBOX_BUSY = "mailbox-busy"
-"""What `waiting` says of a mailbox that said "later"."""
 
 Decided = Sent | Failed | Outcome
 
@@ -85,6 +82,10 @@ class OtpDispatch:
                         decided[identifier] = result
         await self._record(work, decided)
         if failures:
+            if any(isinstance(one, Unavailable) and one.dependency == RELAY for one in failures):
+                left = [delivery for delivery in work.deliveries if delivery.id not in decided]
+                async with work.recording() as recording:
+                    recording.say_away(self._routes.waiting, "otp_dispatch", WaitsFor.RELAY, left)
             raise failures[0]
 
     async def _judge(self, work: Work[Asked]) -> dict[UUID, Ready | Failed | Outcome]:
@@ -214,7 +215,7 @@ class OtpDispatch:
                     request_id=one.event.request_id,
                     documents=None,
                     stage="otp_dispatch",
-                    why=MAILBOX_BUSY,
+                    why=WaitsFor.MAILBOX,
                     next_look=now + after,
                 )
                 # At each look under one event id: what was recorded first is told, once.

@@ -1,5 +1,6 @@
 """The operator's `gpki dlq`, as a process of its own against the running chain."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -81,6 +82,7 @@ async def test_a_letter_that_is_discarded_ends_its_document_and_the_request_is_a
     status, told, _ = await gpki(client.stack, "show", letter)
     assert status == 0
     assert "because    the header is not of this request" in told
+    assert re.search(rf"^from       {topics.VERIFIED.name}/\d/\d+, taken 20\d\d-.*\+00:00$", told, re.MULTILINE)
     status, told, _ = await gpki(client.stack, "discard", letter, "--reason", "ujian")
     assert (status, told.count(f"request {request.id}: {spoilt} ends as rejected: poison")) == (0, 1)
     status, _, why = await gpki(client.stack, "discard", letter, "--reason", "again")

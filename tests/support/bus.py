@@ -113,7 +113,11 @@ class Room:
         return pool
 
     async def committed(self, topic: Topic, group: str | None = None) -> dict[int, int]:
-        """The group's committed offsets by partition."""
+        """The group's committed offsets by partition, of those of which it has handled anything."""
+        return {number: offset for number, offset in (await self.begun(topic, group)).items() if offset}
+
+    async def begun(self, topic: Topic, group: str | None = None) -> dict[int, int]:
+        """The same, and where it only has begun."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
         await admin.start()
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
 
 from tests.support.stack import Stack
@@ -11,11 +10,9 @@ from tests.support.stack import Stack
 async def gpki(stack: Stack, *arguments: str, more: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Exit code, what it printed, what it complained of; `more` is added to what it is told of the stack."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.operations",
+        stack.layout.checkout / "gpki",
         *arguments,
-        cwd=stack.layout.checkout,
+        cwd=stack.layout.state,
         env=os.environ | {"GPKI_KAFKA_BOOTSTRAP": stack.kafka} | dict(more or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

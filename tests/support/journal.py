@@ -41,7 +41,9 @@ async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -
     async with observer(stack) as consumer:
         partitions = [partition for topic in read for partition in partitions_of(topic)]
         assign_paused(consumer, partitions)
-        begin = since if since is not None else await consumer.beginning_offsets(partitions)
+        begin = await consumer.beginning_offsets(partitions)
+        if since is not None:  # what was deleted meanwhile is not there to be read
+            begin = {partition: max(offset, since[partition]) for partition, offset in begin.items()}
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
             consumer.seek(partition, begin[partition])

@@ -44,6 +44,9 @@ FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.ev
 WHERE o.recorded_at < now() - $1::interval
 ORDER BY o.recorded_at, o.event_id LIMIT $2
 
+-- name: recorded
+SELECT topic, key, value, headers FROM outcome WHERE event_id = ANY ($1::uuid[]) ORDER BY recorded_at, event_id
+
 -- name: park
 WITH waits AS (UPDATE inbox SET parked = true WHERE id = $1)
 INSERT INTO due (id, what, request_id, at, why, content_hash, key, value, headers, appended_at, partition, "offset")

@@ -81,7 +81,8 @@ SELECT body_hash, attempt, event_id FROM submission WHERE caller = $1 AND idempo
 SELECT EXISTS (SELECT 1 FROM submission WHERE event_id = $1 AND body_hash <> $2)
 
 -- name: add_submission
-INSERT INTO submission (caller, idempotency_key, body_hash, attempt, event_id) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO submission (caller, idempotency_key, body_hash, attempt, event_id, sealed)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (caller, idempotency_key) DO NOTHING
 RETURNING true
 

@@ -37,6 +37,10 @@ WHERE request_id = $1 RETURNING expires_at
 -- name: end_request
 UPDATE request SET ended_at = now(), end_reason = $2 WHERE request_id = $1 AND ended_at IS NULL
 
+-- name: unanswered
+SELECT request_id, expires_at FROM request
+WHERE request_id = ANY ($1::uuid[]) AND ended_at IS NULL AND reserved_at IS NULL AND expires_at <= $2
+
 -- name: take_slot
 INSERT INTO attempt (request_id, attempt, credential_id) VALUES ($1, $2, $3)
 ON CONFLICT (request_id, attempt) DO UPDATE SET state = 'pending', taken_at = now() WHERE attempt.state = 'void'

@@ -16,6 +16,7 @@ from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
+from tests.faults.campaign.retention import retention_passes
 from tests.support import faults
 from tests.support.chain import Client
 from tests.support.faults import members, replaced, twin
@@ -171,5 +172,6 @@ FAULTS: Final = {
         Fault("rolling-restart", rolling_restart),
         Fault("rebalance-storm", rebalance_storm),
         Fault("poison", poison_everywhere),
+        Fault("retention", retention_passes),
     )
 }

@@ -92,9 +92,14 @@ async def gap(room: Room, source: Topic, target: Topic) -> None:
     async with bus:
         await room.all_committed(source, 2)
     await room.send(source, [room.event(str(number)) for number in range(2, 10)], partition=0)
+    await delete(room, source, before=6)
+
+
+async def delete(room: Room, source: Topic, *, before: int) -> None:
+    """What retention does to the first partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
     await admin.start()
-    await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=6)})
+    await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=before)})
     await admin.close()
 
 
@@ -110,7 +115,53 @@ async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room, 
         await polls.more(5)
     await tap.read()
     assert len(tap.of(target)) == 2
-    assert await room.committed(source) == {0: 2}
+    assert (await room.committed(source))[0] == 2
+
+
+async def test_a_gap_in_a_partition_of_which_nothing_was_ever_read_stops_the_consumer(room: Room) -> None:
+    """I-9: it was there to be read when the group had the partition first."""
+    source, target = await room.topic(), await room.topic()
+    bus, tap = room.bus(), await room.tap(source, target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+
+        async def begun() -> bool:
+            return await room.begun(source) == dict.fromkeys(range(source.partitions), 0)
+
+        await eventually(begun, "where it begins is committed")
+    await room.send(source, [room.event() for _ in range(10)], partition=0)
+    await delete(room, source, before=10)
+    health = Health(room.schema)
+    bus = room.bus(health=health)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
+    await tap.read()
+    assert tap.of(target) == []
+
+
+async def test_a_consumer_that_retention_passes_while_it_runs_stops(room: Room) -> None:
+    """I-9: aiokafka goes on from what is left, and says nothing."""
+    source, target = await room.topic(), await room.topic()
+    health, began, going, done = Health(room.schema), asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def handle(work: Work[Step]) -> None:
+        began.set()
+        await going.wait()
+        await pass_on(target, done)(work)
+
+    names = [f"{number:02}".ljust(15_000, "x") for number in range(60)]
+    await room.send(source, [room.event(name) for name in names], partition=0)
+    bus = room.bus(health=health)
+    bus.consume({source: handle}, max_records=1)
+    async with bus:
+        await asyncio.wait_for(began.wait(), 30)
+        await delete(room, source, before=50)  # what was fetched before is handled
+        going.set()
+        await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
+        committed = (await room.committed(source))[0]
+    assert committed < 50
+    assert done == names[:committed], "nothing behind the gap"
 
 
 async def test_a_gap_on_authorisations_alarms_and_goes_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +196,7 @@ async def test_a_gap_that_opens_while_a_consumer_is_paused_stops_it(room: Room) 
         await room.all_committed(source, 1)
         await room.send(source, [room.event(str(number)) for number in range(1, 10)], partition=0)
         await eventually(lambda: reports(health, f"{room.schema}:relay"), "paused")
-        admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
-        await admin.start()
-        await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=6)})
-        await admin.close()
+        await delete(room, source, before=6)
         there.set()
         await eventually(lambda: reports(health, f"{room.schema}:log-start-passed"), "halted")
     await tap.read()

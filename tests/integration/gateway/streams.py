@@ -69,10 +69,10 @@ def path(request_id: UUID) -> str:
 
 @asynccontextmanager
 async def stream(
-    door: Door, request_id: UUID, user: str, *, after: int | None = None, at: str = ""
+    door: Door, request_id: UUID, user: str, *, after: int | None = None, at: str = "", language: str = "ms"
 ) -> AsyncIterator[Stream]:
     """Open a stream, at another replica with `at` (its address); leaving it cuts the connection."""
-    headers = {"Authorization": f"Bearer {door.token(user)}"}
+    headers = {"Authorization": f"Bearer {door.token(user)}", "Accept-Language": language}
     if after is not None:
         headers["Last-Event-ID"] = str(after)
     async with door.http.stream("GET", at + path(request_id), headers=headers) as answer:

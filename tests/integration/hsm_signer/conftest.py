@@ -1,10 +1,10 @@
 """The signer's authorisations on the real stack and a real token, on topics and a schema of a test's own."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.topics import create_topics
+from libs.bus.unread import unread
 from libs.contracts import topics
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
 from libs.contracts.signing import (
@@ -206,6 +207,13 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
             bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested})
             handler = handlers.authorisations(authoriser, signing, offload, lane, bulk=False)
             bus.consume({submitted: handler}, lane="interactive")
+
+            async def unread_submissions(requests: Collection[UUID], before: datetime) -> set[UUID]:
+                keys = [str(request).encode() for request in requests]
+                found = await unread(stack.kafka, f"{room.schema}.interactive", submitted, keys, before)
+                return {UUID(key.decode()) for key in found}
+
+            bus.timer(handlers.EXPIRY, handlers.expiry(utc_now, unread_submissions))
             async with bus:
                 yield made
 

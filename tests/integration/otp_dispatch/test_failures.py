@@ -12,6 +12,7 @@ import pytest
 
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import MediumResolved
+from libs.contracts.waiting import WaitsFor
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
@@ -58,6 +59,7 @@ async def test_while_the_relay_is_away_requests_wait_and_then_get_one_mail_each(
         await eventually(lambda: not dispatching.ready("relay"), "it waits for the relay")
         await dispatching.tap.read()
         assert [dispatching.all_dispatched(event) for event in during] == [[]] * len(during)
+        await dispatching.tap.until(lambda: any(map(dispatching.waits, during)), "`waiting`")
         await dispatching.sink.start()
         for event in during:
             await dispatching.dispatched(event)
@@ -66,6 +68,9 @@ async def test_while_the_relay_is_away_requests_wait_and_then_get_one_mail_each(
         assert len(dispatching.sink.mails(user.email)) == 1
     assert dispatching.dead_letters() == []
     assert [dispatching.all_rejected(event) for event in during] == [[]] * len(during)
+    told = [wait for event in during for wait in dispatching.waits(event)]
+    assert {(wait.stage, wait.why, wait.documents) for wait in told} == {("otp_dispatch", WaitsFor.RELAY, None)}
+    assert len(told) == len({wait.request_id for wait in told}), "each once"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from deploy.native import lifecycle
 from deploy.native.failures import StackError
 from deploy.native.layout import ROLES
 from deploy.native.supervisor import Supervisor
@@ -68,6 +69,8 @@ async def test_a_killed_mail_sink_comes_back_with_its_messages(stack: Stack) -> 
 
 async def test_a_part_is_restarted_by_name_and_an_unknown_name_is_said(stack: Stack) -> None:
     before = stack.pid("smtp")
+    lifecycle.stop_part(stack.layout, "smtp")
+    assert stack.pid("smtp") == 0, "until it is restarted"
     await stack.restart("smtp")
     assert stack.pid("smtp") not in (0, before)
     with pytest.raises(StackError, match="no part named fax"):

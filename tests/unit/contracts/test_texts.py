@@ -5,7 +5,9 @@ import re
 import pytest
 
 from libs.contracts.reasons import Reason
-from libs.contracts.texts import LANGUAGES, Language, Text, _catalogue, text
+from libs.contracts.texts import LANGUAGES, Language, Text, _catalogue, text, waiting_text
+from libs.contracts.waiting import WaitsFor
+from libs.crypto.path import UnknownReason
 
 VALUES = {"attempts_left": 2}
 
@@ -58,3 +60,19 @@ def test_an_unknown_code_is_an_error() -> None:
 
 def _parts(entry: Text) -> tuple[str, str, str]:
     return entry.title, entry.detail, entry.next_step
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whatever_can_be_waited_for_has_a_text_that_says_what_is_posted_and_what_to_do(language: Language) -> None:
+    assert set(_catalogue(f"waiting.{language}")) == set(WaitsFor)
+    for why in WaitsFor:
+        said = waiting_text(why, language)
+        assert said is not None
+        assert re.search({"ms": "belum diposkan", "en": "not posted yet"}[language], said.detail)
+        assert all(part.strip() and "{" not in part for part in _parts(said))
+    assert waiting_text("no-such-thing", language) is None
+
+
+def test_what_a_path_cannot_tell_is_a_thing_to_wait_for() -> None:
+    assert {str(why) for why in UnknownReason} <= set(WaitsFor)
+    assert {Reason.HSM_UNAVAILABLE.value, Reason.SAH_NOT_POSTED.value} <= set(WaitsFor)

@@ -24,12 +24,15 @@ ADVANCES = [
 def test_every_row_is_one_event_of_one_line(entry: Entry) -> None:
     reached = 2 if entry.kind == "signed" else None
     row = {"seq": 7, "kind": entry.kind, "at": entry.at, "data": entry.data.model_dump_json(), "reached": reached}
-    text = message(row)
+    text = message(row, "en")
     identifier, event, data, *end = text.split("\n")
     assert (identifier, event, end) == ("id: 7", f"event: {entry.kind}", ["", ""])
     assert "\r" not in text
     told = data.removeprefix("data: ")
-    assert json.loads(told)["data"] == json.loads(entry.data.model_dump_json())
+    data = json.loads(told)["data"]
+    explained = entry.kind in {"authorisation-failed", "rejected"}
+    assert bool(data.get("explanation")) == explained
+    assert (data | {"explanation": None} if explained else data) == json.loads(entry.data.model_dump_json())
     moment = Moment.model_validate_json(told)
     assert (moment.at, moment.reached) == (entry.at, reached)
     assert "challenge" not in told

@@ -76,7 +76,7 @@ def test_what_is_answered_is_what_it_describes(document: dict[str, Any]) -> None
     judge(document, "SigningStatus").validate(json.loads(status_of(told(advances)).model_dump_json()))
     for entry in (entry for one in advances for entry in one.entries):
         row = {"seq": 1, "kind": entry.kind, "at": entry.at, "data": entry.data.model_dump_json(), "reached": None}
-        data = message(row).split("data: ")[1]
+        data = message(row, "en").split("data: ")[1]
         judge(document, "Moment").validate(json.loads(data))
 
 

@@ -62,7 +62,12 @@ def test_a_schema_is_migrated_when_it_has_each_file_as_it_is(applied: dict[str, 
 def test_a_service_is_what_it_says_of_itself_and_its_bad_checks_are_named() -> None:
     assert diagnosis.readiness("posting", report(kafka=check(), database=check())).state == "ok"
     found = diagnosis.readiness("posting", report(kafka=check(), database=check(ok=False, detail="away")))
-    assert (found.state, found.detail) == ("FAIL", "not ready: database (away)")
+    assert (found.state, found.detail, found.do) == ("FAIL", "not ready: database (away)", "see the log of posting")
+
+
+def test_a_service_that_stands_before_a_gap_is_told_with_the_command_that_helps() -> None:
+    found = diagnosis.readiness("posting", report(**{"posting:log-start-passed": check(ok=False)}))
+    assert (found.state, "`gpki republish gap posting`" in found.do) == ("FAIL", True)
 
 
 @pytest.mark.parametrize("strange", [{}, {"ready": "yes"}, {"ready": False, "checks": [1]}, {"checks": {"x": 1}}])

@@ -31,7 +31,8 @@ HEADER = {
 def letter(topic: Topic, value: object, *, service: str, key: str) -> Letter:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     record = Record(topic.name, key.encode(), raw, ())
-    return Letter(topic.name, 7, service, "why", f"{topic.name}/0/1", datetime.now(UTC), record, cut=False)
+    now = datetime.now(UTC)
+    return Letter(topic.name, 7, service, "why", f"{topic.name}/0/1", now.isoformat(), now, record, cut=False)
 
 
 def test_a_document_s_letter_ends_that_document_of_the_request_that_it_names() -> None:

@@ -27,6 +27,7 @@ def on_topic(offset: int, headers: Sequence[tuple[str, bytes | None]], **fields:
 
 def buried(offset: int, *more: tuple[str, bytes | None]) -> Raw:
     said = {"topic": TOPIC, "partition": "2", "offset": "41", "service": "crl_verifier", "reason": "not JSON"}
+    said["appended-at"] = "2026-11-28T03:00:00+00:00"
     added = [(f"x-dead-letter-{name}", text.encode()) for name, text in said.items()]
     return on_topic(offset, [("ce_id", b"1"), *added, *more])
 
@@ -40,6 +41,7 @@ def test_a_letter_says_who_buried_what_and_why_and_gives_the_record_back_as_it_w
     (letter,) = letters(TOPIC, [buried(3)])
     assert (letter.name, letter.service, letter.reason) == (f"{TOPIC}:3", "crl_verifier", "not JSON")
     assert (letter.origin, letter.state) == (f"{TOPIC}/2/41", "open")
+    assert letter.taken_at == "2026-11-28T03:00:00+00:00"
     record = letter.record
     assert (record.topic, record.key, record.value, record.headers) == (TOPIC, b"BV-1", b"rubbish", (("ce_id", b"1"),))
 

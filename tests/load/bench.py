@@ -52,20 +52,36 @@ async def bench(names: list[str], scale: float) -> Found:
         say(f"the machine is busy (load {machine.load_before:.1f}): the figures will be worse than they are")
     shutil.rmtree(STATE, ignore_errors=True)
     layout = open_layout(STATE)
-    found: Found = {"machine": machine.as_json(), "scale": scale, **dict.fromkeys(UNMEASURED)}
+    found: Found = {
+        "machine": machine.as_json(),
+        "cpus": machine.cpus,
+        "load_before": machine.load_before,
+        "scale": scale,
+        "failed": {},
+        **dict.fromkeys(UNMEASURED),
+    }
     async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
         found["start_s"] = round(time.monotonic() - began, 1)
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         run = Bench(client, layout, Processes(layout), list(officers), scale)
         for number, name in enumerate(names, 1):
             say(f"{number} of {len(names)}: {name}, {PARTS[name].__doc__}")
-            found |= await PARTS[name](run)
-    found["took_s"] = round(time.monotonic() - began)
-    return _with_old_names(found, machine)
+            try:
+                found |= await PARTS[name](run)
+            except Exception as error:  # noqa: BLE001 (told and recorded: what was measured before must not be lost)
+                say(f"{name} was not measured: {error!r}")
+                found["failed"][name] = repr(error)
+            found["took_s"] = round(time.monotonic() - began)
+            found["targets"] = report.judged(found)
+            write(found)
+    return found
 
 
-def _with_old_names(found: Found, machine: Machine) -> Found:
-    return {**found, "cpus": machine.cpus, "load_before": machine.load_before, "targets": report.judged(found)}
+def write(found: Found) -> None:
+    """What was measured so far."""
+    plot.RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    plot.RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    TABLE.write_text(report.table(found))
 
 
 def settings() -> tuple[list[str], float]:
@@ -97,14 +113,11 @@ def main() -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return 130
-    plot.RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    plot.RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    TABLE.write_text(report.table(found))
-    whole = scale == 1 and len(names) == len(PARTS)
+    whole = scale == 1 and len(names) == len(PARTS) and not found["failed"]
     picture = plot.PICTURE if whole else plot.RESULTS.with_name("bench.png")
     drawn = f", {picture}" if plot.draw(found, picture) else ""
     sys.stdout.write(f"{report.table(found)}\n{plot.RESULTS}, {TABLE.name}{drawn}\n")
-    return 0
+    return int(bool(found["failed"]))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ SINGLES_PER_S = 3.0
 PUKAL = 1_000
 COUNTED = 40
 """Singles by which their cost is known."""
-LEAST = 10.0
-"""Documents of Pukals per second, where singles alone would already make half."""
+LEAST = 0.25
+"""Share of the highest rate that Pukals have also where singles alone would already make half."""
 
 
 @dataclass
@@ -54,7 +54,8 @@ async def half_load(bench: Bench, pukal_of: int) -> Load:
     """By what a Pukal's document and a single cost now."""
     figure = bench.latest or await bench.pukals(f"Pukal of {pukal_of:,}, for the maximum rate", count=pukal_of)
     single_counts = (await single_cost(bench, COUNTED)) / figure.cpu_us.median
-    return Load(bench, pukal_of, max(figure.per_s.median / 2 - SINGLES_PER_S * single_counts, LEAST))
+    most = figure.per_s.median
+    return Load(bench, pukal_of, max(most / 2 - SINGLES_PER_S * single_counts, LEAST * most))
 
 
 async def single_cost(bench: Bench, count: int) -> float:

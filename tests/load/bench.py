@@ -14,7 +14,8 @@ import time
 import uvloop
 
 from deploy.native.failures import StackError
-from deploy.native.layout import CHECKOUT, open_layout
+from deploy.native.layout import CHECKOUT, Layout, open_layout
+from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
 from tests.load import plot, report
@@ -47,11 +48,10 @@ UNMEASURED = (
 
 async def bench(names: list[str], scale: float) -> Found:
     """These parts, one after another, on a stack of their own: what was signed before must not count."""
-    machine, began = Machine.here(), time.monotonic()
+    machine = Machine.here()
     if machine.busy:
         say(f"the machine is busy (load {machine.load_before:.1f}): the figures will be worse than they are")
-    shutil.rmtree(STATE, ignore_errors=True)
-    layout = open_layout(STATE)
+    layout = new_layout()
     found: Found = {
         "machine": machine.as_json(),
         "cpus": machine.cpus,
@@ -60,10 +60,27 @@ async def bench(names: list[str], scale: float) -> Found:
         "failed": {},
         **dict.fromkeys(UNMEASURED),
     }
-    async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
+    began = time.monotonic()
+    async with running_stack(layout, say):
         found["start_s"] = round(time.monotonic() - began, 1)
+        await measure(layout, names, found)
+    return found
+
+
+def new_layout() -> Layout:
+    """An empty place for a stack. Raises StackError while one runs there."""
+    if STATE.exists() and Supervisor(open_layout(STATE)).pid() is not None:
+        raise StackError(f"a stack runs in {STATE}", "wait for the bench or the soak that it belongs to, or end it")
+    shutil.rmtree(STATE, ignore_errors=True)
+    return open_layout(STATE)
+
+
+async def measure(layout: Layout, names: list[str], found: Found) -> None:
+    """Add to what was found what each part finds; the file is written after each."""
+    began = time.monotonic()
+    async with connected(Stack(layout), (topics.POSTED,)) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
-        run = Bench(client, layout, Processes(layout), list(officers), scale)
+        run = Bench(client, layout, Processes(layout), list(officers), found["scale"])
         for number, name in enumerate(names, 1):
             say(f"{number} of {len(names)}: {name}, {PARTS[name].__doc__}")
             try:
@@ -74,7 +91,6 @@ async def bench(names: list[str], scale: float) -> Found:
             found["took_s"] = round(time.monotonic() - began)
             found["targets"] = report.judged(found)
             write(found)
-    return found
 
 
 def write(found: Found) -> None:

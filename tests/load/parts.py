@@ -60,6 +60,7 @@ async def singles(bench: Bench) -> Found:
         "single_p99_ms": p99,
         "single": {
             "count": count,
+            "p50_ms_by_third": [percentile(took[third::3], 0.5) for third in range(3)],
             "machine": asdict(machine),
             "cpu_us": round(sum(cost.values()), 1),
             "cpu_us_by_part": cost,

@@ -6,7 +6,6 @@ On a stack of its own, made anew: var/bench-stack. The load is half of what the 
 import asyncio
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from dataclasses import dataclass, field
 import uvloop
 
 from deploy.native.failures import StackError
-from deploy.native.layout import SERVICES, open_layout
+from deploy.native.layout import SERVICES
 from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
-from tests.load.bench import OFFICERS, STATE
+from tests.load.bench import OFFICERS, new_layout
 from tests.load.measuring import Bench
 from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.parts import Found
@@ -93,8 +92,7 @@ def judged(at: Sequence[float], megabytes: Mapping[str, Sequence[float]]) -> dic
 async def soak(minutes: float) -> Found:
     """One run on a stack of its own."""
     machine = Machine.here()
-    shutil.rmtree(STATE, ignore_errors=True)
-    layout = open_layout(STATE)
+    layout = new_layout()
     async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         bench = Bench(client, layout, Processes(layout), list(officers), 1.0)

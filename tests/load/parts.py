@@ -83,6 +83,7 @@ async def mixed(bench: Bench) -> Found:
             "singles": len(load.singles_ms),
             "single_p50_ms": p50,
             "pukal_documents": load.pukal_documents,
+            "failed": load.failed,
             "documents_per_s": round(per_s, 1),
             "asked_per_s": round(load.documents_per_s + SINGLES_PER_S, 1),
         },

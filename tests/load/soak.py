@@ -106,6 +106,7 @@ async def soak(minutes: float) -> Found:
         "machine": machine.as_json(),
         "minutes": minutes,
         "documents": load.pukal_documents + len(load.singles_ms),
+        "failed": load.failed,
         "documents_per_s": round(per_s, 1),
         "asked_per_s": round(load.documents_per_s + SINGLES_PER_S, 1),
         "single_p50_ms": percentile(load.singles_ms, 0.5),
@@ -116,7 +117,7 @@ async def soak(minutes: float) -> Found:
 
 
 def main() -> int:
-    """Run, write, print; ends with 1 if a service grows."""
+    """Run, write, print; ends with 1 if a service grows, or a request did not end."""
     minutes = float(os.environ.get("MINUTES") or 10)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -130,7 +131,7 @@ def main() -> int:
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(f"{json.dumps(found, indent=2)}\n{REPORT}\n")
-    return int(not found["flat"])
+    return int(bool(found["failed"]) or not found["flat"])
 
 
 if __name__ == "__main__":

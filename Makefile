@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint unit bench faults clean
+.PHONY: help setup demo up down status test lint unit bench soak faults clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -41,8 +41,11 @@ lint: setup ## ruff and mypy
 unit: setup ## the unit tests alone
 	@$(PY) -m pytest -n 2 -p no:schemathesis tests/unit
 
-bench: setup ## how fast, beside the raw rate of the HSM in the same run; leaves var/bench/results.json
-	@$(PY) -m tests.load.bench
+bench: setup ## how fast, beside the raw rate of the HSM in the same run (ONLY=part,part, SCALE=0.01); leaves var/bench/results.json
+	@ONLY="$(ONLY)" SCALE="$(SCALE)" $(PY) -m tests.load.bench
+
+soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? leaves var/bench/soak.json
+	@MINUTES="$(MINUTES)" $(PY) -m tests.load.soak
 
 faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=name,name); leaves var/faults/report.json
 	@SEED="$(SEED)" FAULT="$(FAULT)" $(PY) -m tests.faults.campaign

@@ -98,10 +98,11 @@ class Crls:
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock_issuer(connection, issuer)
             head = await store.crl_head(connection, issuer)
-            revoked = await store.revoked(connection, issuer)
+            count = await store.count_revoked(connection, issuer)
             now = self._clock().replace(microsecond=0)
-            if head is not None and not is_due(head, revoked=len(revoked), now=now):
+            if head is not None and not is_due(head, revoked=count, now=now):
                 return head
+            revoked = await store.revoked(connection, issuer)
             validity = Validity(now, now + self._validity)
             number = await store.take_crl_number(connection, issuer, validity, len(revoked))
         certificate = self._certificates[issuer]

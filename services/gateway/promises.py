@@ -22,6 +22,9 @@ from services.gateway.problems import ProblemError
 from services.gateway.store import SQL
 from services.gateway.timeline import Advance, Kind
 
+MAX_PUBLISHING: Final = 32
+"""Publishes under way in this process: one goes on when its call was answered 503, and holds up to 2.5 MB."""
+
 PUBLISH_WAIT: Final = 8.0
 """Seconds that a call waits for the broker; below the patience of a client."""
 
@@ -81,6 +84,7 @@ class Promises:
         self._publisher = publisher
         self._clock = clock
         self._publishing: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(MAX_PUBLISHING)
 
     async def keep(
         self,
@@ -142,16 +146,20 @@ class Promises:
 
     async def _publish(self, records: Sequence[Record]) -> None:
         """Publish, or say that the broker is away while the publisher goes on trying: it is not safe to cancel."""
-        publishing = asyncio.create_task(self._publisher.publish(records))
-        self._publishing.add(publishing)
-        publishing.add_done_callback(self._published)
-        done, _ = await asyncio.wait({publishing}, timeout=PUBLISH_WAIT)
-        if not done:
-            raise Unavailable(BROKER)
+        try:
+            async with asyncio.timeout(PUBLISH_WAIT):
+                await self._room.acquire()
+                publishing = asyncio.create_task(self._publisher.publish(records))
+                self._publishing.add(publishing)
+                publishing.add_done_callback(self._published)
+                await asyncio.wait({publishing})
+        except TimeoutError:
+            raise Unavailable(BROKER) from None
         publishing.result()
 
     def _published(self, publishing: asyncio.Task[None]) -> None:
         self._publishing.discard(publishing)
+        self._room.release()
         if not publishing.cancelled():
             publishing.exception()  # marks it as seen: its call may have been answered already
 

@@ -1,179 +1,139 @@
-"""`make bench`: the platform's speed beside the raw rate of its HSM, measured in the same run (design section 8).
+"""`make bench`: the table of design section 8, each figure beside the raw rate of the HSM in the same run.
 
-On a stack of its own, made anew: var/bench-stack. Leaves var/bench/results.json.
+On a stack of its own, made anew: var/bench-stack. Leaves var/bench/results.json and table.md, and draws docs/bench.png.
+ONLY=pukal,single runs some parts, SCALE=0.01 with smaller sizes; only a whole run at full size draws the picture.
 """
 
 import asyncio
 import json
-import math
 import os
 import shutil
-import statistics
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
-import psutil
 import uvloop
 
-from deploy.native import programs
 from deploy.native.failures import StackError
-from deploy.native.layout import CHECKOUT, SERVICES, Layout, open_layout
+from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
-from services.igfmas.enrolment import Officer
-from tests.support.chain import Client, connected, papers
+from tests.load import plot, report
+from tests.load.measuring import Bench
+from tests.load.parts import PARTS, Found
+from tests.load.processes import Processes
+from tests.load.progress import say
+from tests.load.yardstick import Machine
+from tests.support.chain import connected
 from tests.support.stack import Stack
 
 STATE = CHECKOUT / "var" / "bench-stack"
-RESULTS = CHECKOUT / "var" / "bench" / "results.json"
+TABLE = plot.RESULTS.with_name("table.md")
 
-PUKAL, SINGLES, ROUNDS = 1_000, 200, 3
-WARM_UP = 20
-RAW_SECONDS = 3.0
-SAMPLE_SECONDS = 0.2
-MEBIBYTE = 1_048_576
+OFFICERS = 10
+"""With real keys."""
 
-
-@dataclass(frozen=True)
-class Results:
-    """What one run measured; rates are medians of ROUNDS, memory is the most that was seen of each service."""
-
-    raw_hsm_per_s: float
-    """python-pkcs11 alone, one process, RSA-2048; measured before and after each Pukal, with the stack idle."""
-    pukal_per_s: float
-    """Documents per second, `requested` to the last `posted`, by the broker's clock; the officer answers at once."""
-    ratio: float
-    single_p50_ms: float
-    """One document at a time, `authorisation-submitted` to `posted`, by the broker's clock."""
-    single_p99_ms: float
-    rss_mb: dict[str, float]
-    pukal_rounds: list[float]
-    raw_rounds: list[float]
-    cpus: int
-    load_before: float
-    """The machine's load average when the run began: above 0.5, the figures are somebody else's too."""
+UNMEASURED = (
+    "raw_hsm_per_s",
+    "pukal_per_s",
+    "ratio",
+    "single_p50_ms",
+    "single_p99_ms",
+    "mixed_p99_ms",
+    "growth",
+    "p256_per_s",
+)
+"""Keys that others read; None when a run did not measure them."""
 
 
-class Memory:
-    """Samples the resident memory of every service while entered."""
-
-    def __init__(self, layout: Layout) -> None:
-        states = Supervisor(layout).states()
-        self._processes = {name: psutil.Process(int(states[name]["pid"])) for name in SERVICES}
-        self.peak = dict.fromkeys(SERVICES, 0.0)
-
-    async def sample(self) -> None:
-        """Until cancelled."""
-        while True:
-            for name, process in self._processes.items():
-                self.peak[name] = max(self.peak[name], process.memory_info().rss / MEBIBYTE)
-            await asyncio.sleep(SAMPLE_SECONDS)
-
-
-def say(text: str) -> None:
-    """A line of progress; results go to the file."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
-
-
-async def raw_rate() -> float:
-    """Signatures per second, in a process of its own."""
-    command = [sys.executable, "-m", "tests.load.raw_hsm", str(programs.pkcs11_module()), str(RAW_SECONDS)]
-    process = await asyncio.create_subprocess_exec(*command, cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE)
-    told, _ = await process.communicate()
-    if process.returncode:
-        raise StackError("the raw HSM rate could not be measured", "read what it said above")
-    return float(told)
+async def bench(names: list[str], scale: float) -> Found:
+    """These parts, one after another, on a stack of their own: what was signed before must not count."""
+    machine = Machine.here()
+    if machine.busy:
+        say(f"the machine is busy (load {machine.load_before:.1f}): the figures will be worse than they are")
+    layout = new_layout()
+    found: Found = {
+        "machine": machine.as_json(),
+        "cpus": machine.cpus,
+        "load_before": machine.load_before,
+        "scale": scale,
+        "failed": {},
+        **dict.fromkeys(UNMEASURED),
+    }
+    began = time.monotonic()
+    async with running_stack(layout, say):
+        found["start_s"] = round(time.monotonic() - began, 1)
+        await measure(layout, names, found)
+    return found
 
 
-async def pukal(client: Client, officer: Officer, count: int) -> float:
-    """Documents per second of one Pukal."""
-    request = await client.press(officer, papers(count))
-    ended = await request.sign()
-    assert len(ended.posted) == count, ended.rejected
-    assert request.seen.requested_at is not None
-    posted = [document.posted_at for document in request.seen.documents.values() if document.posted_at is not None]
-    return count / ((max(posted) - request.seen.requested_at) / 1_000)
-
-
-async def single(client: Client, officer: Officer) -> float:
-    """Milliseconds from `authorisation-submitted` to `posted`."""
-    request = await client.press(officer, papers(1))
-    await request.sign()
-    (document,) = request.seen.documents.values()
-    assert document.posted_at is not None, request.seen.rejections
-    return document.posted_at - request.seen.submitted_at[0]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share does not exceed."""
-    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
-
-
-async def measure(client: Client, layout: Layout, load_before: float) -> Results:
-    """Warm up, then a Pukal per round between two looks at the raw rate, then the singles."""
-    officer = await client.enrol()
-    say(f"warm-up: {WARM_UP} documents singly, one Pukal of {PUKAL}")
-    for _ in range(WARM_UP):
-        await single(client, officer)
-    await pukal(client, officer, PUKAL)
-    memory = Memory(layout)
-    sampling = asyncio.create_task(memory.sample())
-    raws, rates = [await raw_rate()], []
-    for number in range(ROUNDS):
-        rates.append(await pukal(client, officer, PUKAL))
-        raws.append(await raw_rate())
-        say(f"round {number + 1} of {ROUNDS}: Pukal {rates[-1]:.0f}/s, raw HSM {raws[-1]:.0f}/s")
-    singles = []
-    for number in range(SINGLES):
-        singles.append(await single(client, officer))
-        if (number + 1) % 50 == 0:
-            say(f"singly: {number + 1} of {SINGLES}")
-    sampling.cancel()
-    raw, rate = statistics.median(raws), statistics.median(rates)
-    return Results(
-        raw_hsm_per_s=round(raw, 1),
-        pukal_per_s=round(rate, 1),
-        ratio=round(rate / raw, 3),
-        single_p50_ms=percentile(singles, 0.5),
-        single_p99_ms=percentile(singles, 0.99),
-        rss_mb={name: round(peak, 1) for name, peak in memory.peak.items()},
-        pukal_rounds=[round(one, 1) for one in rates],
-        raw_rounds=[round(one, 1) for one in raws],
-        cpus=os.cpu_count() or 0,
-        load_before=round(load_before, 2),
-    )
-
-
-async def bench() -> Results:
-    """One run on a stack of its own, from nothing: what was signed before must not count."""
-    load_before = os.getloadavg()[0]
-    if load_before > 0.5 * (os.cpu_count() or 1):
-        say(f"the machine is busy (load {load_before:.1f}): the figures will be worse than they are")
+def new_layout() -> Layout:
+    """An empty place for a stack. Raises StackError while one runs there."""
+    if STATE.exists() and Supervisor(open_layout(STATE)).pid() is not None:
+        raise StackError(f"a stack runs in {STATE}", "wait for the bench or the soak that it belongs to, or end it")
     shutil.rmtree(STATE, ignore_errors=True)
-    layout = open_layout(STATE)
-    async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
-        return await measure(client, layout, load_before)
+    return open_layout(STATE)
+
+
+async def measure(layout: Layout, names: list[str], found: Found) -> None:
+    """Add to what was found what each part finds; the file is written after each."""
+    began = time.monotonic()
+    async with connected(Stack(layout), (topics.POSTED,)) as client:
+        officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
+        run = Bench(client, layout, Processes(layout), list(officers), found["scale"])
+        for number, name in enumerate(names, 1):
+            say(f"{number} of {len(names)}: {name}, {PARTS[name].__doc__}")
+            try:
+                found |= await PARTS[name](run)
+            except Exception as error:  # noqa: BLE001 (told and recorded: what was measured before must not be lost)
+                say(f"{name} was not measured: {error!r}")
+                found["failed"][name] = repr(error)
+            found["took_s"] = round(time.monotonic() - began)
+            found["targets"] = report.judged(found)
+            write(found)
+
+
+def write(found: Found) -> None:
+    """What was measured so far."""
+    plot.RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    plot.RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    TABLE.write_text(report.table(found))
+
+
+def settings() -> tuple[list[str], float]:
+    """ONLY and SCALE. Raises ValueError, which says what is wrong."""
+    scale = float(os.environ.get("SCALE") or 1)
+    if not 0 < scale <= 1:
+        raise ValueError("SCALE is above 0 and at most 1")
+    only = os.environ.get("ONLY", "")
+    wanted = only.split(",") if only else list(PARTS)
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        raise ValueError(f"no part is named {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    return [name for name in PARTS if name in wanted], scale
 
 
 def main() -> int:
     """Measure, write, print."""
     try:
+        names, scale = settings()
+    except ValueError as error:
+        say(f"error: {error}")
+        return 2
+    try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(bench())
+            found = runner.run(bench(names, scale))
     except StackError as error:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         say("interrupted")
         return 130
-    text = json.dumps(asdict(found), indent=2) + "\n"
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(text)
-    sys.stdout.write(f"{text}{RESULTS}\n")
-    return 0
+    whole = scale == 1 and len(names) == len(PARTS) and not found["failed"]
+    picture = plot.PICTURE if whole else plot.RESULTS.with_name("bench.png")
+    drawn = f", {picture}" if plot.draw(found, picture) else ""
+    sys.stdout.write(f"{report.table(found)}\n{plot.RESULTS}, {TABLE.name}{drawn}\n")
+    return int(bool(found["failed"]))
 
 
 if __name__ == "__main__":

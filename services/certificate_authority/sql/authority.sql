@@ -45,6 +45,10 @@ UPDATE certificate SET ended_at = $2, ended_because = $3 WHERE profile = 'office
 -- name: lock_issuer
 SELECT 1 FROM certificate WHERE profile = $1 AND profile <> 'officer' FOR UPDATE
 
+-- name: count_revoked
+SELECT count(*)::integer FROM certificate
+WHERE profile = 'officer' AND ended_at IS NOT NULL AND certificate IS NOT NULL
+
 -- name: revoked
 SELECT serial, ended_at, ended_because FROM certificate
 WHERE profile = 'officer' AND ended_at IS NOT NULL AND certificate IS NOT NULL

@@ -17,7 +17,7 @@ from services.igfmas.observation import Observation
 from tests.faults.campaign.account import toll_of
 from tests.faults.campaign.inflicting import FAULTS, Fault
 from tests.faults.campaign.load import Load
-from tests.load.bench import say
+from tests.load.progress import say
 from tests.support.chain import Client, connected
 from tests.support.stack import SESSION_MS, Stack
 

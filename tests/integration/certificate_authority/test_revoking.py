@@ -1,7 +1,10 @@
 """Revocation: final, at once, and in a CRL with a higher number that anyone can judge."""
 
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -13,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.contracts.enrolment import RevocationRequested
 from libs.contracts.state import Certificate
 from libs.crypto.crl import RevocationReason
-from services.certificate_authority import crls, handlers
+from services.certificate_authority import crls, handlers, store
 from tests.integration.certificate_authority.conftest import Authority, crl, openssl, trust
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.support.applications import application, certificate_requested, revocation_requested
@@ -73,6 +76,33 @@ async def test_a_revocation_is_said_at_once_and_listed_under_a_higher_number(
     text = openssl("crl", "-inform", "DER", "-noout", "-text", given=ders[1])
     assert f"X509v3 CRL Number: \n                {after.number}" in text.stdout.decode()
     assert "Key Compromise" in text.stdout.decode()
+
+
+async def test_a_look_that_finds_nothing_new_reads_no_list(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one every 20 s, and there may be a million entries."""
+    monkeypatch.setattr(crls, "LOOK", timedelta(seconds=0.1))
+    asked: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Awaitable[Any]]:
+        query = getattr(store, name)
+
+        async def ask(*arguments: object) -> Any:
+            asked[name] += 1
+            return await query(*arguments)
+
+        return ask
+
+    for name in ("count_revoked", "revoked"):
+        monkeypatch.setattr(store, name, counted(name))
+    async with authority.running() as client:
+        state = await issue(authority)
+        await revoke(authority, revocation_requested(state.credential_id, authority.registrar))
+        await listed(client, state)
+        looked, read = asked["count_revoked"], asked["revoked"]
+        await eventually(lambda: asked["count_revoked"] >= looked + 4, "four looks more")
+    assert asked["revoked"] == read > 0
 
 
 async def test_ten_orders_revoke_once(authority: Authority) -> None:

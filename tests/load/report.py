@@ -1,0 +1,130 @@
+"""The table of design section 8 over one run's results: what was found, what is wanted, and whether it holds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.load.parts import Found
+
+FLAT: Final = 1.1
+"""A cost that is "flat within 10 %" has grown to no more than this."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table. `value` finds the figure in the results; KeyError says that it was not measured."""
+
+    what: str
+    unit: str
+    value: Callable[[Found], float]
+    wanted: float
+    at_least: bool = False
+    moonshot: float | None = None
+
+    def holds(self, value: float | None, wanted: float | None) -> bool | None:
+        """Whether a figure is as good as this; None if there is no such figure, or nothing is wanted."""
+        if value is None or wanted is None:
+            return None
+        return value >= wanted if self.at_least else value <= wanted
+
+
+def _highest(sizes: Mapping[str, float]) -> float:
+    return max(sizes.values())
+
+
+TARGETS: Final = (
+    Target("Pukal of 1,000, to the raw rate of the HSM", "x", lambda found: found["ratio"], 0.5, True, 0.65),
+    Target("one document, idle, p50", "ms", lambda found: found["single_p50_ms"], 60, moonshot=45),
+    Target("one document under half of the maximum, p99", "ms", lambda found: found["mixed_p99_ms"], 400, moonshot=200),
+    Target("cost of a document at 100,000 (see growth_is)", "x", lambda found: found["growth"], FLAT),
+    Target("the same with 100,000 users more", "x", lambda found: found["users"]["cost_ratio"], FLAT),
+    Target("the same with 1,000,000 records more", "x", lambda found: found["rows"]["cost_ratio"], FLAT),
+    Target("the same with a CRL of 1,000,000 entries", "x", lambda found: found["crl"]["cost_ratio"], FLAT),
+    Target("CRL look-up among 1,000,000 entries", "us", lambda found: found["crl_lookup_us"], 5),
+    Target("most memory of a service, Pukals of 1,000", "MB", lambda found: _highest(found["rss_mb"]), 90),
+    Target("most memory of a service, Pukals of 10,000", "MB", lambda found: _highest(found["rss_mb_at_10000"]), 150),
+    Target("start of a new stack", "s", lambda found: found["start_s"], 20, moonshot=10),
+)
+"""Sizes are those of a whole run; with SCALE they are smaller."""
+
+
+def judged(found: Found) -> list[dict[str, Any]]:
+    """Every target with what was found; `holds` is None where it was not measured."""
+    lines = []
+    for target in TARGETS:
+        value: float | None
+        try:
+            value = target.value(found)
+        except KeyError:
+            value = None
+        lines.append(
+            {
+                "what": target.what, "unit": target.unit, "found": value,
+                "target": target.wanted, "holds": target.holds(value, target.wanted),
+                "moonshot": target.moonshot, "moonshot_holds": target.holds(value, target.moonshot),
+            }
+        )  # fmt: skip
+    return lines
+
+
+def table(found: Found) -> str:
+    """The same as text, in Markdown, with CPU by part under it."""
+    machine = found["machine"]
+    where = f"{machine['date']}, {machine['cpu']}, {machine['cpus']} CPUs, load before {machine['load_before']}"
+    rows = [
+        f"{where}, scale {found['scale']:g}",
+        "",
+        "| | found | target | holds |",
+        "|---|---|---|---|",
+    ]
+    for line in found["targets"]:
+        value = "not measured" if line["found"] is None else f"{line['found']:g} {line['unit']}"
+        holds = {None: "", True: "yes", False: "**no**"}[line["holds"]]
+        rows.append(f"| {line['what']} | {value} | {line['target']:g} {line['unit']} | {holds} |")
+    return "\n".join([*rows, "", *_figures(found), "", *_by_part(found)]) + "\n"
+
+
+def figures_of(found: Found) -> list[dict[str, Any]]:
+    """Every figure of a run, in the order of the parts."""
+    groups = [
+        *([found[name]] for name in ("pukal", "p256") if name in found),
+        found.get("documents", {}).get("by_size", []),
+        found.get("signers", []),
+        *(found[name]["figures"] for name in ("users", "rows", "crl") if name in found),
+    ]
+    return [figure for group in groups for figure in group]
+
+
+def _figures(found: Found) -> list[str]:
+    figures = figures_of(found)
+    if not figures:
+        return []
+    rows = [
+        "| | documents/s (least to most) | raw HSM/s | `openssl`/s | ratio | CPU us a document (least to most) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in figures:
+        rate, cpu = one["per_s"], one["cpu_us"]
+        rows.append(
+            f"| {one['what']} | {rate['median']:.0f} ({rate['least']:.0f} to {rate['most']:.0f}) "
+            f"| {one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f} | {one['ratio']:.2f} "
+            f"| {cpu['median']:.0f} ({cpu['least']:.0f} to {cpu['most']:.0f}) |"
+        )
+    return rows
+
+
+def _by_part(found: Found) -> list[str]:
+    """CPU of each process by size, and the most memory of each service."""
+    sizes = found.get("documents", {}).get("by_size", [])
+    if not sizes:
+        return []
+    head = "".join(f"| {one['size']:,} " for one in sizes)
+    rows = [
+        f"| CPU us a document, of | {head.removeprefix('| ')}| MB at 1,000 | MB at 10,000 |",
+        "|---" * (len(sizes) + 3) + "|",
+    ]
+    for part in sizes[-1]["cpu_us_by_part"]:
+        spent = "".join(f"| {one['cpu_us_by_part'][part]:.0f} " for one in sizes)
+        memory = (found.get(name, {}).get(part) for name in ("rss_mb", "rss_mb_at_10000"))
+        rows.append(f"| {part} {spent}| " + " | ".join("" if size is None else f"{size:.1f}" for size in memory) + " |")
+    return rows

@@ -6,25 +6,23 @@ not handled under its own policies, and sleeps after an empty poll; tests/contra
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 
 from libs.bus import records, stopping
+from libs.bus.log_start import LogStartGuard, places
 from libs.bus.reach import Reach
 from libs.bus.suspension import Suspension
-from libs.contracts.signing import AuthorisationSubmitted
 from libs.contracts.topics import Topic
-from libs.runtime import metrics
 
 POLL_MS = 500
 """Milliseconds that an idle poll waits; a record that comes ends it at once."""
@@ -83,9 +81,6 @@ class Gathering:
 
 RETRY = 1.0
 """Seconds after a poll that failed."""
-
-ASK_TIMEOUT = 5.0
-"""Seconds for a question about offsets: aiokafka would ask for ever."""
 
 Batch: TypeAlias = "list[ConsumerRecord[bytes, bytes]]"
 """FastStream keeps it until the next one comes: who has handled it empties it, for it may be megabytes."""
@@ -152,7 +147,7 @@ class Poll:
     def __init__(
         self,
         suspension: Suspension,
-        guard: "LogStartGuard",
+        guard: LogStartGuard,
         reach: Reach,
         max_records: int,
         gather: Gathering | None,
@@ -233,88 +228,6 @@ async def rewind(consumer: AIOKafkaConsumer) -> None:
     """
     if not (partitions := consumer.assignment()):
         return
-    for partition, (committed, start) in (await _places(consumer, partitions)).items():
+    for partition, (committed, start) in (await places(consumer, partitions)).items():
         with contextlib.suppress(IllegalStateError):
             consumer.seek(partition, start if committed is None else committed)
-
-
-async def _places(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
-) -> dict[TopicPartition, tuple[int | None, int]]:
-    """Per partition, what is committed and where its log starts. Raises KafkaError or TimeoutError.
-
-    One question for all starts: it stands behind a fetch that waits FETCH_WAIT_MS at the broker, and one for each
-    partition would take longer than ASK_TIMEOUT, every time.
-    """
-    async with asyncio.timeout(ASK_TIMEOUT):
-        starts = await consumer.beginning_offsets(list(partitions))
-        committed = await asyncio.gather(*(consumer.committed(partition) for partition in partitions))
-    return {partition: (offset, starts[partition]) for partition, offset in zip(partitions, committed, strict=True)}
-
-
-class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
-    """Stops the consumer when retention has passed it: Kafka would skip the gap in silence.
-
-    Looks when partitions are assigned, when they are resumed, and when records do not follow those before, in each case
-    before any record of them is handled. Where nothing is committed yet, the start of the log is: a later gap shows.
-    """
-
-    def __init__(self, topics: Mapping[str, Topic], suspension: Suspension, service: str) -> None:
-        self._topics = topics
-        self._suspension = suspension
-        self._service = service
-        self._unchecked: set[TopicPartition] = set()
-        self._next: dict[TopicPartition, int] = {}
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing to hand over: offsets are committed batch by batch."""
-        for partition in revoked:
-            self._next.pop(partition, None)
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Asked here, a failure would be swallowed by aiokafka; the poll asks, and does not go on without an answer."""
-        self.look_at(assigned)
-
-    def look_at(self, partitions: set[TopicPartition] | frozenset[TopicPartition]) -> None:
-        """Check these before their next record is handled."""
-        self._unchecked |= partitions
-
-    def saw(self, batches: Mapping[TopicPartition, Batch]) -> None:
-        """What does not follow what was read before is looked at: aiokafka goes on to what is left, saying nothing."""
-        for partition, batch in batches.items():
-            follows = batch[0].offset <= self._next.get(partition, batch[0].offset)
-            if not follows and self._topics[partition.topic].retention is not None:  # a compacted log has holes
-                self._unchecked.add(partition)
-            self._next[partition] = batch[-1].offset + 1
-
-    async def check(self, consumer: AIOKafkaConsumer) -> None:
-        """Compare committed offsets with the start of the log. Raises KafkaError or TimeoutError: not checked yet."""
-        partitions = self._unchecked & consumer.assignment()
-        if not partitions:
-            return
-        begun: dict[TopicPartition, int] = {}
-        for partition, (committed, start) in (await _places(consumer, partitions)).items():
-            if committed is None:
-                begun[partition] = start
-            elif committed < start:
-                self._passed(partition, committed, start)
-        if begun:
-            try:
-                async with asyncio.timeout(ASK_TIMEOUT):
-                    await consumer.commit(begun)
-            except (CommitFailedError, IllegalStateError):  # a rebalance came between; the next poll asks again
-                partitions -= begun.keys()
-        self._unchecked -= partitions
-
-    def _passed(self, partition: TopicPartition, committed: int, start: int) -> None:
-        metrics.alarm(
-            self._service,
-            "log-start-passed",
-            topic=partition.topic,
-            partition=partition.partition,
-            committed=committed,
-            log_start=start,
-        )
-        # What was authorised and is gone is ended by its expiry row; any other gap is loss until it is published again.
-        if self._topics[partition.topic].event is not AuthorisationSubmitted:
-            self._suspension.halt("log-start-passed")

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
 
+from libs.bus.log_start import LogStartGuard
 from libs.bus.publisher import Publisher
 from libs.bus.reach import Reach
-from libs.bus.subscriber import PREFETCH_AFTER, Batch, Gathering, LogStartGuard, Poll
+from libs.bus.subscriber import PREFETCH_AFTER, Batch, Gathering, Poll
 from libs.bus.suspension import Suspension
 from libs.contracts.cloudevents import Record
 from libs.runtime.health import Health

@@ -246,7 +246,7 @@ async def test_a_consumer_that_no_longer_reaches_its_group_ends_the_process(
     ended = asyncio.Event()
     monkeypatch.setattr("libs.bus.reach.end_process", ended.set)
     monkeypatch.setattr("libs.bus.consumption.COMMIT_TIMEOUT", 0.1)
-    monkeypatch.setattr("libs.bus.subscriber.ASK_TIMEOUT", 1.5)
+    monkeypatch.setattr("libs.bus.log_start.ASK_TIMEOUT", 1.5)
     source, target = await room.topic(), await room.topic()
     bus, tap = room.bus(), await room.tap(source, target)
     bus.consume({source: pass_on(target)})

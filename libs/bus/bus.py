@@ -75,6 +75,8 @@ class Bus:
         self._session_ms = session_ms
         self._lease = lease
         self.publisher = Publisher(bootstrap, client_id=service)
+        self.clock = clock
+        """By which everything is judged that is no append time."""
         self._ledgers = Ledgers(service, pool, self.publisher, clock)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []

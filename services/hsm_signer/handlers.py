@@ -17,7 +17,7 @@ from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, OtpDi
 from libs.contracts.state import Certificate
 from libs.contracts.topics import Topic
 from libs.contracts.waiting import Waiting
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.storage import cancels, state
 from services.hsm_signer import limits, store
@@ -64,7 +64,7 @@ ROTATION = Topic("timer.hsm-signer.rotation", Rotation, "key")
 
 
 def authorisations(
-    authoriser: Authoriser, signing: Signing, offload: Offload, lane: Lane, *, bulk: bool
+    authoriser: Authoriser, signing: Signing, offload: Offload, lane: Lane, *, clock: Clock, bulk: bool
 ) -> Handler[AuthorisationSubmitted]:
     """`authorisation-submitted`, one lane of it: authorise, then sign."""
 
@@ -78,7 +78,7 @@ def authorisations(
                     await signing.run(work, delivery, authorised, bulk=bulk)
         except Unavailable as away:
             if away.dependency == HSM:
-                await _say_waiting_for_hsm(work, delivery)
+                await _say_waiting_for_hsm(work, delivery, clock())
             raise
 
     async def handle(work: Work[AuthorisationSubmitted]) -> None:
@@ -87,14 +87,14 @@ def authorisations(
     return handle
 
 
-async def _say_waiting_for_hsm(work: Work[AuthorisationSubmitted], delivery: Submission) -> None:
+async def _say_waiting_for_hsm(work: Work[AuthorisationSubmitted], delivery: Submission, now: datetime) -> None:
     """Tell the officer, once per request: the loop does not park, it comes again when the HSM answers."""
     event = Waiting(
         request_id=delivery.event.request_id,
         documents=None,
         stage="hsm_signer",
         why=Reason.HSM_UNAVAILABLE,
-        next_look=utc_now() + timedelta(seconds=LONGEST_WAIT),
+        next_look=now + timedelta(seconds=LONGEST_WAIT),
     )
     async with work.recording() as recording:
         recording.emit(delivery, [Emit(topics.WAITING, event)])
@@ -124,17 +124,21 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
             recording.settle(delivery, await cancel(recording.connection, request, asked) if asked else Done())
 
 
-async def otp_dispatched(work: Work[OtpDispatched]) -> None:
+def otp_dispatched(reserve_within: timedelta = limits.RESERVE_WITHIN) -> Handler[OtpDispatched]:
     """`otp-dispatched`: the request lives until its last code's expiry, and the time to reserve after it."""
-    async with work.recording(*work.deliveries) as recording:
-        for delivery in recording.deliveries:
-            event = delivery.event
-            until = event.expires_at + limits.RESERVE_WITHIN
-            expires = await store.code_dispatched(recording.connection, event.request_id, until)
-            if expires is not None:
-                await _set_expiry(recording, event.request_id, expires)
-            unknown = expires is None and delivery.parked is None
-            recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
+
+    async def handle(work: Work[OtpDispatched]) -> None:
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                event = delivery.event
+                until = event.expires_at + reserve_within
+                expires = await store.code_dispatched(recording.connection, event.request_id, until)
+                if expires is not None:
+                    await _set_expiry(recording, event.request_id, expires)
+                unknown = expires is None and delivery.parked is None
+                recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
+
+    return handle
 
 
 def expiry(clock: Clock) -> Handler[Expiry]:

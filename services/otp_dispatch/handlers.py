@@ -15,7 +15,7 @@ from libs.contracts.signing import MAX_LIVE_CHALLENGES
 from libs.contracts.state import Key, User
 from libs.contracts.waiting import Waiting
 from libs.runtime import metrics
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.storage import state
 from services.otp_dispatch import store
 from services.otp_dispatch.channels import Destination, Mailbox
@@ -53,8 +53,8 @@ class OtpDispatch:
         sender: str,
         service_root: bytes,
         routes: Routes,
+        clock: Clock,
         ceiling: Decimal | None = None,
-        clock: Clock = utc_now,
     ) -> None:
         self._relay = relay
         self._codes = codes
@@ -196,7 +196,10 @@ class OtpDispatch:
         self, delivery: Delivery[Asked], one: Ready, to: Mailbox, reservation: Reservation, otp: str
     ) -> Failed | Park | None:
         """Give it to the relay; None when it was delivered. Raises Unavailable."""
-        content = await asyncio.to_thread(mail, one, to, reservation, otp, sender=self._sender, now=self._clock())
+        lifetime = self._codes.lifetimes[to.channel]
+        content = await asyncio.to_thread(
+            mail, one, to, reservation, otp, sender=self._sender, now=self._clock(), lifetime=lifetime
+        )
         answer = await self._relay.deliver(content, sender=self._sender, recipient=to.address)
         now = self._clock()
         log.info("mail", request_id=str(one.event.request_id), answer=type(answer).__name__)

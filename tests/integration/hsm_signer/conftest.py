@@ -204,7 +204,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
             signing = Signing(custody, utc_now, lane)
             bus = room.bus()
             bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested})
-            handler = handlers.authorisations(authoriser, signing, offload, lane, bulk=False)
+            handler = handlers.authorisations(authoriser, signing, offload, lane, clock=utc_now, bulk=False)
             bus.consume({submitted: handler}, lane="interactive")
             async with bus:
                 yield made

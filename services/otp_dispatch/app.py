@@ -22,6 +22,7 @@ from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
 from services.otp_dispatch.settings import Settings
 from services.otp_dispatch.store import MIGRATIONS
+from services.otp_dispatch.under_way import Deliveries
 
 MAX_RECORDS = 10
 """Requests in a batch: each may hold 10,000 documents."""
@@ -48,11 +49,12 @@ async def serve(
     probes = {RELAY: relay.probe, SEALING_KEY: ask_for_sealing_key}
     async with (
         aclosing(relay),
+        aclosing(Deliveries(relay)) as deliveries,
         service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock) as (pool, bus),
     ):
         bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, bus.clock))})
         dispatch = OtpDispatch(
-            relay=relay,
+            deliveries=deliveries,
             codes=codes,
             sender=settings.smtp_sender,
             service_root=service_root,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
+import asyncpg
 from aiokafka.errors import KafkaError
 
 from libs.contracts.problems import ProblemCode
@@ -36,6 +37,8 @@ BETWEEN_PUKALS: Final = 2.0
 
 AGAIN: Final = 0.5
 """Seconds until an officer or iGFMAS tries again what was not answered."""
+
+MESSAGE: Final = "SELECT message_id FROM otp_dispatch.code WHERE request_id = $1"
 
 PATIENCE: Final = 180.0
 """Seconds after which nobody waits for a step any more; what is open then is lost."""
@@ -77,8 +80,10 @@ async def _code(request: Request) -> str | None:
     """The code, once there is one; None when the request ended before."""
     while not request.seen.settled:
         try:
-            return await request.otp()
-        except (GpkiUnavailable, NoMail, NotInTime):
+            await request.until(lambda: bool(request.seen.dispatched), "the OTP")
+            # An officer has some hundred codes here in ten minutes: two of one reference are not rare.
+            return await request.otp(message=await request.client.value(MESSAGE, request.id))
+        except (GpkiUnavailable, NoMail, NotInTime, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await asyncio.sleep(AGAIN)
         except AssertionError:  # it ended before a code was sent
             break

@@ -131,7 +131,7 @@ class Bus:
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
         broker = KafkaBroker(
-            self._bootstrap,
+            self._bootstrap.split(","),  # FastStream takes a string for one host, commas and all
             client_id=self._service,
             allow_auto_create_topics=False,
             graceful_timeout=HOST_STOP_BOUND,

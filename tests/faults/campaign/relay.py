@@ -74,8 +74,7 @@ def _others_served(client: Client, victim: str, began: datetime, ended: datetime
             row["request_id"]: Header.model_validate_json(row["header"]).user
             for row in await client.database.fetch(OWNERS, list(seen.requests))
         }
-        wrong: list[str] = []
-        held = served = 0
+        held, served, waited = 0, 0, list[str]()
         for request_id, officer in owners.items():
             request = seen.requests[request_id]
             asked = request.requested_at
@@ -88,7 +87,8 @@ def _others_served(client: Client, victim: str, began: datetime, ended: datetime
             elif in_time:
                 served += 1
             else:
-                wrong.append(f"{request.request_id} of another mailbox had to wait")
+                waited.append(str(request_id))
+        wrong = [f"{len(waited)} codes of other mailboxes had to wait, that of {waited[0]} for one"] if waited else []
         if not served or not held:
             wrong.append(f"{held} codes were held up and {served} of others were not: nothing was tried")
         return wrong

@@ -25,7 +25,7 @@ from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
 from services.otp_dispatch.mail import mail
-from services.otp_dispatch.relay import Deferred, Delivered, Refused
+from services.otp_dispatch.relay import NO_ANSWER, Deferred, Delivered, Refused
 from services.otp_dispatch.routes import Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
 from services.otp_dispatch.store import Reservation
@@ -221,6 +221,8 @@ class OtpDispatch:
                 if now >= one.deadline:
                     return Failed("too-late", detail=f"the mailbox refused until now: {reply}")
                 tries = 0 if delivery.parked is None else delivery.parked.tries + 1
+                if answer == NO_ANSWER:
+                    tries = 0  # who fell silent was waited for already
                 return self._park(one, wait(tries, now=now, deadline=one.deadline), f"mailbox {reply}", now)
 
     def _park(self, one: Ready, after: timedelta, why: str, now: datetime) -> Park:

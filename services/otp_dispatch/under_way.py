@@ -10,7 +10,7 @@ from services.otp_dispatch.relay import RELAY, Answer, Relay
 PATIENCE: Final = 1.0
 """Seconds that the first asker waits for the answer; a relay that works takes some milliseconds."""
 
-MOST: Final = 64
+MOST: Final = 32
 """Messages under way at once, a connection each; when so many hang it is the relay that does not work."""
 
 

@@ -198,13 +198,8 @@ class Client:
     ) -> Request:
         """Publish a request."""
         name = request or uuid4().hex
-        manifest = manifest_of(
-            tuple(paper.entry for paper in papers),
-            request=name,
-            user=officer.user,
-            office=officer.office,
-            action=action,
-        )
+        entries = tuple(paper.entry for paper in papers)
+        manifest = manifest_of(entries, request=name, user=officer.user, office=officer.office, action=action)
         pressed = await self.desk.press(action, officer, papers, request=name)
         return Request(self, officer, tuple(papers), manifest, pressed)
 

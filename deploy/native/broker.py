@@ -54,11 +54,12 @@ def prepare(layout: Layout) -> None:
 
     Raises StackError when a data directory is broken or cannot be formatted.
     """
-    cluster = "c" + secrets.token_urlsafe(16)[1:]  # 16 bytes; a leading dash would be read as an option
+    known = [_cluster_of(layout, broker) for broker in layout.brokers]
+    fresh = "c" + secrets.token_urlsafe(16)[1:]  # 16 bytes; a leading dash would be read as an option
+    cluster = next(filter(None, known), fresh)
     for node, broker in enumerate(layout.brokers, 1):
         properties = layout.config / f"{broker}.properties"
         properties.write_text(_properties(layout, node, broker))
-        cluster = _cluster_of(layout, broker) or cluster
         if not _is_formatted(layout.broker_data(broker)):
             _storage_tool(layout, broker, "format", "--cluster-id", cluster, "--config", str(properties))
 

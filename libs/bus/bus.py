@@ -32,6 +32,10 @@ STOP_BOUND = 15.0
 HOST_STOP_BOUND = 1.0
 """Seconds that FastStream waits once more, for nothing: the loop is idle by then, or late for good."""
 
+UNANSWERED_MS = 10_000
+"""Above the session, for which a broker may keep who joins a group waiting: until it counts as one that took a question
+and will not answer, is left, and asked again. aiokafka's own bound is 40 s."""
+
 STATE_GROUP = "state"
 
 Handlers = Mapping[Topic, Handler[Any]]
@@ -133,6 +137,7 @@ class Bus:
         broker = KafkaBroker(
             self._bootstrap.split(","),  # FastStream takes a string for one host, commas and all
             client_id=self._service,
+            request_timeout_ms=self._session_ms + UNANSWERED_MS,
             allow_auto_create_topics=False,
             graceful_timeout=HOST_STOP_BOUND,
             logger=None,

@@ -9,7 +9,7 @@ import structlog
 
 from libs.runtime import metrics
 from libs.runtime.clock import Clock, utc_now
-from libs.storage.errors import is_unavailable
+from libs.storage.errors import DatabaseUnavailable
 from libs.storage.pool import Pool
 
 EVERY: Final = 30.0
@@ -17,6 +17,9 @@ EVERY: Final = 30.0
 
 PROMPT: Final = 1.0
 """Seconds that an answer may take. The time is known to half of it; who froze meanwhile learns nothing."""
+
+TRIES: Final = 10
+"""Looks at the start of a service before it gives up; the supervisor starts it again."""
 
 WRONG: Final = timedelta(seconds=5)
 """By how much this host's clock may be off before a person is called: certificates of TLS and logs go by it."""
@@ -37,9 +40,11 @@ class DatabaseClock:
         return self._at + timedelta(seconds=_count() - self._counted)
 
     async def start(self, pool: Pool) -> None:
-        """Ask until an answer is prompt. Raises what the database raises."""
-        while not await self.look(pool):
-            log.warning("the database is slow to tell the time")
+        """Ask until an answer is prompt. Raises DatabaseUnavailable, and what the database raises."""
+        for _ in range(TRIES):
+            if await self.look(pool):
+                return
+        raise DatabaseUnavailable
 
     async def keep(self, pool: Pool) -> None:
         """Ask again and again, until cancelled; while the database is away, count on."""
@@ -47,9 +52,7 @@ class DatabaseClock:
             await asyncio.sleep(EVERY)
             try:
                 await self.look(pool)
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next look may succeed)
                 log.warning("the time was not asked", error=type(error).__name__)
 
     async def look(self, pool: Pool) -> bool:

@@ -20,8 +20,7 @@ from services.otp_dispatch.message import OtpMessage, otp_message
 
 FIRST_WAIT: Final = timedelta(seconds=5)
 LONGEST_WAIT: Final = timedelta(seconds=10)
-"""Between two tries of a mailbox that says "later", or of a relay that is slow: doubling from the first to the longest.
-An officer waits there; and with the relay's own time-out a code comes within half a minute after it works again."""
+"""Between two tries of a mailbox that says "later": doubling from the first to the longest. An officer waits there."""
 
 Asked = MediumResolved | ResendRequested
 """What asks for a code: the request itself for its first, the officer for another."""

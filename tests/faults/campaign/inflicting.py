@@ -11,6 +11,7 @@ from tests.faults.campaign.stacks import COMPRESSED, SMALL_DISKS, THREE_BROKERS
 KILLS: Final = 3
 INFRASTRUCTURE: Final = ("kafka", "postgres")
 
+SLOW: Final = {"seconds": 30.0}
 LATER: Final = {"data": "451 4.3.0 Try later"}
 
 FAULTS: Final = {
@@ -23,7 +24,7 @@ FAULTS: Final = {
         Fault("hsm-errors", hsm.errors),
         Fault("hsm-away-15-min", hsm.away_for_long, hsm.KEPT_TOO_LONG, COMPRESSED),
         Fault("smtp-down", relay.relay_down),
-        Fault("smtp-slow", relay.relay_answers({"seconds": 30.0}, lasting=40.0)),
+        Fault("smtp-slow", relay.relay_answers(SLOW, lasting=20.0)),
         Fault("smtp-4xx", relay.relay_answers(LATER, lasting=AWAY)),
         Fault(
             "smtp-5xx",
@@ -31,7 +32,7 @@ FAULTS: Final = {
             frozenset({Reason.OTP_UNDELIVERABLE}),
         ),
         Fault("smtp-one-mailbox", relay.one_mailbox({"rcpt": "450 4.2.1 Mailbox busy"}, lasting=AWAY)),
-        Fault("smtp-one-mailbox-slow", relay.one_mailbox({"seconds": 30.0}, lasting=40.0)),
+        Fault("smtp-one-mailbox-slow", relay.one_mailbox(SLOW, lasting=20.0)),
         Fault("crl-stale", revocation.server_down, stack=COMPRESSED),
         Fault("rolling-restart", processes.rolling_restart),
         Fault("rebalance-storm", processes.rebalance_storm),

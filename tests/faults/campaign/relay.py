@@ -32,7 +32,7 @@ async def relay_down(client: Client, seeded: random.Random) -> None:
 
 
 def relay_answers(rule: Mapping[str, object], *, lasting: float) -> Inflict:
-    """The relay treats every mailbox by this rule for so long."""
+    """The relay treats every mailbox by this rule for so long, and is back when it has answered for what it took so."""
 
     async def inflict(client: Client, seeded: random.Random) -> None:
         await moment(seeded)
@@ -51,7 +51,8 @@ def one_mailbox(rule: Mapping[str, object], *, lasting: float) -> Inflict:
         began = utc_now()
         async with _ruled(client, {client.chain.users[victim].email: rule}):
             await asyncio.sleep(lasting)
-        return _others_served(client, victim, began, utc_now())
+            ended = utc_now()
+        return _others_served(client, victim, began, ended)
 
     return inflict
 
@@ -64,6 +65,7 @@ async def _ruled(client: Client, rules: Mapping[str, Mapping[str, object]]) -> A
         yield
     finally:
         file.unlink()
+    await asyncio.sleep(max(float(str(rule.get("seconds", 0))) for rule in rules.values()))
 
 
 def _others_served(client: Client, victim: str, began: datetime, ended: datetime) -> Judge:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from libs.runtime.clock import utc_now
 from libs.storage import clock
 from libs.storage.clock import DatabaseClock
+from libs.storage.errors import DatabaseUnavailable
 from libs.storage.pool import Pool
 from tests.support.bus import open_room
 from tests.support.stack import Stack
@@ -57,4 +58,6 @@ async def test_an_answer_that_took_too_long_teaches_nothing(pool: Pool, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(clock, "_count", frozen_meanwhile)
         assert await told.look(pool) is False
+        with pytest.raises(DatabaseUnavailable):
+            await told.start(pool)
     assert abs(told() - before) < NEAR

@@ -52,6 +52,7 @@ faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=nam
 
 clean: ## stop the stack; delete its data and every cache (Python packages and Kafka's jars stay)
 	@test ! -x $(PY) || $(PY) -m deploy.native down
+	@umount --lazy var/faults-*/kafka var/faults-*/postgres 2>/dev/null || true
 	@find var -mindepth 1 -maxdepth 1 ! -name kafka -exec rm -rf {} + 2>/dev/null || true
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

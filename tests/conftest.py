@@ -64,6 +64,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The folders that take longest begin; and what reads whole topics again, before others have filled them."""
+    """The folders that take longest begin; and what reads whole topics again, before others have filled them.
+
+    Faults that share a stack follow each other.
+    """
     rank = {folder: number for number, folder in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: (rank.get(_folder(item.path), len(rank)), item.path.name != REREADS))
+
+    def place(item: pytest.Item) -> tuple[int, bool, str]:
+        campaign = item.get_closest_marker("campaign")
+        kind = str(campaign.kwargs["stack"]) if campaign else ""
+        return rank.get(_folder(item.path), len(rank)), item.path.name != REREADS, kind
+
+    items.sort(key=place)

@@ -68,6 +68,7 @@ def missing_packages() -> list[str]:
         ("postgresql", programs.postgres_bin),
         ("softhsm2", programs.pkcs11_module),
         ("openssl", lambda: programs.on_path("openssl", "openssl")),
+        ("libfaketime", programs.libfaketime),
         ("util-linux", lambda: programs.on_path("setpriv", "util-linux")),
     ]
     if not kafka_jars.location(CHECKOUT).exists():

@@ -1,5 +1,6 @@
-"""Kafka of the embedded stack: one KRaft broker, formatted once, with a bounded heap."""
+"""Kafka of the embedded stack: KRaft brokers, formatted once, with a bounded heap; one, or three for a test."""
 
+import re
 import secrets
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from string import Template
 from deploy.native import kafka_jars, programs
 from deploy.native.failures import StackError, preparation_failed
 from deploy.native.layout import Layout
+from deploy.native.ports import HOST
 
 HERE = Path(__file__).resolve().parent / "kafka"
 HEAP = "-Xmx384m"
@@ -41,42 +43,67 @@ def archive(layout: Layout) -> Path:
     return jars(layout) / "classes.jsa"
 
 
-def command(layout: Layout, *flags: str) -> tuple[str, ...]:
-    """Return the broker's command line; `flags` instead of the class archive, if any are given."""
+def command(layout: Layout, broker: str, *flags: str) -> tuple[str, ...]:
+    """Return a broker's command line; `flags` instead of the class archive, if any are given."""
     shared = (f"-XX:SharedArchiveFile={archive(layout)}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off")
-    return (*_java(layout, *JVM_FLAGS, *(flags or shared)), "kafka.Kafka", str(layout.config / "kafka.properties"))
+    return (*_java(layout, *JVM_FLAGS, *(flags or shared)), "kafka.Kafka", str(layout.config / f"{broker}.properties"))
 
 
 def prepare(layout: Layout) -> None:
-    """Write the broker's configuration and format its storage once.
+    """Write each broker's configuration and format its storage once; all are of one cluster.
 
-    Raises StackError when the data directory is broken or cannot be formatted.
+    Raises StackError when a data directory is broken or cannot be formatted.
     """
-    text = Template((HERE / "server.properties").read_text()).substitute(
-        port=layout.ports["kafka"], controller_port=layout.ports["kafka_controller"], data=layout.kafka_data
+    known = [_cluster_of(layout, broker) for broker in layout.brokers]
+    fresh = "c" + secrets.token_urlsafe(16)[1:]  # 16 bytes; a leading dash would be read as an option
+    cluster = next(filter(None, known), fresh)
+    for node, broker in enumerate(layout.brokers, 1):
+        properties = layout.config / f"{broker}.properties"
+        properties.write_text(_properties(layout, node, broker))
+        if not _is_formatted(layout.broker_data(broker)):
+            _storage_tool(layout, broker, "format", "--cluster-id", cluster, "--config", str(properties))
+
+
+def _properties(layout: Layout, node: int, broker: str) -> str:
+    replication = len(layout.brokers)
+    voters = (f"{n}@{HOST}:{layout.ports[f'{name}_controller']}" for n, name in enumerate(layout.brokers, 1))
+    return Template((HERE / "server.properties").read_text()).substitute(
+        node=node,
+        port=layout.ports[broker],
+        controller_port=layout.ports[f"{broker}_controller"],
+        voters=",".join(voters),
+        data=layout.broker_data(broker),
+        replication=replication,
+        in_sync=(replication + 1) // 2,  # one of three may be away
     )
-    properties = layout.config / "kafka.properties"
-    properties.write_text(text)
-    meta = layout.kafka_data / "meta.properties"
-    if meta.exists():
-        if "cluster.id=" not in meta.read_text():
-            raise broken(layout, f"{meta} names no cluster")
-        return
-    if layout.kafka_data.exists() and any(layout.kafka_data.iterdir()):
-        raise broken(layout, f"it holds files but no {meta.name}")
-    identifier = "c" + secrets.token_urlsafe(16)[1:]  # 16 bytes; a leading dash would be read as an option
-    _storage_tool(layout, "format", "--cluster-id", identifier, "--config", str(properties))
 
 
-def broken(layout: Layout, why: str) -> StackError:
+def _is_formatted(data: Path) -> bool:
+    return (data / "meta.properties").exists()
+
+
+def _cluster_of(layout: Layout, broker: str) -> str | None:
+    """The cluster that a data directory was formatted for, None if it is new. Raises StackError."""
+    data = layout.broker_data(broker)
+    if _is_formatted(data):
+        found = re.search(r"^cluster\.id=(\S+)$", (data / "meta.properties").read_text(), re.MULTILINE)
+        if found is None:
+            raise broken(layout, broker, f"{data / 'meta.properties'} names no cluster")
+        return found[1]
+    if data.exists() and any(data.iterdir()):
+        raise broken(layout, broker, "it holds files but no meta.properties")
+    return None
+
+
+def broken(layout: Layout, broker: str, why: str) -> StackError:
     """Describe a data directory that this broker must not be started on."""
     return StackError(
-        f"kafka: the data directory {layout.kafka_data} is broken: {why}",
+        f"{broker}: the data directory {layout.broker_data(broker)} is broken: {why}",
         "restore it from a backup, or move it away to begin with an empty broker (its records are lost)",
     )
 
 
-def _storage_tool(layout: Layout, *arguments: str) -> None:
+def _storage_tool(layout: Layout, broker: str, *arguments: str) -> None:
     done = subprocess.run(
         [*_java(layout, "-Xmx128m", "-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", *arguments],
         capture_output=True,
@@ -86,7 +113,7 @@ def _storage_tool(layout: Layout, *arguments: str) -> None:
     )
     if done.returncode:
         said = done.stderr or done.stdout
-        raise preparation_failed("kafka", "storage could not be formatted", said, layout.kafka_data)
+        raise preparation_failed(broker, "storage could not be formatted", said, layout.broker_data(broker))
 
 
 def _java(layout: Layout, *flags: str) -> tuple[str, ...]:

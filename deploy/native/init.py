@@ -9,7 +9,6 @@ from typing import Any
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout, open_layout
 from deploy.native.parts import TOKENS, client_environment, inherited, service_environment
-from deploy.native.ports import HOST
 
 STEP_SECONDS = 60
 
@@ -23,7 +22,7 @@ async def initialise(layout: Layout) -> None:
     topics = import_module("libs.bus.topics")  # lazily: the infrastructure alone needs no broker client
     # Whoever has a key makes it himself and leaves a request; the authority comes last and answers all of them.
     await _together(
-        topics.create_topics(f"{HOST}:{layout.ports['kafka']}"),
+        topics.create_topics(layout.bootstrap, replication=len(layout.brokers)),
         _run(layout, _once(layout, "otp_dispatch"), "services.otp_dispatch.init"),
         _run(layout, client_environment(layout), "services.igfmas", "init"),
         _with_token(layout, "hsm_signer", "services.hsm_signer.init"),

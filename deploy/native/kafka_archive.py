@@ -31,7 +31,7 @@ def make() -> None:
         log = Path(folder) / "kafka.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                broker.command(layout, f"-XX:ArchiveClassesAtExit={unfinished}"), stdout=out, stderr=out
+                broker.command(layout, "kafka", f"-XX:ArchiveClassesAtExit={unfinished}"), stdout=out, stderr=out
             )
         try:
             deadline = time.monotonic() + START_SECONDS

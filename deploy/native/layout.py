@@ -24,6 +24,9 @@ SERVICES = (
 ROLES = (*SERVICES, "monitor")
 """One PostgreSQL role, schema and secrets directory each; the monitor has its role before it has its process."""
 
+BROKERS = ("kafka", "kafka_2", "kafka_3")
+"""Kafka's brokers, each its own controller too; a stack has the first, or all three."""
+
 PORT_NAMES = (
     "kafka",
     "kafka_controller",
@@ -32,6 +35,7 @@ PORT_NAMES = (
     "gateway",
     "crl",
     *(f"health_{name}" for name in ROLES),
+    *(f"{name}{kind}" for name in BROKERS[1:] for kind in ("", "_controller")),
 )
 
 DATABASE = "gpki"
@@ -44,6 +48,13 @@ class Layout:
     checkout: Path
     state: Path
     ports: Mapping[str, int]
+    brokers: tuple[str, ...] = BROKERS[:1]
+    """Which of BROKERS it has: one, or three that replicate to each other."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address: host:port of every broker, comma-separated."""
+        return ",".join(f"{ports.HOST}:{self.ports[name]}" for name in self.brokers)
 
     @property
     def lock(self) -> Path:
@@ -60,10 +71,9 @@ class Layout:
         """PostgreSQL's data directory, owned by the account it runs as."""
         return self.state / "postgres"
 
-    @property
-    def kafka_data(self) -> Path:
-        """Kafka's log directory (records and KRaft metadata)."""
-        return self.state / "kafka"
+    def broker_data(self, broker: str) -> Path:
+        """The log directory of one broker (records and KRaft metadata)."""
+        return self.state / broker
 
     @property
     def mail(self) -> Path:
@@ -98,11 +108,11 @@ class Layout:
         return self.state / "hsm" / token
 
 
-def open_layout(state: Path | None = None) -> Layout:
+def open_layout(state: Path | None = None, *, brokers: tuple[str, ...] = BROKERS[:1]) -> Layout:
     """Return the stack of this checkout, or of `state`; reserves its ports the first time.
 
     `GPKI_STACK_DIR` names the state directory, default `var/stack`. Raises StackError when no free ports are left.
     """
     chosen = state or Path(os.environ.get("GPKI_STACK_DIR", CHECKOUT / "var" / "stack"))
     chosen = (chosen if chosen.is_absolute() else CHECKOUT / chosen).resolve()
-    return Layout(checkout=CHECKOUT, state=chosen, ports=ports.reserve(chosen, PORT_NAMES))
+    return Layout(checkout=CHECKOUT, state=chosen, ports=ports.reserve(chosen, PORT_NAMES), brokers=brokers)

@@ -16,8 +16,13 @@ TOKENS = {"hsm_signer": "users", "certificate_authority": "ca"}
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "GPKI_KAFKA_SESSION_MS")
 """What a part inherits of the caller's environment; all else it is told explicitly."""
 
-OF_CALLERS = ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES")
-"""What certificate_authority is told of callers beside ours, if anything."""
+FROM_THE_CALLER = {
+    "certificate_authority": ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES", "GPKI_CRL_VALIDITY"),
+    "crl_verifier": ("GPKI_CRL_REFRESH",),
+    "hsm_signer": ("GPKI_RESERVE_WITHIN",),
+    "otp_dispatch": ("GPKI_EMAIL_OTP_LIFETIME",),
+}
+"""Settings that a service has of the caller's environment, if they are there: of callers beside ours, and of time."""
 
 MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 """glibc raises its thresholds to the largest block that was ever freed, a PIN's 7 MiB, and then keeps what is smaller;
@@ -57,13 +62,16 @@ def infrastructure(layout: Layout) -> tuple[Part, ...]:
             listens=("postgres",),
             stop_signal="INT",  # fast shutdown: ends sessions, writes a checkpoint
         ),
-        Part(
-            name="kafka",
-            command=broker.command(layout),
-            probe=partial(probes.kafka, layout.ports["kafka"]),
-            listens=("kafka", "kafka_controller"),
-            environment={"MALLOC_ARENA_MAX": "2"},
-            ready_seconds=60,
+        *(
+            Part(
+                name=name,
+                command=broker.command(layout, name),
+                probe=partial(probes.kafka, layout.ports[name], brokers=len(layout.brokers)),
+                listens=(name, f"{name}_controller"),
+                environment={"MALLOC_ARENA_MAX": "2"},
+                ready_seconds=60,
+            )
+            for name in layout.brokers
         ),
         Part(
             name="smtp",
@@ -102,7 +110,7 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_SERVICE": name,
         "GPKI_SECRETS_DIR": str(layout.secrets(name)),
         "GPKI_HEALTH_PORT": str(port[f"health_{name}"]),
-        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{port['kafka']}",
+        "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_POSTGRES_HOST": HOST,
         "GPKI_POSTGRES_PORT": str(port["postgres"]),
         "GPKI_POSTGRES_DATABASE": DATABASE,
@@ -124,15 +132,14 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
-        settings |= {each: os.environ[each] for each in OF_CALLERS if each in os.environ}
-    return settings
+    return settings | {each: os.environ[each] for each in FROM_THE_CALLER.get(name, ()) if each in os.environ}
 
 
 def client_environment(layout: Layout) -> dict[str, str]:
     """Return what the reference client is told; it is no service, and has neither schema nor health port."""
     return {
         "GPKI_SECRETS_DIR": str(layout.secrets("igfmas")),
-        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{layout.ports['kafka']}",
+        "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
         "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
         "GPKI_PKI_DIR": str(layout.pki),
@@ -145,7 +152,7 @@ def operator_environment(layout: Layout) -> dict[str, str]:
     """
     return {
         "GPKI_SECRETS_DIR": str(layout.secrets("operator")),
-        "GPKI_KAFKA_BOOTSTRAP": f"{HOST}:{layout.ports['kafka']}",
+        "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_POSTGRES_HOST": HOST,
         "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
         "GPKI_POSTGRES_DATABASE": DATABASE,

@@ -14,15 +14,15 @@ CLIENT_SECONDS = 5
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is what a probe waits for, no news
 
 
-async def kafka(port: int) -> None:
-    """Ask the broker for its metadata. Raises KafkaError or OSError."""
+async def kafka(port: int, *, brokers: int = 1) -> None:
+    """Ask the broker for its metadata, and find that all know each other. Raises KafkaError or OSError."""
     await _connects(port)  # aiokafka alone would retry a refused connection for seconds
     admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=CLIENT_SECONDS * 1000)
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
-        if not cluster["brokers"]:
-            raise ConnectionError("the controller knows no broker yet")
+        if len(cluster["brokers"]) < brokers:
+            raise ConnectionError(f"the controller knows {len(cluster['brokers'])} of {brokers} brokers yet")
     finally:
         await admin.close()
 

@@ -77,6 +77,14 @@ def pkcs11_module() -> Path:
     raise _missing(override or "SoftHSM's PKCS#11 module", "softhsm2")
 
 
+def libfaketime() -> Path:
+    """Return the library that gives a process another clock, which `make faults` wants. Raises StackError."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise _missing("libfaketime", "libfaketime")
+    return found[0]
+
+
 def on_path(program: str, package: str) -> Path:
     """Return a program on the PATH. Raises StackError that names the package."""
     found = shutil.which(program)

@@ -32,6 +32,10 @@ STOP_BOUND = 15.0
 HOST_STOP_BOUND = 1.0
 """Seconds that FastStream waits once more, for nothing: the loop is idle by then, or late for good."""
 
+UNANSWERED_MS = 10_000
+"""Above the session, for which a broker may keep who joins a group waiting: until it counts as one that took a question
+and will not answer, is left, and asked again. aiokafka's own bound is 40 s."""
+
 STATE_GROUP = "state"
 
 Handlers = Mapping[Topic, Handler[Any]]
@@ -75,6 +79,8 @@ class Bus:
         self._session_ms = session_ms
         self._lease = lease
         self.publisher = Publisher(bootstrap, client_id=service)
+        self.clock = clock
+        """By which everything is judged that is no append time."""
         self._ledgers = Ledgers(service, pool, self.publisher, clock)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []
@@ -129,8 +135,9 @@ class Bus:
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
         broker = KafkaBroker(
-            self._bootstrap,
+            self._bootstrap.split(","),  # FastStream takes a string for one host, commas and all
             client_id=self._service,
+            request_timeout_ms=self._session_ms + UNANSWERED_MS,
             allow_auto_create_topics=False,
             graceful_timeout=HOST_STOP_BOUND,
             logger=None,

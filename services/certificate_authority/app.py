@@ -9,7 +9,7 @@ from libs.bus.service import service_bus
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode, event_id
 from libs.contracts.topics import Topic
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.http_server import http_server
 from libs.storage import ledger
@@ -26,7 +26,7 @@ from services.certificate_authority.settings import Settings
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, health: Health, *, routes: Routes = DEFAULT_ROUTES, clock: Clock = utc_now
+    settings: Settings, health: Health, *, routes: Routes = DEFAULT_ROUTES, clock: Clock | None = None
 ) -> AsyncIterator[int]:
     """Open what is needed, and serve until left; yields the CRL server's port.
 
@@ -44,18 +44,18 @@ async def serve(
                 token=token,
                 certificates=certificates,
                 validity=settings.crl_validity,
-                clock=clock,
+                clock=bus.clock,
             )
             handlers = Handlers(
                 token=token,
                 issuing=certificates[Profile.ISSUING],
                 officer_validity=settings.officer_validity,
                 crl_url=crl_url(settings.crl_base_url, Profile.ISSUING),
-                clock=clock,
+                clock=bus.clock,
                 routes=routes,
             )
             _wire(bus, handlers, crls, routes)
-            await _look_now(pool, settings.service, clock)
+            await _look_now(pool, settings.service, bus.clock)
             async with http_server(CrlServer(pool, certificates).app, settings.crl_port) as port, bus:
                 yield port
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.service import service_bus
 from libs.crypto.pki import SubjectKey, requested_key
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
@@ -68,16 +68,16 @@ class Request:
     file: Path
 
 
-async def initialise(settings: Settings, health: Health, *, clock: Clock = utc_now) -> None:
+async def initialise(settings: Settings, health: Health, *, clock: Clock | None = None) -> None:
     """Make what is missing, leave what is there; may run beside the service, and again after any interruption.
 
     Raises NotProvisioned when token and database do not belong together, RequestRefused, Unavailable.
     """
     async with (
         Token.open(settings) as token,
-        service_bus(settings, health, [store.MIGRATIONS], clock=clock) as (pool, _),
+        service_bus(settings, health, [store.MIGRATIONS], clock=clock) as (pool, bus),
     ):
-        provisioning = Provisioning(settings, pool, token, clock)
+        provisioning = Provisioning(settings, pool, token, bus.clock)
         certificates = await provisioning.authorities()
         for authority, certificate in certificates.items():
             publish(settings.pki_dir / FILES[authority], certificate.public_bytes(Encoding.PEM))
@@ -90,7 +90,7 @@ async def initialise(settings: Settings, health: Health, *, clock: Clock = utc_n
             token=token,
             certificates=certificates,
             validity=settings.crl_validity,
-            clock=clock,
+            clock=bus.clock,
         )
         for issuer in ISSUERS:
             await crls.refresh(issuer)

@@ -17,8 +17,9 @@ from services.crl_verifier.verification import Answer, CannotTell, Good
 STAGE: Final = "crl_verifier"
 
 FIRST_WAIT = timedelta(seconds=5)
-LONGEST_WAIT = timedelta(seconds=30)
-"""Between two looks at a document without a current CRL, doubling from the first to the longest, without end."""
+LONGEST_WAIT = timedelta(seconds=15)
+"""Between two looks at a document without a current CRL, doubling from the first to the longest, without end:
+what waited long goes on soon after there is one."""
 
 S = TypeVar("S", Signed, TokenSigned)
 

@@ -10,7 +10,7 @@ from libs.bus.service import service_bus
 from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
 from libs.runtime.background import beside
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from services.crl_verifier import token_requests
@@ -33,7 +33,7 @@ MAX_LISTS = 10
 
 
 @asynccontextmanager
-async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
     root, issuing = read_authorities(settings.pki_dir)
     # Two pools of threads: a CRL of a million entries is parsed for seconds while documents go on.
@@ -47,15 +47,15 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                 pool=pool,
                 offload=parsing,
                 health=health,
-                clock=clock,
+                clock=bus.clock,
             )
             await lists.load()
-            answer = Judging(Verification(root, issuing), lists, judging, clock)
+            answer = Judging(Verification(root, issuing), lists, judging, bus.clock)
             bus.state({topics.CERTIFICATE: project_certificates, topics.USER: project_users})
             bus.consume(
                 {
-                    topics.SIGNED: Handlers(answer, clock).signed,
-                    topics.TOKEN_SIGNED: TokenSignatures(answer, clock).handle,
+                    topics.SIGNED: Handlers(answer, bus.clock).signed,
+                    topics.TOKEN_SIGNED: TokenSignatures(answer, bus.clock).handle,
                 },
                 gather=Gathering(0.06),
                 fetch_max=DOCUMENT_FETCH,
@@ -68,7 +68,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
                 lane=REQUESTS,
                 max_records=MAX_LISTS,
             )
-            bus.timer(token_requests.EXPIRY, token_requests.expiry(clock))
+            bus.timer(token_requests.EXPIRY, token_requests.expiry(bus.clock))
             try:
                 async with beside(lists.run(settings.crl_refresh.total_seconds())), bus:
                     yield

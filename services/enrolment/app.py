@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from libs.bus.projection import project_keys
 from libs.bus.service import service_bus
 from libs.bus.trust import key_trust, read_service_root
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from services.enrolment.devices import Devices
 from services.enrolment.handlers import Enrolment
@@ -17,14 +17,14 @@ from services.enrolment.store import MIGRATIONS
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock = utc_now
+    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock | None = None
 ) -> AsyncIterator[None]:
     """Serve while entered."""
     service_root = read_service_root(settings.pki_dir)
     async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (_, bus):
         enrolment = Enrolment(service_root=service_root, routes=routes)
         devices = Devices(service_root=service_root, routes=routes)
-        bus.state({routes.keys: project_keys(key_trust(service_root, clock))})
+        bus.state({routes.keys: project_keys(key_trust(service_root, bus.clock))})
         bus.consume(
             {
                 routes.application_submitted: enrolment.submitted,

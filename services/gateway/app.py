@@ -12,7 +12,7 @@ from libs.bus.trust import key_trust, read_service_root
 from libs.contracts import topics
 from libs.contracts.signing import INTERACTIVE_DOCUMENTS
 from libs.contracts.topics import Topic
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.http_server import http_server
 from services.gateway import handlers, timeline
@@ -73,7 +73,7 @@ DEFAULT_ROUTES: Final = Routes()
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock = utc_now
+    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock | None = None
 ) -> AsyncIterator[int]:
     """Serve while entered; yields the port of the API."""
     service_root = read_service_root(settings.pki_dir)
@@ -82,7 +82,7 @@ async def serve(
             {
                 routes.user: project_users,
                 routes.certificate: project_certificates,
-                routes.keys: project_keys(key_trust(service_root, clock)),
+                routes.keys: project_keys(key_trust(service_root, bus.clock)),
             }
         )
         bus.consume(
@@ -107,32 +107,32 @@ async def serve(
             gather=SLICES_FOLLOW,
         )
         live = Live(pool)
-        promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=clock)
+        promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=bus.clock)
 
         def knows_state() -> bool:
             return bus.knows_state
 
         api = create_api(
             service=settings.service,
-            access=Access(pool, service_root, clock, knows_state),
+            access=Access(pool, service_root, bus.clock, knows_state),
             submissions=Submissions(promises, lane=routes.lane, cancels=routes.cancel_requested),
             starting=Starting(
                 promises,
                 service=settings.service,
                 pool=pool,
                 service_root=service_root,
-                clock=clock,
+                clock=bus.clock,
                 knows_keys=knows_state,
                 emits_to=routes.requested,
             ),
             media=Media(pool, knows_state),
             tokens=TokenDesk(promises, emits_to=routes.token_signed),
             resends=Resends(promises, pool=pool, topic=routes.resend_requested),
-            inbox=Inbox(pool, clock, knows_state),
+            inbox=Inbox(pool, bus.clock, knows_state),
             live=live,
             pool=pool,
             service_root=service_root,
-            clock=clock,
+            clock=bus.clock,
         )
         async with bus, http_server(api, settings.gateway_port, health) as port:
             try:

@@ -17,7 +17,6 @@ from libs.contracts import topics
 from libs.contracts.cloudevents import encode, event_id
 from libs.hsm.hsm import Hsm
 from libs.runtime.background import beside
-from libs.runtime.clock import utc_now
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from libs.storage import ledger
@@ -80,23 +79,28 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             custody = Custody(hsm, offload)
             async with pool.acquire() as connection:
                 last_worked = await store.last_taken(connection)
-            interactive, bulk = Lane(utc_now, last_worked), Lane(utc_now, last_worked)
+            interactive, bulk = Lane(bus.clock, last_worked), Lane(bus.clock, last_worked)
             authoriser = Authoriser(
-                custody, sealing_keys, ChallengeProducers(pool, service_root, utc_now), service_root, utc_now
+                custody,
+                sealing_keys,
+                ChallengeProducers(pool, service_root, bus.clock),
+                service_root,
+                bus.clock,
+                reserve_within=settings.reserve_within,
             )
-            signing = Signing(custody, utc_now, interactive)
+            signing = Signing(custody, bus.clock, interactive)
 
             bus.state(
                 {
                     topics.USER: project_users,
                     topics.CERTIFICATE: handlers.keep_certificates,
-                    topics.KEYS: project_keys(key_trust(service_root)),
+                    topics.KEYS: project_keys(key_trust(service_root, bus.clock)),
                 }
             )
             bus.consume(
                 {
                     topics.MEDIUM_RESOLVED: handlers.medium_resolved,
-                    topics.OTP_DISPATCHED: handlers.otp_dispatched,
+                    topics.OTP_DISPATCHED: handlers.otp_dispatched(settings.reserve_within),
                     topics.CANCEL_REQUESTED: cancel_requested,
                 },
                 max_records=25,
@@ -124,15 +128,15 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                 lane="enrolment",
                 max_records=25,
             )
-            bus.timer(handlers.EXPIRY, handlers.expiry(utc_now, unread_submissions(settings)))
-            bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, utc_now))
-            rotation = encode(handlers.ROTATION, handlers.Rotation(), source=settings.service, time=utc_now())
+            bus.timer(handlers.EXPIRY, handlers.expiry(bus.clock, unread_submissions(settings)))
+            bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, bus.clock))
+            rotation = encode(handlers.ROTATION, handlers.Rotation(), source=settings.service, time=bus.clock())
             async with pool.acquire() as connection:
                 await ledger.set_timer(
                     connection,
                     timer=event_id(handlers.ROTATION, handlers.Rotation()),
                     request_id=None,
-                    at=utc_now(),
+                    at=bus.clock(),
                     content_hash=b"",
                     record=rotation,
                 )

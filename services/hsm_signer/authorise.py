@@ -1,6 +1,7 @@
 """From a sealed PIN and OTP to reserved documents: slot, challenge, time, OTP, PIN, decision (design section 4)."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal
 
 import structlog
@@ -60,12 +61,15 @@ class Authoriser:
         producers: ChallengeProducers,
         service_root: bytes,
         clock: Clock,
+        *,
+        reserve_within: timedelta = limits.RESERVE_WITHIN,
     ) -> None:
         self._custody = custody
         self._sealing_keys = sealing_keys
         self._producers = producers
         self._service_root = service_root
         self._clock = clock
+        self._reserve_within = reserve_within
 
     async def authorise(
         self, work: Work[AuthorisationSubmitted], delivery: Submission, commitment: Commitment, lane: Lane
@@ -76,7 +80,7 @@ class Authoriser:
         if not isinstance(slot, Slot):
             await self._settle(work, delivery, slot, commitment.root)
             return None
-        late = lane.outage_wait(delivery.appended_at) > limits.RESERVE_WITHIN
+        late = lane.outage_wait(delivery.appended_at) > self._reserve_within
         if late and slot.request.attempt is None:
             lane.is_late()
             await self._fail(work, delivery, Refused(Reason.AUTHORISATION_EXPIRED))

@@ -110,17 +110,21 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
             recording.settle(delivery, await cancel(recording.connection, request, asked) if asked else Done())
 
 
-async def otp_dispatched(work: Work[OtpDispatched]) -> None:
+def otp_dispatched(reserve_within: timedelta = limits.RESERVE_WITHIN) -> Handler[OtpDispatched]:
     """`otp-dispatched`: the request lives until its last code's expiry, and the time to reserve after it."""
-    async with work.recording(*work.deliveries) as recording:
-        for delivery in recording.deliveries:
-            event = delivery.event
-            until = event.expires_at + limits.RESERVE_WITHIN
-            expires = await store.code_dispatched(recording.connection, event.request_id, until)
-            if expires is not None:
-                await _set_expiry(recording, event.request_id, expires)
-            unknown = expires is None and delivery.parked is None
-            recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
+
+    async def handle(work: Work[OtpDispatched]) -> None:
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                event = delivery.event
+                until = event.expires_at + reserve_within
+                expires = await store.code_dispatched(recording.connection, event.request_id, until)
+                if expires is not None:
+                    await _set_expiry(recording, event.request_id, expires)
+                unknown = expires is None and delivery.parked is None
+                recording.settle(delivery, Park(OVERTAKEN, "the request is not known yet") if unknown else Done())
+
+    return handle
 
 
 Unread = Callable[[Collection[UUID], datetime], Awaitable[set[UUID]]]

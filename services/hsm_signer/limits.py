@@ -16,7 +16,7 @@ WRONG_PINS_IN_A_ROW = 3
 """Wrong PINs in a row that lock the credential."""
 
 RESERVE_WITHIN = signing.RESERVE_WITHIN
-"""What an outage may keep an authorisation waiting before it is reserved; our own backlog does not count."""
+"""What an outage may keep an authorisation waiting before it is reserved; our own backlog does not count. A setting."""
 
 FINISH_WITHIN = timedelta(hours=12)
 """A reserved batch may finish within this, unless the certificate is revoked."""

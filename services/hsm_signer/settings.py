@@ -2,15 +2,16 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
 from libs.runtime.settings import ServiceSettings
+from services.hsm_signer import limits
 
 
 class Settings(ServiceSettings):
-    """Settings of hsm_signer; the limits of an authorisation are constants in `limits.py`."""
+    """Settings of hsm_signer; what limits an authorisation otherwise are constants in `limits.py`."""
 
     service: Literal["hsm_signer"]
     pki_dir: Path = Field(description="Public certificates: service root, issuing CA, this signer's sealing authority.")
@@ -22,4 +23,10 @@ class Settings(ServiceSettings):
     )
     sealing_key_kept: timedelta = Field(
         default=timedelta(hours=48), description="How long a replaced sealing key still opens; then it is destroyed."
+    )
+    reserve_within: Annotated[timedelta, Field(gt=timedelta(0), le=limits.RESERVE_WITHIN)] = Field(
+        default=limits.RESERVE_WITHIN,
+        description="How long an outage may keep an authorisation that came in time until it is reserved (design "
+        "section 3: 300 s); what was kept longer is `authorisation-expired`. Less is for a test that has no quarter of "
+        "an hour.",
     )

@@ -52,6 +52,9 @@ POLL_MS: Final = 100
 GATHER: Final = 0.05
 """Seconds between polls of documents: many cost little more than few."""
 
+REQUEST_MS: Final = 10_000
+"""Until a broker that took a question and does not answer is asked again; aiokafka's own bound is 40 s."""
+
 SEND_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 15.0
 
@@ -83,7 +86,7 @@ class Chain:
         self._requests, self._documents = (
             AIOKafkaConsumer(
                 bootstrap_servers=bootstrap, client_id=CALLER, enable_auto_commit=False,
-                max_partition_fetch_bytes=MAX_RECORD_BYTES,
+                max_partition_fetch_bytes=MAX_RECORD_BYTES, request_timeout_ms=REQUEST_MS,
             ) for _ in range(2)
         )  # fmt: skip
         self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, topics.KEYS, *documents)}

@@ -29,17 +29,20 @@ class Mailbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known = {file.name for file in folder.glob("*.eml")}
-        self._codes: dict[tuple[str, str], str] = {}
+        self._codes: dict[tuple[str, str], dict[str, str]] = {}
+        """By address and reference code: Message-ID → code, oldest first."""
 
-    async def otp(self, address: str, reference_code: str, *, seconds: float) -> str:
+    async def otp(self, address: str, reference_code: str, *, seconds: float, message: str | None = None) -> str:
         """The OTP that goes with the reference code on the screen. Raises NoMail.
 
-        Reference codes are short and come again: of two messages with the same one the newest counts.
+        Reference codes are short and come again: of two messages with the same one the newest counts, or the one with
+        this Message-ID.
         """
         deadline = time.monotonic() + seconds
         while True:
             self._read_new()
-            code = self._codes.get((address.lower(), reference_code))
+            codes = self._codes.get((address.lower(), reference_code), {})
+            code = codes.get(message or next(reversed(codes), ""))
             if code is not None:
                 return code
             if time.monotonic() > deadline:
@@ -57,4 +60,5 @@ class Mailbox:
             found = _OTP.search(body.get_content() if body is not None else "")
             if found:
                 for address in str(message["X-Envelope-To"]).split(", "):
-                    self._codes[address.lower(), found[2]] = found[1]
+                    codes = self._codes.setdefault((address.lower(), found[2]), {})
+                    codes[str(message["Message-ID"])] = found[1]

@@ -42,7 +42,7 @@ async def serve(settings: Settings, health: Health, routes: Routes = DEFAULT_ROU
             {
                 routes.user: project_users,
                 routes.certificate: project_certificates,
-                routes.keys: project_keys(key_trust(service_root)),
+                routes.keys: project_keys(key_trust(service_root, bus.clock)),
             }
         )
         lookup = MediumLookup(service_root=service_root, emits_to=routes.medium_resolved, media=settings.media)

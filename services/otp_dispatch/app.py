@@ -7,9 +7,10 @@ from libs.bus.outcomes import Unavailable
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus
 from libs.bus.trust import key_trust, read_service_root
+from libs.contracts.signing import OTP_LIFETIME
 from libs.crypto.errors import CryptoError
 from libs.crypto.requests import read_signing_key
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.settings import ConfigurationError
 from libs.storage import state
@@ -21,6 +22,7 @@ from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
 from services.otp_dispatch.settings import Settings
 from services.otp_dispatch.store import MIGRATIONS
+from services.otp_dispatch.under_way import Deliveries
 
 MAX_RECORDS = 10
 """Requests in a batch: each may hold 10,000 documents."""
@@ -32,7 +34,7 @@ RESENDS = "resends"
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock = utc_now
+    settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES, *, clock: Clock | None = None
 ) -> AsyncIterator[None]:
     """Serve while entered. Raises ConfigurationError for keys that are none."""
     service_root = read_service_root(settings.pki_dir)
@@ -41,23 +43,24 @@ async def serve(
 
     async def ask_for_sealing_key() -> None:
         async with pool.acquire() as connection:
-            if newest_sealing_key(await state.keys(connection, "sealing"), service_root, clock()) is None:
+            if newest_sealing_key(await state.keys(connection, "sealing"), service_root, bus.clock()) is None:
                 raise Unavailable(SEALING_KEY)
 
     probes = {RELAY: relay.probe, SEALING_KEY: ask_for_sealing_key}
     async with (
         aclosing(relay),
+        aclosing(Deliveries(relay)) as deliveries,
         service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock) as (pool, bus),
     ):
-        bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, clock))})
+        bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, bus.clock))})
         dispatch = OtpDispatch(
-            relay=relay,
+            deliveries=deliveries,
             codes=codes,
             sender=settings.smtp_sender,
             service_root=service_root,
             routes=routes,
             ceiling=settings.email_otp_ceiling_myr,
-            clock=clock,
+            clock=bus.clock,
         )
         bus.consume({routes.medium_resolved: dispatch.handle}, max_records=MAX_RECORDS)
         bus.consume({routes.resend_requested: dispatch.handle}, lane=RESENDS, max_records=MAX_RECORDS)
@@ -74,4 +77,9 @@ def _codes(settings: Settings) -> Codes:
         challenge_key = read_signing_key(settings.challenge_key.get_secret_value())
     except CryptoError as error:
         raise ConfigurationError([f"challenge_key: {error}"]) from None
-    return Codes(box=box, challenge_key=challenge_key, domain=settings.smtp_sender.rpartition("@")[2])
+    return Codes(
+        box=box,
+        challenge_key=challenge_key,
+        domain=settings.smtp_sender.rpartition("@")[2],
+        lifetimes=OTP_LIFETIME | {"e-mail": settings.email_otp_lifetime},
+    )

@@ -1,12 +1,13 @@
 """Makes a request's code, and, once it was delivered, the challenge that binds it."""
 
 import secrets
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from libs.contracts.signing import OTP_LIFETIME, OtpDispatched
+from libs.contracts.signing import OTP_LIFETIME, Channel, OtpDispatched
 from libs.crypto.challenge import make_challenge, new_otp, new_reference_code, seal_challenge
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import PURPOSE_CHALLENGE, sealing_info
@@ -24,11 +25,19 @@ _MESSAGE_ID_BYTES = 16
 class Codes:
     """Holds the two keys of otp_dispatch: the one that codes lie under, and the one that signs challenges."""
 
-    def __init__(self, *, box: CodeBox, challenge_key: Ed25519PrivateKey, domain: str) -> None:
+    def __init__(
+        self,
+        *,
+        box: CodeBox,
+        challenge_key: Ed25519PrivateKey,
+        domain: str,
+        lifetimes: Mapping[Channel, timedelta] = OTP_LIFETIME,
+    ) -> None:
         self._box = box
         self._key = challenge_key
         self._key_id = public_key_id(challenge_key.public_key())
         self._domain = domain
+        self.lifetimes = lifetimes
 
     def make(self, ready: Ready, sealing_key: X25519PublicKey, number: int) -> Reservation:
         """A fresh code, reference code and Message-ID; nothing is fixed before it is stored."""
@@ -60,7 +69,7 @@ class Codes:
         sealing_key = X25519PublicKey.from_public_bytes(reservation.sealing_key)
         sealing_key_id = public_key_id(sealing_key)
         request_id, reference_code = str(event.request_id), reservation.reference_code
-        expires_at = delivered_at + OTP_LIFETIME[to.channel]
+        expires_at = delivered_at + self.lifetimes[to.channel]
         message = None
         if isinstance(to, Phone):
             text = ready.message(otp=otp, reference=reference_code, expires_at=expires_at)

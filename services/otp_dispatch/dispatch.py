@@ -18,9 +18,9 @@ from libs.crypto.service_certificates import ServiceIdentity
 from services.otp_dispatch.channels import Destination, destinations, is_above
 from services.otp_dispatch.message import OtpMessage, otp_message
 
-FIRST_WAIT: Final = timedelta(seconds=10)
-LONGEST_WAIT: Final = timedelta(seconds=60)
-"""Between two tries of a mailbox that says "later": doubling from the first to the longest."""
+FIRST_WAIT: Final = timedelta(seconds=5)
+LONGEST_WAIT: Final = timedelta(seconds=10)
+"""Between two tries of a mailbox that says "later": doubling from the first to the longest. An officer waits there."""
 
 Asked = MediumResolved | ResendRequested
 """What asks for a code: the request itself for its first, the officer for another."""

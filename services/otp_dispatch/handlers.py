@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from libs.contracts.signing import MAX_LIVE_CHALLENGES
 from libs.contracts.state import Key, User
 from libs.contracts.waiting import Waiting, WaitsFor
 from libs.runtime import metrics
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.storage import state
 from services.otp_dispatch import store
 from services.otp_dispatch.channels import Destination, Mailbox
@@ -24,15 +25,19 @@ from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
 from services.otp_dispatch.mail import mail
-from services.otp_dispatch.relay import RELAY, Deferred, Delivered, Refused, Relay
+from services.otp_dispatch.relay import NO_ANSWER, RELAY, Deferred, Delivered, Refused
 from services.otp_dispatch.routes import Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
 from services.otp_dispatch.store import Reservation
+from services.otp_dispatch.under_way import Deliveries, UnderWay
 
 SERVICE = "otp_dispatch"
 
 MAILS_AT_ONCE = 8
 """Messages under way to the relay, each on a connection of its own."""
+
+LOOK_AGAIN = timedelta(seconds=2)
+"""Between two looks at a message that is under way."""
 
 Decided = Sent | Failed | Outcome
 
@@ -45,15 +50,15 @@ class OtpDispatch:
     def __init__(
         self,
         *,
-        relay: Relay,
+        deliveries: Deliveries,
         codes: Codes,
         sender: str,
         service_root: bytes,
         routes: Routes,
+        clock: Clock,
         ceiling: Decimal | None = None,
-        clock: Clock = utc_now,
     ) -> None:
-        self._relay = relay
+        self._deliveries = deliveries
         self._codes = codes
         self._sender = sender
         self._service_root = service_root
@@ -197,8 +202,13 @@ class OtpDispatch:
         self, delivery: Delivery[Asked], one: Ready, to: Mailbox, reservation: Reservation, otp: str
     ) -> Failed | Park | None:
         """Give it to the relay; None when it was delivered. Raises Unavailable."""
-        content = await asyncio.to_thread(mail, one, to, reservation, otp, sender=self._sender, now=self._clock())
-        answer = await self._relay.deliver(content, sender=self._sender, recipient=to.address)
+        lifetime = self._codes.lifetimes[to.channel]
+        content = await asyncio.to_thread(
+            mail, one, to, reservation, otp, sender=self._sender, now=self._clock(), lifetime=lifetime
+        )
+        answer = await self._deliveries.deliver(
+            reservation.message_id, content, sender=self._sender, recipient=to.address
+        )
         now = self._clock()
         log.info("mail", request_id=str(one.event.request_id), answer=type(answer).__name__)
         match answer:
@@ -206,20 +216,26 @@ class OtpDispatch:
                 return None
             case Refused(reply):
                 return Failed("channel-unavailable", detail=f"the mailbox refused: {reply}")
+            case UnderWay():
+                return self._park(one, LOOK_AGAIN, "the relay has not answered", now)
             case Deferred(reply):
                 if now >= one.deadline:
                     return Failed("too-late", detail=f"the mailbox refused until now: {reply}")
                 tries = 0 if delivery.parked is None else delivery.parked.tries + 1
-                after = wait(tries, now=now, deadline=one.deadline)
-                waiting = Waiting(
-                    request_id=one.event.request_id,
-                    documents=None,
-                    stage="otp_dispatch",
-                    why=WaitsFor.MAILBOX,
-                    next_look=now + after,
-                )
-                # At each look under one event id: what was recorded first is told, once.
-                return Park(after, f"mailbox {reply}", (Emit(self._routes.waiting, waiting),))
+                if answer == NO_ANSWER:
+                    tries = 0  # who fell silent was waited for already
+                return self._park(one, wait(tries, now=now, deadline=one.deadline), f"mailbox {reply}", now)
+
+    def _park(self, one: Ready, after: timedelta, why: str, now: datetime) -> Park:
+        waiting = Waiting(
+            request_id=one.event.request_id,
+            documents=None,
+            stage="otp_dispatch",
+            why=WaitsFor.MAILBOX,
+            next_look=now + after,
+        )
+        # At each look under one event id: what was recorded first is told, once.
+        return Park(after, why, (Emit(self._routes.waiting, waiting),))
 
     async def _record(self, work: Work[Asked], decided: Mapping[UUID, Decided]) -> None:
         """RECORD: with the event the code is wiped, in one transaction."""

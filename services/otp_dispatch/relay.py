@@ -18,6 +18,10 @@ RELAY = "relay"
 COMMAND_TIMEOUT = 15.0
 """Seconds that the relay may take to answer one command."""
 
+MESSAGE_TIMEOUT = 60.0
+"""Seconds that it may take to answer for a message: who hangs up before gets it delivered, and sends it again. RFC 5321
+section 4.5.3.2.6 wants 10 min; an officer is not there so long."""
+
 PROBE_TIMEOUT = 5.0
 """Seconds for connecting and each answer of a probe."""
 
@@ -142,7 +146,7 @@ async def _hand_over(client: SMTP, message: bytes, recipient: str) -> Answer:
     """
     try:
         await client.rcpt(recipient)
-        await client.data(message)
+        await client.data(message, timeout=MESSAGE_TIMEOUT)
     except (SMTPRecipientRefused, SMTPDataError) as refused:
         return Deferred(refused.code) if refused.code < 500 else Refused(refused.code)
     except (SMTPException, OSError):

@@ -1,11 +1,13 @@
 """What otp_dispatch is told from outside."""
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretBytes, StringConstraints
 
+from libs.contracts.signing import OTP_LIFETIME
 from libs.runtime.settings import Port, ServiceSettings
 
 
@@ -44,4 +46,9 @@ class Settings(InitSettings):
         default=None,
         description="The highest total of a request in MYR for which a code may go by e-mail, the lower assurance; "
         "above it, and for any other currency, only GPKI Mobile will do. By default there is no ceiling.",
+    )
+    email_otp_lifetime: Annotated[timedelta, Field(gt=timedelta(0), le=OTP_LIFETIME["e-mail"])] = Field(
+        default=OTP_LIFETIME["e-mail"],
+        description="How long a code that went by e-mail is good, from its delivery (design section 3: 10 min). It can "
+        "only be shortened.",
     )

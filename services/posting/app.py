@@ -8,7 +8,7 @@ from libs.bus.projection import project_certificates
 from libs.bus.service import service_bus
 from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from services.posting.handlers import Handlers
@@ -18,12 +18,12 @@ MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
 
 @asynccontextmanager
-async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
     offload = Offload(workers=1, backlog=2, name="examine")
     try:
         async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (_, bus):
-            handlers = Handlers(offload, clock)
+            handlers = Handlers(offload, bus.clock)
             bus.state({topics.CERTIFICATE: project_certificates})
             bus.consume(
                 {topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected},

@@ -60,7 +60,7 @@ async def test_every_batch_of_the_chain_has_an_idempotent_producer(client: Clien
     await (await client.press(officers.maker, papers(3))).sign()
     written: dict[str, list[int]] = {topic.name: [] for topic in PRODUCED}
     for (name, number), start in before.items():
-        for segment in (client.stack.layout.kafka_data / f"{name}-{number}").glob("*.log"):
+        for segment in (client.stack.layout.broker_data("kafka") / f"{name}-{number}").glob("*.log"):
             written[name] += [producer for offset, producer in batches(segment) if offset >= start]
     assert all(written.values()), f"nothing on {[name for name, ids in written.items() if not ids]}"
     assert {name: ids for name, ids in written.items() if min(ids) < 0} == {}

@@ -131,7 +131,13 @@ async def everywhere(client: Client, what: Wanted) -> Found:
     await client.database.execute("CHECKPOINT")  # what is in memory only is on the disk then
     layout = client.stack.layout
     found = await dump(client, what)
-    for folder in (layout.kafka_data, layout.postgres_data, layout.state / "log", layout.state / "hsm", layout.pki):
+    for folder in (
+        layout.broker_data("kafka"),
+        layout.postgres_data,
+        layout.state / "log",
+        layout.state / "hsm",
+        layout.pki,
+    ):
         hits = await asyncio.to_thread(search, what, folder, SEGMENTS.get(folder.name, "*"))
         found |= {(f"{folder.name}/{name}", kind): hit for (name, kind), hit in hits.items()}
     return found
@@ -209,6 +215,6 @@ async def test_batches_are_not_compressed_so_that_the_search_sees_them(client: C
     await request.sign()
     document = request.papers[0].entry.id
     assert await history(client.stack, topics.SIGNED)
-    hits = await asyncio.to_thread(search, wanted(document), client.stack.layout.kafka_data, "*.log")
+    hits = await asyncio.to_thread(search, wanted(document), client.stack.layout.broker_data("kafka"), "*.log")
     seen = {name.split("/")[0].rpartition("-")[0] for name, _ in hits}
     assert {topics.REQUESTED.name, topics.MEDIUM_RESOLVED.name, topics.SIGNED.name, topics.POSTED.name} <= seen

@@ -77,11 +77,13 @@ class Request:
         await self.until(lambda: bool(self.seen.dispatched), "the OTP")
         return self.seen.dispatched[1][1]
 
-    async def otp(self) -> str:
-        """The code in the officer's mailbox whose reference the gateway shows."""
+    async def otp(self, *, message: str | None = None) -> str:
+        """The code in the officer's mailbox whose reference the gateway shows, or of it the one in this message."""
         dispatch = await self.client.desk.dispatch(self.pressed)
         assert dispatch is not None, f"ended before a code was sent: {self.seen.rejections}"
-        code = await self.client.mailbox.otp(self.officer.email, dispatch.reference_code, seconds=MAIL_SECONDS)
+        code = await self.client.mailbox.otp(
+            self.officer.email, dispatch.reference_code, seconds=MAIL_SECONDS, message=message
+        )
         self.client.otps.add(code)
         return code
 
@@ -196,13 +198,8 @@ class Client:
     ) -> Request:
         """Publish a request."""
         name = request or uuid4().hex
-        manifest = manifest_of(
-            tuple(paper.entry for paper in papers),
-            request=name,
-            user=officer.user,
-            office=officer.office,
-            action=action,
-        )
+        entries = tuple(paper.entry for paper in papers)
+        manifest = manifest_of(entries, request=name, user=officer.user, office=officer.office, action=action)
         pressed = await self.desk.press(action, officer, papers, request=name)
         return Request(self, officer, tuple(papers), manifest, pressed)
 

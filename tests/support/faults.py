@@ -132,6 +132,11 @@ def kill(pid: int) -> None:
 async def replaced(stack: Stack, name: str, killed: int) -> None:
     """Wait until the supervisor has another one, which answers."""
     await eventually(lambda: stack.pid(name) not in (0, killed), f"{name} restarted", seconds=STARTED_SECONDS)
+    await answering(stack, name)
+
+
+async def answering(stack: Stack, name: str) -> None:
+    """Wait until a part answers, whoever started it."""
     (part,) = [part for part in (*infrastructure(stack.layout), *services(stack.layout)) if part.name == name]
 
     async def answers() -> bool:
@@ -149,18 +154,24 @@ async def twin(stack: Stack, service: str) -> AsyncIterator[int]:
     """A second process of a service, like the first in all but its health port. Wait for its membership yourself."""
     environment = inherited() | service_environment(stack.layout, service) | {"GPKI_HEALTH_PORT": "0"}
     command = [*WITH_US, sys.executable, "-m", f"services.{service}"]
-    process = _spawn(command, stack.layout.checkout, environment, stack.layout.log(f"{service}-twin"))
+    process = spawn(command, stack.layout.checkout, environment, stack.layout.log(f"{service}-twin"))
     try:
         yield process.pid
     finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, 30)
-        finally:
-            process.kill()
+        await ended(process)
 
 
-def _spawn(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+async def ended(process: "subprocess.Popen[bytes]") -> None:
+    """Stop it in order, bounded."""
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, 30)
+    finally:
+        process.kill()
+
+
+def spawn(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start it; what it says goes to the log."""
     with log.open("ab") as out:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
 

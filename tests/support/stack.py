@@ -47,7 +47,7 @@ class Stack:
     @property
     def kafka(self) -> str:
         """Bootstrap address."""
-        return f"{HOST}:{self.layout.ports['kafka']}"
+        return self.layout.bootstrap
 
     @property
     def smtp(self) -> tuple[str, int]:

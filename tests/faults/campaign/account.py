@@ -33,9 +33,15 @@ class Toll:
 
 
 def toll_of(
-    observation: Observation, records: Sequence[str], mails: Sequence[tuple[str, str]], recovery: float
+    observation: Observation,
+    records: Sequence[str],
+    mails: Sequence[tuple[str, str]],
+    recovery: float,
+    wrong: Sequence[str] = (),
 ) -> Toll:
-    """Count. `records` are the document ids that posting keeps of these requests, `mails` (Message-ID, code)."""
+    """Count. `records` are the document ids that posting keeps of these requests, `mails` (Message-ID, code), `wrong`
+    what the fault's own judge found.
+    """
     account = account_of(observation)
     documents = [document for _, document in observation.all_documents()]
     recorded = Counter(records)
@@ -55,6 +61,6 @@ def toll_of(
         lost=account.lost,
         duplicated=account.duplicated,
         otp_sent_twice=sum(len(sent) - 1 for sent in codes.values()),
-        contradictions=(*account.contradictions, *more),
+        contradictions=(*account.contradictions, *more, *wrong),
         recovery=recovery,
     )

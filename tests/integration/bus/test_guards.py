@@ -250,3 +250,16 @@ async def test_an_empty_state_topic_and_one_read_before_open_the_gate_too(room: 
         await room.send(requests, [room.event()])
         async with bus:
             await eventually(partial(seen.order.count, "request"), "a request is handled")
+
+
+async def test_of_several_brokers_one_that_does_not_answer_is_passed_over(room: Room) -> None:
+    """Consumers, producer and the reading of the state's ends take the same list."""
+    source, target = await room.topic(), await room.topic()
+    event = room.event()
+    tap = await room.tap(target)
+    await room.send(source, [event])
+    bus = room.bus(bootstrap=f"127.0.0.1:1,{room.stack.kafka}")
+    bus.state({source: pass_on(target)})
+    async with bus:
+        await tap.until(lambda: len(tap.of(target)) == 1, "passed on")
+        await eventually(lambda: bus.knows_state, "the state is known")

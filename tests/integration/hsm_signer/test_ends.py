@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from libs.contracts.reasons import Reason
-from libs.hsm.errors import HsmUnavailable
+from libs.hsm.errors import HsmError, HsmRefused, HsmUnavailable
 from services.hsm_signer import authorise, limits
 from services.hsm_signer.authorise import Authoriser
+from services.hsm_signer.lanes import Lane
 from tests.integration.hsm_signer.conftest import Signer
 from tests.support.pki import p256_key
 from tests.support.requests import new_user, user_state
@@ -75,8 +76,8 @@ async def test_a_locked_pin_ends_the_request(signer: Signer) -> None:
 async def test_what_an_outage_kept_beyond_the_time_to_reserve_is_refused_as_such_and_costs_no_attempt(
     signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The 300 s pass in no time: whatever waited at all has waited too long."""
-    monkeypatch.setattr(limits, "RESERVE_WITHIN", timedelta())
+    """The 300 s pass in no time."""
+    monkeypatch.setattr(Lane, "outage_wait", lambda *_: limits.RESERVE_WITHIN + timedelta(microseconds=1))
     user = user_state(new_user())
     await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
     request = signer.request(user)
@@ -90,8 +91,9 @@ async def test_what_an_outage_kept_beyond_the_time_to_reserve_is_refused_as_such
     assert await signer.room.pool.fetchval(counted, request.request_id) == 0
 
 
-async def test_while_the_hsm_cannot_be_asked_the_officer_is_told_once_what_is_waited_for(
-    signer: Signer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", [HsmUnavailable("the device does not answer"), HsmRefused("no such key of ours")])
+async def test_while_the_hsm_does_not_do_its_work_the_officer_is_told_once_what_is_waited_for(
+    signer: Signer, monkeypatch: pytest.MonkeyPatch, trouble: HsmError
 ) -> None:
     user = user_state(new_user())
     await signer.know(user, certificate={"certificate": signer.pki.officer(user.user, key=p256_key()).der})
@@ -103,7 +105,7 @@ async def test_while_the_hsm_cannot_be_asked_the_officer_is_told_once_what_is_wa
         nonlocal asked
         asked += 1
         if asked <= 2:
-            raise HsmUnavailable("the device does not answer")
+            raise trouble
         return await authorise(self, *arguments)
 
     monkeypatch.setattr(Authoriser, "authorise", away_twice)

@@ -101,6 +101,22 @@ async def test_of_all_mailboxes_only_the_one_that_says_later_waits(
     assert await dispatching.room.pool.fetchval("select count(*) from due") == 0
 
 
+async def test_a_mailbox_that_the_relay_is_slow_with_holds_up_no_other_and_gets_one_mail(
+    dispatching: Dispatching,
+) -> None:
+    await dispatching.publish_keys()
+    async with dispatching.replica():
+        slow, well = await dispatching.user(), await dispatching.user()
+        dispatching.sink.rules(**{slow.email: {"seconds": 10.0}})
+        waits = await dispatching.ask(slow)
+        await eventually(lambda: due(dispatching, waits), "its message goes on by itself")
+        await dispatching.dispatched(await dispatching.ask(well))
+        assert not dispatching.all_dispatched(waits)
+        await dispatching.dispatched(waits)
+    assert len(dispatching.sink.mails(slow.email)) == 1
+    assert await dispatching.room.pool.fetchval("select count(*) from due") == 0
+
+
 @pytest.mark.parametrize("rule", [{"rcpt": "550 5.1.1 No such user"}, {"data": "554 5.6.0 Refused"}], ids=str)
 async def test_a_mailbox_that_says_no_ends_the_request_and_the_code(
     dispatching: Dispatching, rule: dict[str, str]

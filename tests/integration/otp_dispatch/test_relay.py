@@ -83,7 +83,7 @@ async def test_a_relay_that_hangs_up_over_one_message_defers_that_message_alone(
 async def test_a_mailbox_that_hangs_waits_alone_while_the_relay_answers(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(module, "MESSAGE_TIMEOUT", 0.5)
     await sink.start()
     relay = Relay(host=HOST, port=sink.port, tls="when-offered")
     sink.rules(**{"siti@anm.example": {"seconds": 3}})

@@ -20,6 +20,12 @@ IMPORTED_ONLY_IN = {
 OWN_CLOCKS = ("libs/runtime/", "libs/gpki_client/clock.py")
 """Where the machine's clock may be read: for the platform, and for the SDK, which is a distribution of its own."""
 
+HOSTS_CLOCK = "libs.runtime.clock.utc_now"
+"""What a service does not judge by: its bus has a clock that is right on every host."""
+
+PROGRAMS = ("services/igfmas/", "services/operations/")
+"""Folders beside the services: programs of a person, at one host."""
+
 EXAMPLES = "libs/gpki_client/examples/"
 """Programs of integrators: they print, and import the SDK as it is when it is installed."""
 
@@ -100,6 +106,8 @@ def _of_module(name: str, tree: ast.Module) -> Iterator[str]:
         used = {dotted for node in nodes if (dotted := _dotted(node, aliases))}
         used |= set(aliases.values())
         yield from (f"uses {banned}" for banned in sorted(CLOCK_AND_CHANCE) if _touches(used, banned))
+        if name.startswith("services/") and not name.startswith(PROGRAMS) and HOSTS_CLOCK in used:
+            yield f"uses {HOSTS_CLOCK}"
     if name.startswith(("libs/", "services/")) and not name.startswith(("services/igfmas/", EXAMPLES)):
         calls = (node for node in nodes if isinstance(node, ast.Call))
         if any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls):

@@ -41,6 +41,7 @@ BAD = {
     "SMTP outside otp_dispatch": ("services/gateway/x.py", "from aiosmtplib import send"),
     "FastStream outside the bus": ("services/posting/handlers.py", "from faststream.kafka import KafkaBroker"),
     "the wall clock": ("services/posting/x.py", "from datetime import datetime\ndatetime.now()"),
+    "a host's clock in a service": ("services/posting/x.py", "from libs.runtime.clock import utc_now"),
     "the wall clock by module": ("libs/bus/x.py", "import datetime as dt\ndt.datetime.utcnow()"),
     "the wall clock as a default": ("libs/bus/x.py", "from time import time\nfield(default_factory=time)"),
     "today": ("libs/bus/x.py", "from datetime import date\ndate.today()"),

@@ -123,7 +123,15 @@ def test_the_event_says_where_the_code_went_and_not_what_it_is(codes: Codes, rea
 
 def test_the_mail_is_seven_bit_and_names_code_and_reference(codes: Codes, ready: Ready, pki: Pki) -> None:
     reservation = codes.make(ready, pki.sealing_key().key.public_key(), 1)
-    content = mail(ready, MAILBOX, reservation, "482913", sender="no-reply@gpki.example", now=EPOCH)
+    content = mail(
+        ready,
+        MAILBOX,
+        reservation,
+        "482913",
+        sender="no-reply@gpki.example",
+        now=EPOCH,
+        lifetime=OTP_LIFETIME["e-mail"],
+    )
     assert content.isascii()
     assert max(map(len, content.splitlines())) <= 998
     message = email.message_from_bytes(content, policy=email.policy.default)

@@ -1,0 +1,44 @@
+"""One fault under load, and its line of the report."""
+
+import random
+import time
+from collections.abc import Mapping
+
+from services.igfmas.observation import Observation
+from tests.faults.campaign.account import toll_of
+from tests.faults.campaign.fault import Fault
+from tests.faults.campaign.load import FULL, Load, Weight
+from tests.faults.campaign.stacks import Struck
+
+Line = Mapping[str, object]
+
+RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
+
+
+async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL) -> Line:
+    """Do it to a stack that runs, wait until everything has ended, and count."""
+    client = struck.client
+    asked_before, sent_before = set(client.chain.observation.requests), len(client.stack.messages())
+    async with Load(client, struck.officers, weight) as load:
+        judge = await fault.inflict(client, random.Random(f"{seed} {fault.name}"))
+        back = time.monotonic()
+        await load.stop_pressing()
+        await load.settled()
+        recovery = time.monotonic() - back
+    await client.chain.drain()
+    seen = Observation()
+    seen.requests = {name: one for name, one in client.chain.observation.requests.items() if name not in asked_before}
+    seen.strangers = client.chain.observation.strangers
+    rows = await client.database.fetch(RECORDED, list(seen.requests))
+    # The code and its reference; the line on how long it is valid counts from each sending.
+    mails = [
+        (str(mail["Message-ID"]), mail.get_content().splitlines()[0]) for mail in client.stack.messages()[sent_before:]
+    ]
+    wrong = () if judge is None else await judge(seen)
+    toll = toll_of(seen, [row["document_id"] for row in rows], mails, recovery, wrong)
+    return {
+        "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
+        "rejected": dict(toll.rejected), "lost": toll.lost, "duplicated": toll.duplicated,
+        "otp_sent_twice": toll.otp_sent_twice, "recovery_s": round(recovery, 1),
+        "contradictions": list(toll.contradictions), "holds": toll.holds(fault.refuses),
+    }  # fmt: skip

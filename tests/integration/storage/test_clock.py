@@ -1,0 +1,63 @@
+"""A service's clock is the database's: a host whose own is wrong judges nothing by it, and a person is called."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from libs.runtime.clock import utc_now
+from libs.storage import clock
+from libs.storage.clock import DatabaseClock
+from libs.storage.errors import DatabaseUnavailable
+from libs.storage.pool import Pool
+from tests.support.bus import open_room
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+NEAR = timedelta(seconds=2)
+
+
+@pytest.fixture
+async def pool(stack: Stack) -> AsyncIterator[Pool]:
+    async with open_room(stack) as room:
+        yield room.pool
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"])
+async def test_a_host_whose_clock_is_wrong_has_the_time_of_the_database_and_an_alarm(
+    pool: Pool, off: timedelta
+) -> None:
+    told = DatabaseClock("posting", host=lambda: utc_now() + off)
+    with capture_logs() as logs:
+        await told.start(pool)
+    assert abs(told() - await pool.fetchval("SELECT clock_timestamp()")) < NEAR
+    assert [(line["alarm"], line["seconds"]) for line in logs if line["event"] == "alarm"] == [
+        ("clock-wrong", pytest.approx(off.total_seconds(), abs=2))
+    ]
+
+
+async def test_a_host_whose_clock_is_right_alarms_nobody(pool: Pool) -> None:
+    with capture_logs() as logs:
+        await DatabaseClock("posting").start(pool)
+    assert logs == []
+
+
+async def test_an_answer_that_took_too_long_teaches_nothing(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = DatabaseClock("posting")
+    await told.start(pool)
+    before = told()
+    counts: list[float] = []
+    real: Callable[[], float] = clock._count
+
+    def frozen_meanwhile() -> float:
+        counts.append(real())
+        return counts[-1] + 20 * (len(counts) - 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(clock, "_count", frozen_meanwhile)
+        assert await told.look(pool) is False
+        with pytest.raises(DatabaseUnavailable):
+            await told.start(pool)
+    assert abs(told() - before) < NEAR

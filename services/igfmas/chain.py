@@ -68,7 +68,7 @@ class NotInTime(Exception):
 
 
 class Chain:
-    """Producer and follower, of these topics of documents. Enter it once; used from one event loop."""
+    """Producer and follower, of these topics of documents, or of none. Enter it once; used from one event loop."""
 
     def __init__(
         self, bootstrap: str, observation: Observation, clock: Clock, documents: Sequence[Topic] = DOCUMENTS
@@ -106,7 +106,7 @@ class Chain:
             raise
         self._reading = [
             asyncio.create_task(self._read(self._requests, pause=0)),
-            asyncio.create_task(self._read(self._documents, pause=GATHER)),
+            *([asyncio.create_task(self._read(self._documents, pause=GATHER))] if self._document_topics else []),
         ]
         return self
 
@@ -136,7 +136,8 @@ class Chain:
     async def drain(self) -> None:
         """Read everything that is on the topics now: a second posting would come late. Raises NotInTime, ChainError."""
         for consumer in (self._requests, self._documents):
-            ends = await consumer.end_offsets(list(consumer.assignment()))
+            assigned = list(consumer.assignment())
+            ends = await consumer.end_offsets(assigned) if assigned else {}
             for partition, end in ends.items():
                 deadline = time.monotonic() + DRAIN_SECONDS
                 while await consumer.position(partition) < end:
@@ -157,7 +158,8 @@ class Chain:
         self._documents.assign(documents)
         self._requests.assign([*requests, *keys])
         for consumer, partitions in ((self._documents, documents), (self._requests, requests)):
-            await consumer.seek_to_end(*partitions)
+            if partitions:  # none would be all that are assigned, of which there must be some
+                await consumer.seek_to_end(*partitions)
             for partition in partitions:
                 await consumer.position(partition)  # resolves the seek: what comes after this call is read
         await self._requests.seek_to_beginning(*keys)

@@ -59,6 +59,7 @@ class RequestSeen:
     rejections: list[Rejected] = field(default_factory=list)
     completed: dict[bytes, Completed] = field(default_factory=dict)
     """By content: more than one is a contradiction."""
+    completed_at: Millis | None = None
 
     @property
     def ended(self) -> Completed | None:
@@ -166,6 +167,7 @@ def _see_request(seen: RequestSeen, topic: Topic, event: Event | None, at: Milli
         case AuthorisationFailed():
             seen.failures.setdefault(event.attempt, event)
         case Completed():
+            seen.completed_at = _earlier(seen.completed_at, at)
             seen.completed.setdefault(hashlib.sha256(event.model_dump_json().encode()).digest(), event)
         case _:
             raise TypeError(f"{type(event).__name__} is not of a request")

@@ -16,7 +16,6 @@ import uvloop
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.supervisor import Supervisor
-from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
 from tests.load import plot, report
 from tests.load.measuring import Bench
@@ -78,7 +77,7 @@ def new_layout() -> Layout:
 async def measure(layout: Layout, names: list[str], found: Found) -> None:
     """Add to what was found what each part finds; the file is written after each."""
     began = time.monotonic()
-    async with connected(Stack(layout), (topics.POSTED,)) as client:
+    async with connected(Stack(layout), ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         run = Bench(client, layout, Processes(layout), list(officers), found["scale"])
         for number, name in enumerate(names, 1):

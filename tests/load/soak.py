@@ -15,7 +15,6 @@ import uvloop
 
 from deploy.native.failures import StackError
 from deploy.native.layout import SERVICES
-from libs.contracts import topics
 from services.igfmas.demo.stack import running_stack
 from tests.load.bench import OFFICERS, new_layout
 from tests.load.measuring import Bench
@@ -93,7 +92,7 @@ async def soak(minutes: float) -> Found:
     """One run on a stack of its own."""
     machine = Machine.here()
     layout = new_layout()
-    async with running_stack(layout, say), connected(Stack(layout), (topics.POSTED,)) as client:
+    async with running_stack(layout, say), connected(Stack(layout), ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         bench = Bench(client, layout, Processes(layout), list(officers), 1.0)
         load, samples = await half_load(bench, PUKAL), Samples(bench.processes)

@@ -63,16 +63,16 @@ def database(*, host: str, port: int, name: str, user: str, secrets: Path) -> Da
 
 
 @asynccontextmanager
-async def connection(to: Database) -> AsyncIterator[Connection]:
-    """A connection that can write nothing. Raises what asyncpg raises."""
+async def connection(to: Database, *, as_name: str = "gpki", seconds: float = SECONDS) -> AsyncIterator[Connection]:
+    """A session that can write nothing; `seconds` to connect. Raises what asyncpg raises."""
     opened = await asyncpg.connect(
         host=to.host,
         port=to.port,
         database=to.name,
         user=to.user,
         password=to.password.get_secret_value(),
-        timeout=SECONDS,
-        server_settings={"application_name": "gpki", "default_transaction_read_only": "on"},
+        timeout=seconds,
+        server_settings={"application_name": as_name, "default_transaction_read_only": "on"},
     )
     try:
         yield cast("Connection", opened)  # a pool's is asked in the same way

@@ -115,7 +115,7 @@ class _Asking:
         return diagnosis.clock(ahead)
 
     async def _database_time(self) -> timedelta:
-        async with connection(self._stack.database) as asked:
+        async with connection(self._stack.database, as_name="gpki doctor") as asked:
             before = self._clock()
             there: datetime = await asked.fetchval("SELECT clock_timestamp()")
             return before + (self._clock() - before) / 2 - there
@@ -142,7 +142,7 @@ class _Asking:
             for schema, folder in MIGRATIONS.items()
         }
         applied: dict[str, dict[str, bytes] | None] = {}
-        async with connection(self._stack.database) as asked:
+        async with connection(self._stack.database, as_name="gpki doctor") as asked:
             for schema in wanted:
                 await look_into(asked, schema)
                 try:

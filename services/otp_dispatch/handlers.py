@@ -217,7 +217,7 @@ class OtpDispatch:
             case Refused(reply):
                 return Failed("channel-unavailable", detail=f"the mailbox refused: {reply}")
             case UnderWay():
-                return self._park(one, LOOK_AGAIN, "the relay has not answered", now)
+                return self._park(one, LOOK_AGAIN, "mailbox not answered for", now)
             case Deferred(reply):
                 if now >= one.deadline:
                     return Failed("too-late", detail=f"the mailbox refused until now: {reply}")

@@ -32,6 +32,9 @@ REPORT = RESULTS.with_name("soak.json")
 SAMPLE_SECONDS = 5.0
 TELL_SECONDS = 60.0
 
+LOW = 12
+"""Samples, a minute's, of which the least is told."""
+
 WARMING = 0.3
 """Share of the run that is not judged: pools, caches and the allocator fill to what they are bounded to."""
 
@@ -72,17 +75,21 @@ def slope(at: Sequence[float], values: Sequence[float]) -> float:
 def judged(at: Sequence[float], megabytes: Mapping[str, Sequence[float]]) -> dict[str, dict[str, object]]:
     """Per process: how it began and ended, its slope once it was warm, and, of our services, whether that is flat.
 
+    Of each LOW samples the least counts: a PIN or a long list is in memory for a moment, and no growth.
     Kafka's heap and PostgreSQL's caches grow to bounds of their own; the client keeps mails. They are told, not judged.
     """
     first = sum(each < WARMING * at[-1] for each in at)
+    begins = range(first, len(at) - LOW + 1, LOW) or range(first, first + 1)
     lines: dict[str, dict[str, object]] = {}
     for name, sizes in megabytes.items():
-        per_10_minutes = 600 * slope(at[first:], sizes[first:])
+        lows = [min(sizes[begin : begin + LOW]) for begin in begins]
+        per_10_minutes = 600 * slope([at[begin] for begin in begins], lows)
         lines[name] = {
-            "warm_mb": round(sizes[first], 1),
-            "end_mb": round(sizes[-1], 1),
+            "warm_mb": round(lows[0], 1),
+            "end_mb": round(lows[-1], 1),
             "most_mb": round(max(sizes), 1),
             "mb_per_10_minutes": round(per_10_minutes, 2),
+            "lows_mb": [round(low, 1) for low in lows],
             "flat": per_10_minutes <= FLAT_MB if name in SERVICES else None,
         }
     return lines

@@ -50,7 +50,10 @@ def test_memory_that_climbs_once_it_is_warm_is_not_flat() -> None:
     at = [float(second) for second in range(0, 600, 5)]
     warming = [80 - 20 / (1 + second) for second in at]
     climbing = [80 + second / 60 for second in at]
-    found = soak.judged(at, {"gateway": warming, "posting": climbing, "kafka": climbing})
+    peaking = [80 + 15 * (number % 7 == 0) * second / 600 for number, second in enumerate(at)]
+    found = soak.judged(at, {"gateway": warming, "posting": climbing, "kafka": climbing, "hsm_signer": peaking})
+    assert found["hsm_signer"]["flat"] is True, "what is there for a moment is no growth"
+    assert found["hsm_signer"]["most_mb"] == pytest.approx(95, abs=1)
     assert found["gateway"]["flat"] is True
     assert found["posting"]["flat"] is False
     assert found["posting"]["mb_per_10_minutes"] == pytest.approx(10)

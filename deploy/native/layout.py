@@ -18,11 +18,10 @@ SERVICES = (
     "crl_verifier",
     "posting",
     "gateway",
+    "monitor",
 )
-"""The services that run as processes (`python -m services.<name>`), in the order in which they are listed."""
-
-ROLES = (*SERVICES, "monitor")
-"""One PostgreSQL role, schema and secrets directory each; the monitor has its role before it has its process."""
+"""The services that run as processes (`python -m services.<name>`), in the order in which they are listed; each has
+one PostgreSQL role, schema and secrets directory."""
 
 PORT_NAMES = (
     "kafka",
@@ -31,7 +30,7 @@ PORT_NAMES = (
     "smtp",
     "gateway",
     "crl",
-    *(f"health_{name}" for name in ROLES),
+    *(f"health_{name}" for name in SERVICES),
 )
 
 DATABASE = "gpki"
@@ -69,6 +68,11 @@ class Layout:
     def mail(self) -> Path:
         """One .eml file per message that the SMTP sink took."""
         return self.state / "mail"
+
+    @property
+    def daily_files(self) -> Path:
+        """Where monitor leaves a file for each day."""
+        return self.state / "daily-files"
 
     @property
     def mail_rules(self) -> Path:

@@ -122,6 +122,8 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         settings |= {"GPKI_SMTP_HOST": HOST, "GPKI_SMTP_PORT": str(port["smtp"])}
     if name == "gateway":
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
+    if name == "monitor":
+        settings["GPKI_DAILY_FILE_DIR"] = str(layout.daily_files)
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
         settings |= {each: os.environ[each] for each in OF_CALLERS if each in os.environ}

@@ -58,6 +58,7 @@ class Closing:
         self._directory = directory
         self._caller = caller
         self._after = after
+        self._told: date | None = None
 
     async def look(self) -> None:
         """Write the days that are over, oldest first. Raises what database and file system raise, and TimeoutError."""
@@ -65,7 +66,9 @@ class Closing:
             try:
                 await self._make(day)
             except IncompleteError as error:
-                metrics.alarm(self._service, "daily-file-incomplete", day=day.isoformat(), why=str(error))
+                if self._told != day:  # once per process, not at every look
+                    metrics.alarm(self._service, "daily-file-incomplete", day=day.isoformat(), why=str(error))
+                    self._told = day
                 return
 
     async def _due(self) -> date | None:

@@ -1,13 +1,17 @@
 """`gpki`, the operator's command line."""
 
+import asyncio
 import getpass
 import logging
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
+import asyncpg
 import typer
+from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
 from libs.bus.topics import TopicError
@@ -16,7 +20,10 @@ from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from libs.runtime.settings import ConfigurationError, read_secret
 from services.operations import diagnosis, reading, tracing
+from services.operations.audit import audit
+from services.operations.auditing import known_root
 from services.operations.cluster import look
+from services.operations.database import Database
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
 from services.operations.doctor import Stack, examine
@@ -37,6 +44,12 @@ Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER"
 
 def _option(variable: str, what: str) -> Any:
     return typer.Option(envvar=variable, help=what)
+
+
+PostgresHost = Annotated[str, _option("GPKI_POSTGRES_HOST", "host of PostgreSQL")]
+PostgresPort = Annotated[int, _option("GPKI_POSTGRES_PORT", "port of PostgreSQL")]
+PostgresDatabase = Annotated[str, _option("GPKI_POSTGRES_DATABASE", "database")]
+Secrets = Annotated[Path, _option("GPKI_SECRETS_DIR", "directory with that role's file `postgres_password`")]
 
 
 @gpki.callback()
@@ -94,37 +107,29 @@ def show_topics(kafka: Kafka) -> None:
 def examine_all(
     *,
     kafka: Kafka,
-    postgres_host: Annotated[str, _option("GPKI_POSTGRES_HOST", "host of PostgreSQL")],
+    postgres_host: PostgresHost,
     postgres_user: Annotated[str, _option("GPKI_POSTGRES_USER", "a role that sees each schema's table `migration`")],
-    secrets: Annotated[Path, _option("GPKI_SECRETS_DIR", "directory with that role's file `postgres_password`")],
+    secrets: Secrets,
     smtp_host: Annotated[str, _option("GPKI_SMTP_HOST", "host of the mail relay")],
     gateway: Annotated[str, _option("GPKI_GATEWAY_URL", "base URL of the GPKI API")],
     crls: Annotated[str, _option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
     pki: Annotated[Path, _option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
     health: Annotated[str, _option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")],
-    postgres_port: Annotated[int, _option("GPKI_POSTGRES_PORT", "port of PostgreSQL")] = 5432,
-    postgres_database: Annotated[str, _option("GPKI_POSTGRES_DATABASE", "database")] = "gpki",
+    postgres_port: PostgresPort = 5432,
+    postgres_database: PostgresDatabase = "gpki",
     smtp_port: Annotated[int, _option("GPKI_SMTP_PORT", "port of the relay")] = 25,
     smtp_tls: Annotated[str, _option("GPKI_SMTP_TLS", "when-offered, required or implicit")] = "when-offered",
 ) -> None:
     """Ask each part whether it works, and say what to do where it does not; exit code 1 when one fails."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is a finding here, no news
+    database = _database(postgres_host, postgres_port, postgres_database, postgres_user, secrets)
     try:
-        password = read_secret(secrets / "postgres_password")
         ports = {name: int(port) for name, _, port in (one.partition("=") for one in health.split(",") if one)}
-    except ConfigurationError as error:
-        fail(str(error))
     except ValueError:
         fail("GPKI_HEALTH_PORTS is NAME=PORT, comma-separated")
-    if password is None:
-        fail(f"there is no file {secrets / 'postgres_password'}: the database's password is read from it")
     stack = Stack(
         kafka=kafka,
-        postgres_host=postgres_host,
-        postgres_port=postgres_port,
-        postgres_database=postgres_database,
-        postgres_user=postgres_user,
-        postgres_password=SecretStr(password.decode("utf-8", "replace")),
+        database=database,
         smtp_host=smtp_host,
         smtp_port=smtp_port,
         smtp_tls=smtp_tls,
@@ -138,6 +143,60 @@ def examine_all(
         typer.echo(line)
     if any(one.state == "FAIL" for one in findings):
         raise typer.Exit(1)
+
+
+@gpki.command("audit")
+def audit_all(
+    *,
+    kafka: Kafka,
+    postgres_host: PostgresHost,
+    postgres_user: Annotated[str, _option("GPKI_POSTGRES_USER", "a role that may read posting's schema")],
+    secrets: Secrets,
+    postgres_port: PostgresPort = 5432,
+    postgres_database: PostgresDatabase = "gpki",
+    late: Annotated[float, typer.Option(min=0, help="seconds from signed to an outcome before it is a finding")] = 300,
+    known: Annotated[str, typer.Option(help="SIZE:ROOT as an earlier audit printed it: the log must begin so")] = "",
+) -> None:
+    """Compare what was signed and posted with the records and the signing log; exit code 1 when it does not agree.
+
+    Exit code 2: it could not be compared, since one of the two could not be asked.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is told in a sentence
+    database = _database(postgres_host, postgres_port, postgres_database, postgres_user, secrets)
+    try:
+        before = known_root(known) if known else None
+    except ValueError:
+        fail("--known is SIZE:ROOT as an earlier audit printed it")
+    try:
+        found = asyncio.run(audit(kafka, database, utc_now, late=timedelta(seconds=late), known=before))
+    except KafkaError as error:
+        _not_audited("Kafka", error)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        _not_audited("PostgreSQL", error)
+    for line in found.lines():
+        typer.echo(line)
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+def _not_audited(what: str, error: Exception) -> NoReturn:
+    typer.echo(
+        f"error: not audited: {what} could not be asked ({type(error).__name__}); does the stack run (`make up`), and "
+        "may this role read posting's tables?",
+        err=True,
+    )
+    raise typer.Exit(2)
+
+
+def _database(host: str, port: int, name: str, user: str, secrets: Path) -> Database:
+    """With the password from its file; ends the command when there is none."""
+    try:
+        password = read_secret(secrets / "postgres_password")
+    except ConfigurationError as error:
+        fail(str(error))
+    if password is None:
+        fail(f"there is no file {secrets / 'postgres_password'}: the database's password is read from it")
+    return Database(host, port, name, user, SecretStr(password.decode("utf-8", "replace")))
 
 
 @dlq.command("list")

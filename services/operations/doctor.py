@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,6 @@ from typing import Any, Final
 import asyncpg
 import httpx
 from cryptography import x509
-from pydantic import SecretStr
 
 from libs.bus.topics import declared_shapes
 from libs.contracts.topics import TOPICS
@@ -21,6 +20,7 @@ from libs.runtime.clock import Clock
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
 from services.operations.cluster import administration, existing
+from services.operations.database import Database, connection
 from services.operations.diagnosis import Finding
 
 SECONDS: Final = 5.0
@@ -30,6 +30,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """Of one HTTP answer: a CRL of a million entries takes 25 to 40 MB."""
 
 SERVICES: Final = Path(__file__).parents[1]
+
+WITHOUT_LEDGER: Final = frozenset({"monitor"})
+"""Who runs no loop of libs/bus has no inbox and no outcomes."""
 
 AUTHORITIES: Final = ("root", "issuing")
 """`<name>.crl` at the CRL server, `<name>.pem` in GPKI_PKI_DIR."""
@@ -51,11 +54,7 @@ class Stack:
     """Where everything is. `health` has the port on this host of each service that runs here."""
 
     kafka: str
-    postgres_host: str
-    postgres_port: int
-    postgres_database: str
-    postgres_user: str
-    postgres_password: SecretStr
+    database: Database
     smtp_host: str
     smtp_port: int
     smtp_tls: str
@@ -112,6 +111,9 @@ class _Asking:
         self._clock = clock
         self._client = client
 
+    def _connection(self) -> "contextlib.AbstractAsyncContextManager[asyncpg.Connection[asyncpg.Record]]":
+        return connection(self._stack.database, as_name="gpki doctor", seconds=SECONDS)
+
     async def clock(self) -> Finding:
         ahead: dict[str, timedelta] = {}
         for who, ask in (("PostgreSQL", self._database_time), ("the gateway", self._gateway_time)):
@@ -121,9 +123,9 @@ class _Asking:
         return diagnosis.clock(ahead)
 
     async def _database_time(self) -> timedelta:
-        async with _connection(self._stack) as connection:
+        async with self._connection() as asked:
             before = self._clock()
-            there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+            there: datetime = await asked.fetchval("SELECT clock_timestamp()")
             return before + (self._clock() - before) / 2 - there
 
     async def _gateway_time(self) -> timedelta:
@@ -144,17 +146,19 @@ class _Asking:
 
     async def postgres(self) -> Finding:
         wanted = {
-            folder.parent.parent.name: {
-                name: digest_of(file) for name, file in files([LEDGER_MIGRATIONS, folder]).items()
+            schema: {
+                name: digest_of(file)
+                for name, file in files([folder] if schema in WITHOUT_LEDGER else [LEDGER_MIGRATIONS, folder]).items()
             }
             for folder in sorted(SERVICES.glob("*/sql/migrations"))
+            for schema in [folder.parent.parent.name]
         }
         applied: dict[str, dict[str, bytes] | None] = {}
-        async with _connection(self._stack) as connection:
+        async with self._connection() as asked:
             for schema in wanted:
-                await connection.execute("SELECT set_config('search_path', $1, false)", schema)
+                await asked.execute("SELECT set_config('search_path', $1, false)", schema)
                 try:
-                    rows = await connection.fetch("SELECT name, sha256 FROM migration")
+                    rows = await asked.fetch("SELECT name, sha256 FROM migration")
                 except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
                     applied[schema] = None
                 else:
@@ -212,23 +216,6 @@ class _Asking:
                 if len(body) > MAX_BYTES:
                     raise NotAnsweredError(f"longer than {MAX_BYTES} bytes")
         return bytes(body)
-
-
-@contextlib.asynccontextmanager
-async def _connection(stack: Stack) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-    connection = await asyncpg.connect(
-        host=stack.postgres_host,
-        port=stack.postgres_port,
-        database=stack.postgres_database,
-        user=stack.postgres_user,
-        password=stack.postgres_password.get_secret_value(),
-        timeout=SECONDS,
-        server_settings={"application_name": "gpki doctor", "default_transaction_read_only": "on"},
-    )
-    try:
-        yield connection
-    finally:
-        connection.terminate()
 
 
 async def _reply(reader: asyncio.StreamReader, code: bytes) -> list[str]:

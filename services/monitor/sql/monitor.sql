@@ -46,12 +46,14 @@ WHERE
     IS DISTINCT FROM (known.signed_at, known.token_signed_at, known.posted_at, known.rejected_at)
 
 -- name: end_documents
--- What a rejection of the whole request ends, also what came after it.
+-- What a rejection of the whole request ends, also what came after it. Said so that the index of what is open is not
+-- read from end to end for it.
 UPDATE document SET rejected_at = request.ended_at
 FROM request
 WHERE
     request.request_id = ANY ($1::uuid[]) AND request.ended_at IS NOT NULL
-    AND document.request_id = request.request_id AND document.posted_at IS NULL AND document.rejected_at IS NULL
+    AND document.request_id = request.request_id
+    AND coalesce(document.posted_at, document.rejected_at) IS NULL
 
 -- name: tell_unposted
 WITH late AS (
@@ -86,11 +88,17 @@ RETURNING request_id, document_id
 -- name: still_open
 -- Late is what waits since before $1 or $2; untold, what no alarm was raised about.
 SELECT
-    unposted.late AS unposted, (SELECT min(signed_at) FROM document WHERE posted_at IS NULL AND rejected_at IS NULL)
-    AS unposted_since,
-    unsigned.late AS unsigned, (SELECT min(posted_at) FROM document WHERE signed_at IS NULL AND token_signed_at IS NULL)
-    AS unsigned_since,
-    (SELECT min(began_at) FROM request WHERE completed_at IS NULL) AS request_since,
+    unposted.late AS unposted, (
+        SELECT signed_at FROM document WHERE signed_at > '-infinity' AND posted_at IS NULL AND rejected_at IS NULL
+        ORDER BY signed_at LIMIT 1
+    ) AS unposted_since,
+    unsigned.late AS unsigned, (
+        SELECT posted_at FROM document WHERE posted_at > '-infinity' AND signed_at IS NULL AND token_signed_at IS NULL
+        ORDER BY posted_at LIMIT 1
+    ) AS unsigned_since,
+    (
+        SELECT began_at FROM request WHERE began_at > '-infinity' AND completed_at IS NULL ORDER BY began_at LIMIT 1
+    ) AS request_since,
     unposted.untold + unsigned.untold AS untold
 FROM (
     SELECT count(*) AS late, count(*) FILTER (WHERE told_at IS NULL) AS untold

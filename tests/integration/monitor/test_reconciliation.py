@@ -1,5 +1,6 @@
 """What is signed is posted or rejected, and what is posted was signed: all else is an alarm, and nothing more."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from tests.support.journal import ends_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
+
+HOUR = timedelta(hours=1)
+PATIENT = {"signed_not_posted_after": HOUR, "posted_not_signed_after": HOUR}
+"""For what a busy machine may take its time with: nothing of it is late."""
 
 
 def unreconciled(kind: str) -> float:
@@ -36,9 +41,12 @@ async def test_signed_and_not_posted_is_one_alarm_with_an_age_and_is_over_when_i
     asked = request(3)
     names = {entry.id for entry in asked.documents}
     with capture_logs() as logs:
-        async with watch.running():
+        async with watch.running(**PATIENT):
             await watch.send(topics.SIGNED, signed(asked))
             await watch.send(topics.POSTED, posted(asked)[:1])
+            await watch.read()
+        assert await watch.told(asked) == set(), "too young"
+        async with watch.running():
             await eventually(lambda: unreconciled("signed-not-posted") == 2, "two are late")
             assert await watch.told(asked) == names - {asked.documents[0].id}
             assert oldest("signed-not-posted") > 0.2
@@ -78,7 +86,7 @@ async def test_no_order_and_no_repeat_makes_an_alarm(watch: Watch) -> None:
     """I-33: between topics there is no order, and whatever was recorded may be published again."""
     straight, reverse, again, token, whole, whole_before, named_before, missing = (request(2) for _ in range(8))
     with capture_logs() as logs:
-        async with watch.running():
+        async with watch.running(**PATIENT):
             await watch.send(topics.SIGNED, signed(straight))
             await watch.send(topics.POSTED, [*posted(reverse), *posted(straight), *posted(again)])
             await watch.send(topics.REJECTED, [rejected(whole_before, None), rejected(named_before, None)])
@@ -89,6 +97,7 @@ async def test_no_order_and_no_repeat_makes_an_alarm(watch: Watch) -> None:
             await watch.send(topics.SIGNED, [*signed(again), *signed(whole_before), *signed(named_before)])
             await watch.send(topics.POSTED, [*posted(again), *posted(token)])
             await watch.read()
+        async with watch.running():
             await eventually(lambda: unreconciled("signed-not-posted") == 2, "those that truly are missing")
             await watch.send(topics.SIGNED, signed(more := request()))
             await eventually(lambda: unreconciled("signed-not-posted") == 3, "one more, when all the others are old")
@@ -102,7 +111,7 @@ async def test_no_order_and_no_repeat_makes_an_alarm(watch: Watch) -> None:
 async def test_a_monitor_that_was_away_loses_nothing_doubles_nothing_and_blames_nobody_for_it(watch: Watch) -> None:
     """I-33: halves on both sides of a restart meet; what came meanwhile is old at once, and is no alarm."""
     halves, meanwhile, missing = request(5), request(5), request(1)
-    async with watch.running():
+    async with watch.running(**PATIENT):
         await watch.send(topics.SIGNED, [*signed(halves), *signed(missing)])
         await watch.read()
     began = await ends_of(watch.stack, *READ)

@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint unit bench soak faults clean
+.PHONY: help setup demo up down status test lint unit bench soak faults audit clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -49,6 +49,9 @@ soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? lea
 
 faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=name,name); leaves var/faults/report.json
 	@SEED="$(SEED)" FAULT="$(FAULT)" $(PY) -m tests.faults.campaign
+
+audit: setup ## is everything signed also posted, and are records and signing log what they were? (of the stack of `make up`)
+	@eval "$$($(PY) -m deploy.native environment)" && $(PY) -m services.operations audit
 
 clean: ## stop the stack; delete its data and every cache (Python packages and Kafka's jars stay)
 	@test ! -x $(PY) || $(PY) -m deploy.native down

@@ -11,7 +11,7 @@ import asyncpg
 
 from deploy.native import programs
 from deploy.native.failures import StackError, preparation_failed
-from deploy.native.layout import DATABASE, ROLES, Layout
+from deploy.native.layout import DATABASE, SERVICES, Layout
 from deploy.native.ports import HOST
 from deploy.native.secret_files import ensure_secret, scram_verifier
 from libs.runtime.secret_files import write_secret
@@ -184,7 +184,7 @@ def dsn(layout: Layout, role: str, database: str = DATABASE) -> str:
     return f"postgresql://{role}:{password}@{HOST}:{layout.ports['postgres']}/{database}"
 
 
-async def probe(layout: Layout, role: str = ROLES[0], database: str = DATABASE) -> None:
+async def probe(layout: Layout, role: str = SERVICES[0], database: str = DATABASE) -> None:
     """Return when the server takes a query of this role; raises what the client raises otherwise."""
     connection = await asyncpg.connect(dsn(layout, role, database), timeout=5)
     try:
@@ -208,12 +208,12 @@ async def create_roles(layout: Layout) -> None:
     connection = await asyncpg.connect(dsn(layout, SUPERUSER), timeout=5)
     try:
         await connection.execute("revoke all on schema public from public")
-        for role in ROLES:
+        for role in SERVICES:
             async with connection.transaction():
                 await _create_role(connection, layout, role)
     finally:
         await connection.close(timeout=5)
-    for role in ROLES:
+    for role in SERVICES:
         await probe(layout, role)
 
 

@@ -18,11 +18,10 @@ SERVICES = (
     "crl_verifier",
     "posting",
     "gateway",
+    "monitor",
 )
-"""The services that run as processes (`python -m services.<name>`), in the order in which they are listed."""
-
-ROLES = (*SERVICES, "monitor")
-"""One PostgreSQL role, schema and secrets directory each; the monitor has its role before it has its process."""
+"""The services that run as processes (`python -m services.<name>`), in the order in which they are listed; each has
+one PostgreSQL role, schema and secrets directory."""
 
 BROKERS = ("kafka", "kafka_2", "kafka_3")
 """Kafka's brokers, each its own controller too; a stack has the first, or all three."""
@@ -34,7 +33,7 @@ PORT_NAMES = (
     "smtp",
     "gateway",
     "crl",
-    *(f"health_{name}" for name in ROLES),
+    *(f"health_{name}" for name in SERVICES),
     *(f"{name}{kind}" for name in BROKERS[1:] for kind in ("", "_controller")),
 )
 
@@ -79,6 +78,11 @@ class Layout:
     def mail(self) -> Path:
         """One .eml file per message that the SMTP sink took."""
         return self.state / "mail"
+
+    @property
+    def daily_files(self) -> Path:
+        """Where monitor leaves a file for each day."""
+        return self.state / "daily-files"
 
     @property
     def mail_rules(self) -> Path:

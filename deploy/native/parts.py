@@ -130,6 +130,8 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         settings |= {"GPKI_SMTP_HOST": HOST, "GPKI_SMTP_PORT": str(port["smtp"])}
     if name == "gateway":
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
+    if name == "monitor":
+        settings["GPKI_DAILY_FILE_DIR"] = str(layout.daily_files)
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
     return settings | {each: os.environ[each] for each in FROM_THE_CALLER.get(name, ()) if each in os.environ}

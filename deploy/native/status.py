@@ -26,9 +26,10 @@ def addresses(layout: Layout) -> str:
         ("SMTP sink", f"{HOST}:{port['smtp']}, messages in {layout.mail}"),
         ("GPKI API", f"http://{HOST}:{port['gateway']}"),
         ("CRLs", f"http://{HOST}:{port['crl']}"),
+        ("daily files", str(layout.daily_files)),
         ("logs", str(layout.state / "log")),
     )
-    return "\n".join(f"  {name:<11}{where}" for name, where in lines)
+    return "\n".join(f"  {name:<12}{where}" for name, where in lines)
 
 
 async def show(layout: Layout, say: Say) -> int:

@@ -3,7 +3,7 @@
 from typing import Final
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 5, 10, 30, 60, 300)
@@ -52,6 +52,19 @@ ALARMS: Final = Counter(
     "Alarms by name (label reason). Any rise wants a person: look for the log line `alarm` with the same name.",
     ("service", "reason"),
 )
+UNRECONCILED: Final = Gauge(
+    "gpki_unreconciled_documents",
+    "Documents that do not agree for longer than they may, by kind: signed-not-posted (and not rejected), "
+    "posted-not-signed. A rise of the first means a stage that stands still; of the second, a `posted` that no "
+    "signature of ours stands behind.",
+    ("service", "reason"),
+)
+OLDEST_SECONDS: Final = Gauge(
+    "gpki_oldest_open_seconds",
+    "Age of the oldest that is open, by kind: signed-not-posted, posted-not-signed, request-open (since its medium was "
+    "resolved). A steady rise means that one is stuck; request-open rises while officers have a request before them.",
+    ("service", "reason"),
+)
 
 DEFINITIONS: Final[tuple[MetricWrapperBase, ...]] = (
     HANDLED,
@@ -61,6 +74,8 @@ DEFINITIONS: Final[tuple[MetricWrapperBase, ...]] = (
     HTTP_SECONDS,
     LATENCY_SECONDS,
     ALARMS,
+    UNRECONCILED,
+    OLDEST_SECONDS,
 )
 """The list that dashboards and the test of the labels read."""
 

@@ -1,19 +1,25 @@
 """`gpki`, the operator's command line."""
 
+import asyncio
 import getpass
 import logging
 import sys
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
+import asyncpg
 import typer
+from aiokafka.errors import KafkaError
 
 from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from services.operations import database, diagnosis, reading, republish, tracing
+from services.operations.audit import audit
+from services.operations.auditing import known_root
 from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
@@ -128,6 +134,51 @@ def examine_all(
         typer.echo(line)
     if any(one.state == "FAIL" for one in findings):
         raise typer.Exit(1)
+
+
+@gpki.command("audit")
+def audit_all(
+    *,
+    kafka: Kafka,
+    postgres_host: database.Host,
+    postgres_user: database.User,
+    secrets: database.Secrets,
+    postgres_port: database.Port = database.DEFAULT_PORT,
+    postgres_database: database.Name = database.DEFAULT_NAME,
+    late: Annotated[float, typer.Option(min=0, help="seconds from signed to an outcome before it is a finding")] = 300,
+    known: Annotated[str, typer.Option(help="SIZE:ROOT as an earlier audit printed it: the log must begin so")] = "",
+) -> None:
+    """Compare what was signed and posted with the records and the signing log; exit code 1 when it does not agree.
+
+    Exit code 2: it could not be compared, since one of the two could not be asked.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is told in a sentence
+    records = database.database(
+        host=postgres_host, port=postgres_port, name=postgres_database, user=postgres_user, secrets=secrets
+    )
+    try:
+        before = known_root(known) if known else None
+    except ValueError:
+        fail("--known is SIZE:ROOT as an earlier audit printed it")
+    try:
+        found = asyncio.run(audit(kafka, records, utc_now, late=timedelta(seconds=late), known=before))
+    except KafkaError as error:
+        _not_audited("Kafka", error)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        _not_audited("PostgreSQL", error)
+    for line in found.lines():
+        typer.echo(line)
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+def _not_audited(what: str, error: Exception) -> NoReturn:
+    typer.echo(
+        f"error: not audited: {what} could not be asked ({type(error).__name__}); does the stack run (`make up`), and "
+        "may this role read posting's tables?",
+        err=True,
+    )
+    raise typer.Exit(2)
 
 
 @dlq.command("list")

@@ -24,6 +24,9 @@ MIGRATIONS: Final = {
 }
 """Schema of a service, which has the service's name → the folder of its migrations."""
 
+LEDGERS: Final = tuple(schema for schema in MIGRATIONS if schema != "monitor")
+"""Who runs the loop of libs/bus has an inbox and outcomes; monitor runs none."""
+
 
 def option(variable: str, what: str) -> Any:
     """An option of the command line that is usually given by its variable."""

@@ -20,7 +20,7 @@ from libs.runtime.clock import Clock
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
 from services.operations.cluster import administration, existing
-from services.operations.database import MIGRATIONS, Database, connection, look_into
+from services.operations.database import LEDGERS, MIGRATIONS, Database, connection, look_into
 from services.operations.diagnosis import Finding
 
 SECONDS: Final = 5.0
@@ -138,7 +138,10 @@ class _Asking:
 
     async def postgres(self) -> Finding:
         wanted = {
-            schema: {name: digest_of(file) for name, file in files([LEDGER_MIGRATIONS, folder]).items()}
+            schema: {
+                name: digest_of(file)
+                for name, file in files([LEDGER_MIGRATIONS, folder] if schema in LEDGERS else [folder]).items()
+            }
             for schema, folder in MIGRATIONS.items()
         }
         applied: dict[str, dict[str, bytes] | None] = {}

@@ -1,6 +1,6 @@
 """What the services recorded, read from their ledgers and published once more: the same bytes, the same event ids."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -13,7 +13,7 @@ from libs.contracts.base import Event
 from libs.contracts.topics import Topic
 from libs.storage import ledger
 from libs.storage.pool import Connection
-from services.operations.database import MIGRATIONS, Database, connection, look_into
+from services.operations.database import LEDGERS, Database, connection, look_into
 from services.operations.reading import placed
 
 CHUNK: Final = 1_000
@@ -39,7 +39,7 @@ async def recorded(
     """Every outcome for this topic that was recorded in this time, by service and in its order."""
     found: dict[str, Sequence[UUID]] = {}
     async with connection(database) as asked:
-        for schema in MIGRATIONS:
+        for schema in LEDGERS:
             await look_into(asked, schema)
             ids = [row["event_id"] async for rows in _chunks(asked, topic, since, until) for row in rows]
             if ids:
@@ -59,17 +59,21 @@ async def unhandled(
     found: dict[str, Sequence[UUID]] = {}
     async with connection(database) as asked, connection(database) as consumer:
         await look_into(consumer, service)
-        for schema in MIGRATIONS:
+        for schema in LEDGERS:
             await look_into(asked, schema)
             ids: list[UUID] = []
             async for rows in _chunks(asked, topic, None, last):
                 there = [row["event_id"] for row in rows if _is_wanted(topic, row, until)]
                 known = await _known(asked, topic, there)
-                handled = {row["id"] for row in await consumer.fetch(_HANDLED, list(known.values()))}
+                handled = await _handled(consumer, known.values()) if service in LEDGERS else set()
                 ids += [one for one in there if known[one] not in handled]
             if ids:
                 found[schema] = ids
     return found
+
+
+async def _handled(consumer: Connection, ids: Collection[UUID]) -> set[UUID]:
+    return {row["id"] for row in await consumer.fetch(_HANDLED, list(ids))}
 
 
 async def publish(

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from deploy.native import lifecycle
 from deploy.native.failures import StackError
-from deploy.native.layout import ROLES
+from deploy.native.layout import SERVICES
 from deploy.native.supervisor import Supervisor
 from tests.support.stack import Stack
 
@@ -110,9 +110,9 @@ async def test_the_database_keeps_what_it_acknowledged(stack: Stack) -> None:
     await connection.close()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", SERVICES)
 async def test_a_role_has_its_own_schema_and_sees_no_other(stack: Stack, role: str) -> None:
-    other = next(name for name in ROLES if name != role)
+    other = next(name for name in SERVICES if name != role)
     owner = await asyncpg.connect(stack.postgres_dsn(other))
     await owner.execute("create table secret_of_its_own ()")
     connection = await asyncpg.connect(stack.postgres_dsn(role))
@@ -135,7 +135,7 @@ async def test_a_role_has_its_own_schema_and_sees_no_other(stack: Stack, role: s
         await owner.close()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", SERVICES)
 async def test_a_frozen_session_of_any_role_is_bounded(stack: Stack, role: str) -> None:
     connection = await asyncpg.connect(stack.postgres_dsn(role))
     assert await connection.fetchval("show lock_timeout") == "5s"
@@ -151,7 +151,7 @@ async def test_a_wrong_password_is_refused(stack: Stack) -> None:
 
 async def test_no_secret_is_in_a_command_line_an_environment_or_a_log(stack: Stack) -> None:
     secrets = {file.read_text().strip() for file in (stack.layout.state / "secrets").glob("*/*")}
-    assert len(secrets) >= len(ROLES)
+    assert len(secrets) >= len(SERVICES)
     processes = _processes(stack)
     assert len(processes) > 5
     exposed = "\n".join(str(process.cmdline()) + str(process.environ()) for process in processes)

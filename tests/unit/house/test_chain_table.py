@@ -17,10 +17,14 @@ def event_of(topic: str) -> str:
 
 
 def chain_table(text: str) -> dict[str, tuple[set[str], set[str]]]:
-    """Service -> (consumed, emitted), by event."""
-    rows = {name: (set(consumes.split(", ")), set(emits.split(", "))) for name, consumes, emits in ROW.findall(text)}
+    """Service -> (consumed, emitted), by event; `nothing` is none."""
+    rows = {name: (_events(consumes), _events(emits)) for name, consumes, emits in ROW.findall(text)}
     rows.pop("service", None)
     return rows
+
+
+def _events(cell: str) -> set[str]:
+    return set(cell.split(", ")) - {"nothing"}
 
 
 def topics_named_in(service: Path) -> set[str]:

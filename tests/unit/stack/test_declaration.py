@@ -10,7 +10,7 @@ import pytest
 from supervisor.options import ServerOptions
 
 from deploy.native import parts
-from deploy.native.layout import PORT_NAMES, ROLES, SERVICES, Layout
+from deploy.native.layout import PORT_NAMES, SERVICES, Layout
 from deploy.native.parts import Part, service_environment
 from deploy.native.ports import BLOCK
 from deploy.native.secret_files import ensure_secret, scram_verifier
@@ -74,7 +74,7 @@ def test_a_service_is_told_where_its_parts_are_and_no_secret(
 
 def test_every_port_fits_in_a_block() -> None:
     assert len(set(PORT_NAMES)) == len(PORT_NAMES) <= BLOCK
-    assert {f"health_{name}" for name in ROLES} <= set(PORT_NAMES)
+    assert {f"health_{name}" for name in SERVICES} <= set(PORT_NAMES)
 
 
 def test_the_control_socket_has_a_path_that_the_kernel_takes(tmp_path: Path) -> None:

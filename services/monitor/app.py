@@ -1,0 +1,92 @@
+"""The wiring of monitor."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from libs.runtime import metrics
+from libs.runtime.background import beside
+from libs.runtime.clock import Clock, utc_now
+from libs.runtime.health import Health
+from libs.storage.errors import is_unavailable
+from libs.storage.migrations import migrate
+from libs.storage.pool import open_pool
+from services.monitor.closing import Closing
+from services.monitor.reading import Reader
+from services.monitor.reconciliation import Reconciliation
+from services.monitor.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
+
+CONNECTIONS: Final = 3
+"""One to write, one to look, one for the daily file."""
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+    """Serve until left."""
+    pool = await open_pool(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_database,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        schema=settings.service,
+        connections=CONNECTIONS,
+    )
+    try:
+        await migrate(pool, [MIGRATIONS])
+        reader = Reader(
+            service=settings.service,
+            bootstrap=settings.kafka_bootstrap,
+            session_ms=settings.kafka_session_ms,
+            pool=pool,
+            health=health,
+            write_every=settings.write_every.total_seconds(),
+        )
+        reconciliation = Reconciliation(
+            service=settings.service,
+            bootstrap=settings.kafka_bootstrap,
+            pool=pool,
+            clock=clock,
+            unposted=settings.signed_not_posted_after,
+            unsigned=settings.posted_not_signed_after,
+        )
+        closing = Closing(
+            service=settings.service,
+            bootstrap=settings.kafka_bootstrap,
+            pool=pool,
+            clock=clock,
+            directory=settings.daily_file_dir,
+            caller=settings.daily_file_caller,
+            after=settings.daily_file_after,
+        )
+        every = settings.look_every.total_seconds()
+        async with (
+            beside(reader.run()),
+            beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
+            beside(_again_and_again(closing.look, every, health, "daily-file")),
+        ):
+            yield
+    finally:
+        await pool.close()
+
+
+async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:
+    """Look until cancelled. A look that fails is told, and taken again."""
+    while True:
+        try:
+            await look()
+            health.set(check, ok=True)
+        except Exception as error:
+            if not is_unavailable(error):
+                metrics.alarm("monitor", "look-failed", check=check)
+            log.warning("look failed", check=check, exc_info=error)
+            health.set(check, ok=False, detail=type(error).__name__)
+        await asyncio.sleep(every)

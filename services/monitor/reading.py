@@ -1,0 +1,147 @@
+"""Reads the chain's topics and writes what they tell.
+
+Not the loop of libs/bus: the monitor acts on nothing and emits nothing, so that there is nothing to reserve, to record
+or to publish, and its rows are a union of events, which a repeat does not change, so that it needs no inbox. What stays
+of the loop is its order: the offset is committed when what lies before it is written. Whatever fails, reading begins
+again from what is committed.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from libs.bus import records, stopping
+from libs.bus.consumption import COMMIT_TIMEOUT
+from libs.bus.log_start import LogStartGuard
+from libs.bus.publisher import BROKER
+from libs.bus.slices import DATABASE
+from libs.bus.subscriber import HEARTBEATS
+from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
+from libs.contracts.topics import TOPICS
+from libs.runtime import metrics
+from libs.runtime.health import Health
+from libs.storage.errors import is_unavailable
+from libs.storage.pool import Pool
+from services.monitor import store
+from services.monitor.facts import READ, Batch
+
+READING: Final = "reading"
+"""The check in /readyz."""
+
+FETCH_MIN: Final = 512 * 1024
+"""Bytes that a fetch waits for, FETCH_WAIT_MS at most: a hundred documents. A fetch costs the same for one."""
+
+FETCH_WAIT_MS: Final = 1_000
+FETCH_MAX: Final = 1024 * 1024
+PARTITION_MAX: Final = 256 * 1024
+"""Bytes of one fetch, and of one partition in it; a longer record comes alone (KIP-74)."""
+
+BATCH: Final = 5_000
+"""Documents and requests after which a batch is written, whatever the time."""
+
+POLL_MS: Final = 250
+
+log = structlog.get_logger()
+
+
+class Reader:
+    """One member of the group `monitor`."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        bootstrap: str,
+        session_ms: int,
+        pool: Pool,
+        health: Health,
+        write_every: float,
+    ) -> None:
+        self._service = service
+        self._bootstrap = bootstrap
+        self._session_ms = session_ms
+        self._pool = pool
+        self._health = health
+        self._write_every = write_every
+        self._halted = Suspension(READING, service, {}, health)
+        health.expect(READING)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises nothing else."""
+        records.install()
+        stopping.install()
+        wait = FIRST_WAIT
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._consumer() as consumer:
+                    await self._follow(consumer)
+            except Exception as error:  # noqa: BLE001 (classified: whatever it is, reading begins again)
+                self._failed(error)
+            wait = FIRST_WAIT if time.monotonic() - began > LONGEST_WAIT else min(2 * wait, LONGEST_WAIT)
+            await asyncio.sleep(wait)
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=self._service,
+            client_id=self._service,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_min_bytes=FETCH_MIN,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_MAX,
+            max_partition_fetch_bytes=PARTITION_MAX,
+            session_timeout_ms=self._session_ms,
+            heartbeat_interval_ms=self._session_ms // HEARTBEATS,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        guard = LogStartGuard({name: TOPICS[name] for name in READ}, self._halted, self._service)
+        consumer.subscribe(list(READ), listener=guard)
+        self._health.set(READING, ok=True)
+        batch, write_at = Batch(), 0.0
+        while True:
+            polled = await consumer.getmany(timeout_ms=POLL_MS)
+            await guard.check(consumer)
+            if self._halted.active:  # a person must look: for what retention has deleted nobody can vouch
+                await asyncio.Event().wait()
+            if polled and not batch.offsets:
+                write_at = time.monotonic() + self._write_every
+            batch.take(polled)
+            if batch.offsets and (time.monotonic() > write_at or len(batch) >= BATCH):
+                await self._write(batch, consumer)
+                batch = Batch()
+
+    async def _write(self, batch: Batch, consumer: AIOKafkaConsumer) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await store.write(connection, batch)
+        if batch.unread:
+            log.warning("passed over what is no event", records=batch.unread)
+        mine = {partition: offset for partition, offset in batch.offsets.items() if partition in consumer.assignment()}
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await consumer.commit(mine)
+        except (IllegalStateError, CommitFailedError):
+            log.info("commit refused after a rebalance", partitions=len(mine))
+
+    def _failed(self, error: Exception) -> None:
+        dependency = BROKER if isinstance(error, KafkaError) else DATABASE if is_unavailable(error) else "loop"
+        if dependency == "loop":
+            log.error("reading failed", exc_info=error)
+            metrics.alarm(self._service, "loop-failed")
+        log.warning("waiting", dependency=dependency, error=type(error).__name__)
+        metrics.UNAVAILABLE.labels(self._service, dependency).inc()
+        self._health.set(READING, ok=False, detail=dependency)

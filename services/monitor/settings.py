@@ -1,0 +1,50 @@
+"""What monitor is told from outside."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from libs.runtime.settings import ServiceSettings
+
+Wait = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=1))]
+
+
+class Settings(ServiceSettings):
+    """Settings of monitor."""
+
+    service: Literal["monitor"]
+    write_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=30))] = Field(
+        default=timedelta(seconds=2),
+        description="For how long what was read is gathered before it is written. Nobody waits for the monitor, and a "
+        "write costs what its round trips cost: most documents are signed and posted within one of these.",
+    )
+    look_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=10))] = Field(
+        default=timedelta(seconds=10),
+        description="Between two looks at what is open, and at whether a day is over. An alarm may come so much later.",
+    )
+    signed_not_posted_after: Wait = Field(
+        default=timedelta(minutes=5),
+        description="Age at which a document that is signed and neither posted nor rejected is an alarm. The way takes "
+        "less than a second, and up to a minute when a `peraku` waits for its `sah`; a broker that is restarted, half "
+        "a minute. What waits for a CRL for longer shall be an alarm.",
+    )
+    posted_not_signed_after: Wait = Field(
+        default=timedelta(minutes=1),
+        description="Age at which a document that is posted and was never signed is an alarm. `signed` comes before "
+        "`posted`, so that only reading can be behind, and an alarm waits for that by itself.",
+    )
+    daily_file_dir: Path = Field(
+        description="Directory of the daily files; made if it is not there. No default: somebody fetches them there."
+    )
+    daily_file_caller: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")] = Field(
+        default="igfmas",
+        description="The caller whose requests the file lists, by the name that its key has. One caller's documents "
+        "are no other's business.",
+    )
+    daily_file_after: Wait = Field(
+        default=timedelta(minutes=15),
+        description="How long after midnight (Asia/Kuala_Lumpur) a day's file is made. What posting completed before "
+        "midnight and could publish only after it comes in the file of the next day once this one is made.",
+    )

@@ -1,0 +1,132 @@
+"""Reads what an audit compares: the topics first, then posting's tables, so that what was told must be kept."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from aiokafka import TopicPartition
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from libs.contracts import topics
+from libs.contracts.signing import Posted, Rejected
+from libs.contracts.topics import Topic
+from libs.runtime.clock import Clock
+from libs.storage.pool import Connection
+from services.operations.auditing import ALL, Audit, Key, Row, Told, Topics, first_whole
+from services.operations.database import Database, connection
+from services.operations.reading import Raw, consumer, until_end
+
+CONNECT_SECONDS: Final = 5.0
+PAGE: Final = 1_000
+"""Rows that are in memory at once."""
+
+READ: Final = (topics.SIGNED, topics.TOKEN_SIGNED, topics.POSTED, topics.REJECTED)
+
+_ROWS: Final = """
+SELECT l.position, l.leaf_hash, coalesce(l.record_id, r.record_id) AS record_id, r.record_id IS NOT NULL AS kept,
+    r.request_id, r.place, r.system, r.document_id, r.action, r.user_id, r.sha256, r.amount, r.currency, r.value,
+    r.posted_at
+FROM posting.signing_log AS l FULL JOIN posting.record AS r ON r.record_id = l.record_id
+ORDER BY l.position NULLS LAST, r.record_id
+"""
+
+
+async def audit(
+    kafka: str, database: Database, clock: Clock, *, late: timedelta, known: tuple[int, bytes] | None
+) -> Audit:
+    """Compare. Raises KafkaError, or what asyncpg raises, when one of the two cannot be asked.
+
+    Memory: some 0.5 KB per document that is on the topics, which is 14 days of them, and 32 bytes per position.
+    """
+    told = await _topics(kafka, clock)
+    async with (
+        connection(database, as_name="gpki audit", seconds=CONNECT_SECONDS) as asked,
+        asked.transaction(isolation="repeatable_read", readonly=True),  # one moment of it for all questions
+    ):
+        refused = {(row["request_id"], row["document_id"]) for row in await asked.fetch(_REFUSALS)}
+        found = Audit(told, refused, late=late)
+        async for row in _rows(asked):
+            found.take(row)
+    found.end(known)
+    return found
+
+
+_REFUSALS: Final = "SELECT request_id, document_id FROM posting.refusal"
+
+
+async def _rows(asked: Connection) -> AsyncIterator[Row]:
+    async for row in asked.cursor(_ROWS, prefetch=PAGE):
+        record = dict(row) if row["kept"] else None
+        yield Row(row["position"], row["leaf_hash"], row["record_id"], record)
+
+
+async def _topics(kafka: str, clock: Clock) -> Topics:
+    async with consumer(kafka) as reader:
+        told = Topics(at=clock())
+        places = [TopicPartition(topic.name, number) for topic in READ for number in range(topic.partitions)]
+        reader.assign(places)
+        reader.pause(*places)  # a fetch of what is assigned stands before every question
+        begins = await reader.beginning_offsets(places)
+        for place, offset in begins.items():
+            reader.seek(place, offset)
+        reader.resume(*places)
+        firsts: dict[TopicPartition, datetime] = {}
+        async for record in until_end(reader):
+            firsts.setdefault(TopicPartition(record.topic, record.partition), _at(record))
+            _take(told, record)
+        told.signed_since = first_whole(_firsts(topics.SIGNED, begins, firsts), told.at)
+        told.posted_since = first_whole(_firsts(topics.POSTED, begins, firsts), told.at)
+    return told
+
+
+def _firsts(
+    topic: Topic, begins: dict[TopicPartition, int], firsts: dict[TopicPartition, datetime]
+) -> list[tuple[int, datetime | None]]:
+    places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+    return [(begins[place], firsts.get(place)) for place in places]
+
+
+def _take(told: Topics, record: Raw) -> None:
+    """What is no event of its topic tells nothing: its dead letter tells of it."""
+    try:
+        _TAKING[record.topic](told, record)
+    except (ValidationError, ValueError, KeyError, TypeError):
+        return
+
+
+def _signed(told: Topics, record: Raw) -> None:
+    told.signed.setdefault(_key(record), _at(record))
+
+
+def _token_signed(told: Topics, record: Raw) -> None:
+    told.token_signed.add(_key(record))
+
+
+def _posted(told: Topics, record: Raw) -> None:
+    event = Posted.model_validate_json(record.value or b"")
+    one = Told(event.record_id, event.log_position, event.leaf_hash)
+    told.posted.setdefault((event.request_id, event.document_id), one)
+
+
+def _rejected(told: Topics, record: Raw) -> None:
+    event = Rejected.model_validate_json(record.value or b"")
+    names = (ALL,) if event.documents is None else event.documents
+    told.rejected |= {(event.request_id, name) for name in names}
+
+
+_TAKING: Final[dict[str, Any]] = {
+    topics.SIGNED.name: _signed,
+    topics.TOKEN_SIGNED.name: _token_signed,
+    topics.POSTED.name: _posted,
+    topics.REJECTED.name: _rejected,
+}
+
+
+def _key(record: Raw) -> Key:
+    return UUID(from_json(record.value or b"")["request_id"]), (record.key or b"").decode()
+
+
+def _at(record: Raw) -> datetime:
+    return datetime.fromtimestamp(record.timestamp / 1000, UTC)

@@ -1,0 +1,229 @@
+"""Does what was told agree with what is kept? The topics' word against posting's records and signing log. Pure.
+
+Without signed checkpoints, which are not made yet, this tells of a record that was changed, removed or moved by its
+leaf in the log, and for 14 days by `posted` on its topic. Who rewrites record and leaf alike, and waits so long, is
+found by the root that an earlier audit printed, and by nothing else.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from libs.crypto.merkle import leaf_hash, tree_root
+
+Key: TypeAlias = "tuple[UUID, str]"
+"""A document of a request."""
+
+NAMED: Final = 20
+"""Of one kind of finding, so many are named."""
+
+MOMENT: Final = timedelta(minutes=1)
+"""What is younger may be under way between a record and its topic."""
+
+MAX_GAP: Final = 1_000_000
+"""Positions that one gap may take the place of: a row may say that it is at 2^60."""
+
+ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
+
+ALL: Final = "*"
+"""posting's name for all documents of a request that have no outcome of their own."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What `posted` said of a document."""
+
+    record_id: UUID
+    position: int
+    leaf: bytes
+
+
+@dataclass
+class Topics:
+    """What the topics say, all as they ended at one moment. `signed_since` and `posted_since`: from when on they are
+    whole; before that retention has deleted.
+    """
+
+    at: datetime
+    signed_since: datetime = ALWAYS
+    posted_since: datetime = ALWAYS
+    signed: dict[Key, datetime] = field(default_factory=dict)
+    token_signed: set[Key] = field(default_factory=set)
+    posted: dict[Key, Told] = field(default_factory=dict)
+    rejected: set[Key] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One position of the signing log beside its record; one of the two may be missing."""
+
+    position: int | None
+    leaf: bytes | None
+    record_id: UUID
+    record: Mapping[str, Any] | None
+    """posting's columns; `value` is the record itself."""
+
+
+class Audit:
+    """Takes the rows in the order of their positions, and then says what does not agree."""
+
+    def __init__(self, topics: Topics, refused: set[Key], *, late: timedelta) -> None:
+        self._topics = topics
+        self._refused = refused | topics.rejected
+        self._late = late
+        self._found: dict[str, list[str]] = {}
+        self._leaves: list[bytes] = []
+        self._recorded: set[Key] = set()
+        self._under_way: list[timedelta] = []
+        self._counts: Counter[str] = Counter()
+
+    def take(self, row: Row) -> None:
+        """Judge the next row."""
+        where = "not in the signing log" if row.position is None else f"position {row.position}"
+        if row.position is not None and row.leaf is not None:
+            if (gap := row.position - len(self._leaves)) > 0:
+                first, last = len(self._leaves), row.position - 1
+                self._say("gaps in the signing log", f"positions {first} to {last}" if gap > 1 else f"position {first}")
+                self._leaves += [b""] * min(gap, MAX_GAP)  # what follows keeps its place
+            self._leaves.append(row.leaf)
+        if row.record is None:
+            self._say("positions whose record is gone", f"{where}: record {row.record_id}")
+            return
+        record = row.record
+        key = record["request_id"], record["document_id"]
+        named = f"{where}: request {key[0]}, document {key[1]}"
+        self._counts["records"] += 1
+        self._recorded.add(key)
+        if row.position is None:
+            self._say("records that are not in the signing log", named)
+        elif leaf_hash(record["value"]) != row.leaf:
+            self._say("records that are not what was logged", named)
+        if (wrong := _differing(record, row.record_id)) is not None:
+            self._say("records whose columns are not the record's own", f"{named}: {wrong}")
+        self._compare(key, row, named)
+
+    def _compare(self, key: Key, row: Row, named: str) -> None:
+        """With what the topics said of it."""
+        assert row.record is not None
+        told, posted_at, signed_at = self._topics.posted.get(key), row.record["posted_at"], _signed_at(row.record)
+        if told is None:
+            if self._topics.posted_since < posted_at < self._topics.at - MOMENT:
+                self._say("records of which `posted` never told", named)
+        elif told != Told(row.record_id, -1 if row.position is None else row.position, row.leaf or b""):
+            self._say("records that `posted` told otherwise", f"{named}; told was position {told.position}")
+        expected = signed_at is None or self._topics.signed_since < signed_at < self._topics.at - MOMENT
+        if expected and key not in self._topics.signed and key not in self._topics.token_signed:
+            self._say("posted and never signed", named)
+
+    def end(self, known: tuple[int, bytes] | None = None) -> None:
+        """After the last row: what has none. `known` is size and root that an earlier audit printed."""
+        for (request_id, document_id), told in self._topics.posted.items():
+            if (request_id, document_id) not in self._recorded:
+                where = f"position {told.position}: request {request_id}, document {document_id}"
+                self._say("posted, and there is no record", where)
+        for (request_id, document_id), at in self._topics.signed.items():
+            key = request_id, document_id
+            ended = key in self._recorded or key in self._topics.posted or key in self._refused
+            if ended or (request_id, ALL) in self._refused:
+                continue
+            age = self._topics.at - at
+            if age > self._late:
+                what = f"request {request_id}, document {document_id}: signed at {at:%Y-%m-%d %H:%M:%S}Z"
+                self._say("signed, and neither posted nor rejected", what)
+            else:
+                self._under_way.append(age)
+        if known is not None:
+            size, root = known
+            if len(self._leaves) < size:
+                self._say("the signing log is shorter than it was", f"{len(self._leaves)} positions, it had {size}")
+            elif self.root(size) != root:
+                self._say("the signing log is not the one that was audited before", f"root of the first {size}")
+
+    def root(self, size: int | None = None) -> bytes:
+        """Of the first `size` positions, or all (RFC 6962)."""
+        return tree_root(self._leaves[:size])
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing was found."""
+        return not self._found
+
+    def lines(self) -> list[str]:
+        """What was looked at, and everything that was found."""
+        topics, size = self._topics, len(self._leaves)
+        told = [
+            f"signed        {len(topics.signed)} documents{_since(topics.signed_since)}",
+            f"by token      {len(topics.token_signed)} documents",
+            f"posted        {len(topics.posted)} documents{_since(topics.posted_since)}",
+            f"records       {self._counts['records']}",
+            f"signing log   {size} positions, root {size}:{self.root().hex()}",
+        ]
+        if self._under_way:
+            oldest = max(self._under_way).total_seconds()
+            told.append(f"under way     {len(self._under_way)} documents, the oldest signed {oldest:.0f} s ago")
+        for what, where in self._found.items():
+            told.append(f"! {what}: {len(where)}")
+            told += [f"    {one}" for one in where[:NAMED]]
+            if len(where) > NAMED:
+                told.append(f"    and {len(where) - NAMED} more")
+        told.append("All agrees." if self.agrees else "It does not agree: docs/runbook.md says what each may mean.")
+        return told
+
+    def _say(self, what: str, where: str) -> None:
+        self._found.setdefault(what, []).append(where)
+
+
+def known_root(text: str) -> tuple[int, bytes]:
+    """SIZE:ROOT as `lines` prints it. Raises ValueError."""
+    size, _, root = text.partition(":")
+    if not size.isdecimal() or len(root) != 64:
+        raise ValueError(text)
+    return int(size), bytes.fromhex(root)
+
+
+def _differing(record: Mapping[str, Any], record_id: UUID) -> str | None:
+    """The first column that is not what the record says; what cannot be read differs as a whole."""
+    try:
+        said = json.loads(record["value"])
+        header, document = said["header"], said["document"]
+        wanted = {
+            "record_id": said["record_id"],
+            "request_id": said["request_id"],
+            "place": said["index"],
+            "system": header["system"],
+            "document_id": document["id"],
+            "action": header["action"],
+            "user_id": header["user"],
+            "sha256": document["sha256"],
+            "amount": document["amount"],
+            "currency": document["currency"],
+            "posted_at": datetime.fromisoformat(said["posted_at"]),
+        }
+    except (ValueError, KeyError, TypeError):
+        return "the record cannot be read"
+    columns = {**record, "record_id": str(record_id), "request_id": str(record["request_id"])}
+    columns["place"] = str(record["place"])
+    return next((name for name, value in wanted.items() if columns[name] != value), None)
+
+
+def _signed_at(record: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(json.loads(record["value"])["signed_at"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _since(since: datetime) -> str:
+    return "" if since == ALWAYS else f", since {since:%Y-%m-%d %H:%M:%S}Z"
+
+
+def first_whole(firsts: Iterable[tuple[int, datetime | None]], now: datetime) -> datetime:
+    """From when on a topic is whole, by (offset, time) of each partition's first record.
+
+    None is the time where nothing is: nothing ever was, or all of it is deleted.
+    """
+    return max((at or now for offset, at in firsts if offset > 0), default=ALWAYS)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 from aiokafka import ConsumerRecord, TopicPartition
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from libs.contracts import topics
@@ -59,7 +59,7 @@ class _MediumResolved:
 class _Posted:
     request_id: UUID
     document_id: DocumentId
-    posted_at: UtcTime
+    posted_at: AwareDatetime
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Messages that the relay has and has not answered: they go on by themselves, so that one mailbox holds up no other."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,10 @@ MOST: Final = 32
 """Messages under way at once, a connection each; when so many hang it is the relay that does not work."""
 
 
+KEPT: Final = 60.0
+"""Seconds that an answer is kept for who asks for it."""
+
+
 @dataclass(frozen=True)
 class UnderWay:
     """The relay has not answered yet: ask again."""
@@ -25,6 +30,7 @@ class Deliveries:
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._tasks: dict[str, asyncio.Task[Answer]] = {}
+        self._ended: dict[str, float] = {}
 
     async def deliver(self, name: str, message: bytes, *, sender: str, recipient: str) -> Answer | UnderWay:
         """Give a message to the relay, or say what became of it; `name`, its Message-ID, tells one from another.
@@ -33,16 +39,14 @@ class Deliveries:
         """
         task = self._tasks.get(name)
         if task is None:
-            if len(self._tasks) >= MOST:
-                self._forget_ended()
-            if len(self._tasks) >= MOST:
+            self._forget()
+            if len(self._tasks) - len(self._ended) >= MOST:
                 raise Unavailable(RELAY)
-            coroutine = self._relay.deliver(message, sender=sender, recipient=recipient)
-            task = self._tasks[name] = asyncio.create_task(coroutine)
+            task = self._tasks[name] = asyncio.create_task(self._hand_over(name, message, sender, recipient))
             await asyncio.wait({task}, timeout=PATIENCE)
         if not task.done():
             return UnderWay()
-        del self._tasks[name]
+        self._drop(name)
         return task.result()
 
     async def aclose(self) -> None:
@@ -52,8 +56,18 @@ class Deliveries:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
 
-    def _forget_ended(self) -> None:
-        """What a twin, which claimed the record meanwhile, asks for no more."""
-        for name, task in list(self._tasks.items()):
-            if task.done():
-                del self._tasks[name]
+    async def _hand_over(self, name: str, message: bytes, sender: str, recipient: str) -> Answer:
+        try:
+            return await self._relay.deliver(message, sender=sender, recipient=recipient)
+        finally:
+            self._ended[name] = time.monotonic()
+
+    def _forget(self) -> None:
+        """What nobody asks for any more: a twin has claimed the record meanwhile."""
+        for name, ended in list(self._ended.items()):
+            if time.monotonic() - ended > KEPT:
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        self._tasks.pop(name, None)
+        self._ended.pop(name, None)

@@ -10,8 +10,9 @@ import structlog
 
 from libs.runtime import metrics
 from libs.runtime.background import beside
-from libs.runtime.clock import Clock, utc_now
+from libs.runtime.clock import Clock
 from libs.runtime.health import Health
+from libs.storage.clock import DatabaseClock
 from libs.storage.errors import is_unavailable
 from libs.storage.migrations import migrate
 from libs.storage.pool import open_pool
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -> AsyncIterator[None]:
+async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
     pool = await open_pool(
         host=settings.postgres_host,
@@ -41,6 +42,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
         connections=CONNECTIONS,
     )
     try:
+        shared = DatabaseClock(settings.service)
+        await shared.start(pool)
         await migrate(pool, [MIGRATIONS])
         reader = Reader(
             service=settings.service,
@@ -54,7 +57,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
             service=settings.service,
             bootstrap=settings.kafka_bootstrap,
             pool=pool,
-            clock=clock,
+            clock=clock or shared,
             unposted=settings.signed_not_posted_after,
             unsigned=settings.posted_not_signed_after,
         )
@@ -62,13 +65,14 @@ async def serve(settings: Settings, health: Health, *, clock: Clock = utc_now) -
             service=settings.service,
             bootstrap=settings.kafka_bootstrap,
             pool=pool,
-            clock=clock,
+            clock=clock or shared,
             directory=settings.daily_file_dir,
             caller=settings.daily_file_caller,
             after=settings.daily_file_after,
         )
         every = settings.look_every.total_seconds()
         async with (
+            beside(shared.keep(pool)),
             beside(reader.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),

@@ -18,7 +18,7 @@ from tests.support.chain import Client
 LONG: Final = 15 * 60 / COMPRESSION
 """Seconds of the compressed stack that are 15 minutes."""
 
-KEPT_TOO_LONG: Final = frozenset({Reason.AUTHORISATION_EXPIRED, Reason.EXPIRED})
+KEPT_TOO_LONG: Final = frozenset({Reason.AUTHORISATION_EXPIRED})
 
 COUNTED: Final = """
 SELECT count(*) FILTER (WHERE wrong_otps + request.wrong_pins > 0) AS requests,

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from libs.bus import subscriber
+from libs.bus import log_start, subscriber
 from libs.bus.dead_letter import IN_A_ROW
 from libs.bus.outcomes import Done, Unavailable
 from libs.bus.slices import SLICE
@@ -166,7 +166,7 @@ async def test_a_consumer_that_retention_passes_while_it_runs_stops(room: Room) 
 
 async def test_a_gap_on_authorisations_alarms_and_goes_on(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Expiry rows end what is gone; what is left must not wait for a person."""
-    monkeypatch.setattr(subscriber, "AuthorisationSubmitted", Step)
+    monkeypatch.setattr(log_start, "AuthorisationSubmitted", Step)
     source, target = await room.topic(), await room.topic()
     await gap(room, source, target)
     bus, tap = room.bus(), await room.tap(source, target)

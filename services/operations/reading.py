@@ -124,7 +124,7 @@ def _partitions(key: bytes) -> tuple[dict[TopicPartition, Topic], dict[TopicPart
     lists: dict[TopicPartition, Topic] = {}
     papers: dict[TopicPartition, Topic] = {}
     for topic in topics.TOPICS.values():
-        if not topic.name.startswith(SIGNING):
+        if not topic.name.startswith(SIGNING) or topic == topics.PROGRESSED:  # it tells what the others tell
             continue
         everywhere = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         if topic.key == "document":

@@ -107,7 +107,7 @@ async def test_topics_stand_as_declared_and_every_group_is_told_with_its_lag(cli
         assert told.count(f"{topic.name} ") >= 1
     own = told.partition(f"{topics.SIGNED.name} ")[2].partition("\ngpki.")[0]
     groups = dict(re.findall(r"^    (\S+) +lag (\d+)$", own, re.MULTILINE))
-    assert {name.partition(".")[0] for name in groups} == {"crl_verifier", "gateway", "monitor"}
+    assert {name.partition(".")[0] for name in groups} == {"crl_verifier", "monitor"}
     assert set(groups.values()) == {"0"}
 
 

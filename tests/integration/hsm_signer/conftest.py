@@ -106,18 +106,20 @@ class Signer:
 
     def answers(self, request: MediumResolved) -> list[CancelAnswered]:
         """What was answered to cancels of a request, repeats included."""
-        events = [CancelAnswered.model_validate_json(r.value or b"") for r in self.tap.of(topics.CANCEL_ANSWERED)]
-        return [event for event in events if event.request_id == request.request_id]
+        return [CancelAnswered.model_validate_json(value) for value in self._of(topics.CANCEL_ANSWERED, request)]
 
     def rejections(self, request: MediumResolved) -> list[Rejected]:
         """What was rejected of a request so far, repeats included."""
-        events = [Rejected.model_validate_json(record.value or b"") for record in self.tap.of(topics.REJECTED)]
-        return [event for event in events if event.request_id == request.request_id]
+        return [Rejected.model_validate_json(value) for value in self._of(topics.REJECTED, request)]
 
     def waiting(self, request: MediumResolved) -> list[Waiting]:
         """What was said that a request waits for."""
-        events = [Waiting.model_validate_json(record.value or b"") for record in self.tap.of(topics.WAITING)]
-        return [event for event in events if event.request_id == request.request_id]
+        return [Waiting.model_validate_json(value) for value in self._of(topics.WAITING, request)]
+
+    def _of(self, topic: Topic, request: MediumResolved) -> list[bytes]:
+        """Others write to these topics too, and not only what can be read."""
+        key = str(request.request_id).encode()
+        return [record.value or b"" for record in self.tap.of(topic) if record.key == key]
 
     async def know(self, user: User, *, certificate: dict[str, Any] | None = None, credential: bool = True) -> None:
         """The officer, with a key whose PIN nobody knows, and a certificate unless it is None."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
+from libs.bus.slices import DOCUMENT_SLICE
 from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
 from libs.runtime.background import beside
@@ -57,7 +58,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
                     topics.SIGNED: Handlers(answer, bus.clock).signed,
                     topics.TOKEN_SIGNED: TokenSignatures(answer, bus.clock).handle,
                 },
-                gather=Gathering(0.06),
+                max_records=DOCUMENT_SLICE,  # what comes by itself waits for no more than these
+                gather=Gathering(0.03),
                 fetch_max=DOCUMENT_FETCH,
             )
             bus.consume(

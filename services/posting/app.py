@@ -6,6 +6,7 @@ from pathlib import Path
 
 from libs.bus.projection import project_certificates
 from libs.bus.service import service_bus
+from libs.bus.slices import DOCUMENT_SLICE
 from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
 from libs.contracts import topics
 from libs.runtime.clock import Clock
@@ -27,7 +28,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             bus.state({topics.CERTIFICATE: project_certificates})
             bus.consume(
                 {topics.VERIFIED: handlers.verified, topics.REJECTED: handlers.rejected},
-                gather=Gathering(0.06),
+                max_records=DOCUMENT_SLICE,  # what comes by itself waits for no more than these
+                gather=Gathering(0.03),
                 fetch_max=DOCUMENT_FETCH,
             )
             async with bus:

@@ -26,9 +26,11 @@ class Tap:
     asker: AIOKafkaConsumer
     records: list["ConsumerRecord[bytes, bytes]"] = field(default_factory=list)
 
-    def of(self, topic: Topic | str) -> list["ConsumerRecord[bytes, bytes]"]:
+    def of(self, topic: Topic | str, key: object = None) -> list["ConsumerRecord[bytes, bytes]"]:
+        """What came on a topic; of one that others write to as well, and not only events, what is under this key."""
         name = topic if isinstance(topic, str) else topic.name
-        return [record for record in self.records if record.topic == name]
+        keys = None if key is None else str(key).encode()
+        return [record for record in self.records if record.topic == name and keys in {None, record.key}]
 
     def ids(self, topic: Topic | str) -> list[str]:
         """The event ids on a topic, repeats included."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.bus.topics import create_topics
 from libs.bus.unread import unread
 from libs.contracts import topics
+from libs.contracts.base import Event
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
 from libs.contracts.signing import (
     AuthorisationFailed,
@@ -54,6 +55,9 @@ from tests.support.waiting import eventually
 __all__ = ["hsm", "soft_hsm"]
 
 LIFETIME, KEPT = timedelta(hours=24), timedelta(hours=48)
+
+
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
@@ -106,20 +110,15 @@ class Signer:
 
     def answers(self, request: MediumResolved) -> list[CancelAnswered]:
         """What was answered to cancels of a request, repeats included."""
-        return [CancelAnswered.model_validate_json(value) for value in self._of(topics.CANCEL_ANSWERED, request)]
+        return self._events(topics.CANCEL_ANSWERED, CancelAnswered, request.request_id)
 
     def rejections(self, request: MediumResolved) -> list[Rejected]:
         """What was rejected of a request so far, repeats included."""
-        return [Rejected.model_validate_json(value) for value in self._of(topics.REJECTED, request)]
+        return self._events(topics.REJECTED, Rejected, request.request_id)
 
     def waiting(self, request: MediumResolved) -> list[Waiting]:
         """What was said that a request waits for."""
-        return [Waiting.model_validate_json(value) for value in self._of(topics.WAITING, request)]
-
-    def _of(self, topic: Topic, request: MediumResolved) -> list[bytes]:
-        """Others write to these topics too, and not only what can be read."""
-        key = str(request.request_id).encode()
-        return [record.value or b"" for record in self.tap.of(topic) if record.key == key]
+        return self._events(topics.WAITING, Waiting, request.request_id)
 
     async def know(self, user: User, *, certificate: dict[str, Any] | None = None, credential: bool = True) -> None:
         """The officer, with a key whose PIN nobody knows, and a certificate unless it is None."""
@@ -169,10 +168,12 @@ class Signer:
         records = self.tap.of((topic or self.submitted).dead_letter)
         return [bytes(value).decode() for r in records for name, value in r.headers if name == "x-dead-letter-reason"]
 
+    def _events(self, topic: Topic, kind: type[E], request_id: UUID) -> list[E]:
+        return [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic, request_id)]
+
     async def _told(self, topic: Topic, kind: Any, request_id: UUID, attempt: str | None = None) -> list[Any]:
         def read() -> list[Any]:
-            events = [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic)]
-            ours = [event for event in events if event.request_id == request_id]
+            ours = self._events(topic, kind, request_id)
             return [event for event in ours if attempt is None or event.attempt == attempt]
 
         await self.tap.until(read, f"{topic.name} of {request_id}")

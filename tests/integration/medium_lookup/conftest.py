@@ -85,8 +85,8 @@ class Lookup:
 
     def answers(self, request_id: object) -> list[CancelAnswered]:
         """What was answered to cancels of a request, repeats included."""
-        events = [CancelAnswered.model_validate_json(r.value or b"") for r in self.tap.of(topics.CANCEL_ANSWERED)]
-        return [event for event in events if event.request_id == request_id]
+        answered = self.tap.of(topics.CANCEL_ANSWERED, request_id)
+        return [CancelAnswered.model_validate_json(record.value or b"") for record in answered]
 
     def resolved(self) -> list[MediumResolved]:
         """What was published, repeats included."""
@@ -94,8 +94,7 @@ class Lookup:
 
     def rejected(self, request_id: object) -> list[Rejected]:
         """What was published for a request, repeats included."""
-        events = [Rejected.model_validate_json(record.value or b"") for record in self.tap.of(topics.REJECTED)]
-        return [event for event in events if event.request_id == request_id]
+        return [Rejected.model_validate_json(r.value or b"") for r in self.tap.of(topics.REJECTED, request_id)]
 
     def dead_letters(self, topic: Topic | None = None) -> list[str]:
         """The reasons of what was put aside."""

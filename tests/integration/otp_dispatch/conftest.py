@@ -107,7 +107,7 @@ class Dispatching:
 
     def all_rejected(self, event: MediumResolved) -> list[Rejected]:
         """What was read of a request, repeats included."""
-        return [e for e in self._read(topics.REJECTED, Rejected) if e.request_id == event.request_id]
+        return [Rejected.model_validate_json(r.value or b"") for r in self.tap.of(topics.REJECTED, event.request_id)]
 
     async def resend(self, event: MediumResolved, **values: Any) -> ResendRequested:
         """Ask for another code of this request."""

@@ -1,6 +1,6 @@
 """What becomes of a signed document by the answer to it: `verified`, `rejected`, or a wait for a CRL."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeVar, assert_never
 
 from libs.bus.delivery import Delivery
@@ -24,13 +24,11 @@ what waited long goes on soon after there is one."""
 S = TypeVar("S", Signed, TokenSigned)
 
 
-def outcome_of(
-    delivery: Delivery[S], answer: Answer, *, authorisation: Authorisation, verified_at: datetime
-) -> Outcome:
+def outcome_of(delivery: Delivery[S], answer: Answer, *, authorisation: Authorisation) -> Outcome:
     """The outcome of an answer. `authorisation` is how the officer was authenticated."""
     event = delivery.event
     match answer:
-        case Good(certificate_path, crls):
+        case Good(certificate_path, crls, verified_at):
             verified = Verified(
                 **(dict(event) | {"authorisation": authorisation}),
                 certificate_path=certificate_path,

@@ -55,8 +55,8 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             bus.state({topics.CERTIFICATE: project_certificates, topics.USER: project_users})
             bus.consume(
                 {
-                    topics.SIGNED: Handlers(answer, bus.clock).signed,
-                    topics.TOKEN_SIGNED: TokenSignatures(answer, bus.clock).handle,
+                    topics.SIGNED: Handlers(answer).signed,
+                    topics.TOKEN_SIGNED: TokenSignatures(answer).handle,
                 },
                 max_records=DOCUMENT_SLICE,  # what comes by itself waits for no more than these
                 gather=Gathering(0.03),

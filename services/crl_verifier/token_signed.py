@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, assert_never
 from uuid import UUID
 
@@ -14,7 +14,6 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Authorisation
 from libs.contracts.state import Certificate, User
 from libs.contracts.token_route import TokenSigned
-from libs.runtime.clock import Clock
 from libs.storage import state
 from libs.storage.pool import Connection
 from services.crl_verifier import token_store as store
@@ -37,19 +36,17 @@ Signature = Delivery[TokenSigned]
 class TokenSignatures:
     """The handler of `token-signed`. Any number of replicas: documents are decided under their request's row lock."""
 
-    def __init__(self, judging: Judging, clock: Clock) -> None:
+    def __init__(self, judging: Judging) -> None:
         self._judging = judging
-        self._clock = clock
 
     async def handle(self, work: Work[TokenSigned]) -> None:
         """Verify, refuse or park each document."""
         judged = await self._judging(work.deliveries)
         roots = await asyncio.to_thread(_roots, work.deliveries)
-        verified_at = self._clock()
         async with work.recording(*work.deliveries) as recording:
             known = await _known(recording.connection, recording.deliveries, judged)
             for delivery in recording.deliveries:
-                outcome = known.decide(delivery, judged[delivery.id], roots[delivery.id], verified_at)
+                outcome = known.decide(delivery, judged[delivery.id], roots[delivery.id])
                 recording.settle(delivery, outcome)
             await store.mark(recording.connection, known.changed)
             tell(recording)
@@ -71,9 +68,7 @@ class _Known:
         self._users = users
         self.changed: dict[store.Key, store.State] = {}
 
-    def decide(
-        self, delivery: Signature, judged: Judged | Reason, root: bytes | None, verified_at: datetime
-    ) -> Outcome:
+    def decide(self, delivery: Signature, judged: Judged | Reason, root: bytes | None) -> Outcome:
         """What becomes of one signature, with what was decided before it in this transaction."""
         event = delivery.event
         request = self._requests.get(event.request_id)
@@ -98,7 +93,7 @@ class _Known:
                 return Park(OVERTAKEN, answer.reason)
             answer = answer.reason
         self._mark(key, _state(answer))
-        return outcome_of(delivery, answer, authorisation=AUTHORISATION, verified_at=verified_at)
+        return outcome_of(delivery, answer, authorisation=AUTHORISATION)
 
     def _mark(self, key: store.Key, state: store.State) -> None:
         self._documents[key] = self.changed[key] = state

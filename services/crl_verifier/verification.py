@@ -31,10 +31,11 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """The certificates on the path, by SHA-256 in hex, and the CRL of each authority on it."""
+    """The certificates on the path, by SHA-256 in hex, the CRL of each authority on it, and when they were current."""
 
     certificate_path: tuple[str, ...]
     crls: tuple[CrlChecked, ...]
+    verified_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,9 @@ class Verification:
         if not isinstance(checked, CheckedSignature):
             return checked
         found = self._paths.validate(checked.certificate, self._chain, crls, at=at, now=now)
-        return Judged(checked.fingerprint, self._answer(found))
+        return Judged(checked.fingerprint, self._answer(found, now))
 
-    def _answer(self, found: Valid | Invalid | Unknown) -> Answer:
+    def _answer(self, found: Valid | Invalid | Unknown, now: datetime) -> Answer:
         match found:
             case Valid(path, crls):
                 return Good(
@@ -96,6 +97,7 @@ class Verification:
                         )
                         for crl in crls
                     ),
+                    now,
                 )
             case Invalid(reason):
                 return _REASONS[reason]

@@ -115,6 +115,7 @@ class Reader:
         batch, write_at = Batch(), 0.0
         while True:
             polled = await consumer.getmany(timeout_ms=POLL_MS)
+            guard.saw(polled)
             await guard.check(consumer)
             if self._halted.active:  # a person must look: for what retention has deleted nobody can vouch
                 await asyncio.Event().wait()

@@ -104,7 +104,9 @@ def test_a_crl_is_judged_now_and_a_certificate_at_the_brokers_time(pki, verifica
     later = EPOCH + timedelta(days=400)
     fresh = {"this_update": later - timedelta(minutes=1), "next_update": later + timedelta(days=1)}
     lists = crls(pki, root=fresh, issuing=fresh)
-    assert isinstance(answer(verification, event, lists, at=EPOCH, now=later), Good)  # it expired while it was parked
+    good = answer(verification, event, lists, at=EPOCH, now=later)
+    assert isinstance(good, Good)  # it expired while it was parked
+    assert good.verified_at == later  # when its CRLs were current, not when that was recorded
     assert answer(verification, event, lists, at=later, now=later) is Reason.CERTIFICATE_EXPIRED
 
 

@@ -115,6 +115,14 @@ class Process:
             return "X"
         return Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
+    @property
+    def serves(self) -> bool:
+        """Whether it would stop at SIGTERM in its own way; before that, it dies of it."""
+        caught = next(
+            line for line in Path(f"/proc/{self.child.pid}/status").read_text().splitlines() if line[:7] == "SigCgt:"
+        )
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
     def send(self, number: int) -> None:
         if self.child.returncode is None:
             self.child.send_signal(number)

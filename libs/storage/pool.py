@@ -20,12 +20,16 @@ COMMAND_TIMEOUT = 30.0
 """Seconds that one statement may take; far above any of ours, far below a handler's bound."""
 
 
+CONNECTIONS = 6
+"""Of one service at most."""
+
+
 async def _keep_session(_connection: object) -> None:
     """Spare a round trip per use: our sessions set nothing, and an open transaction is ended without this."""
 
 
 async def open_pool(
-    *, host: str, port: int, database: str, user: str, password: str, schema: str, connections: int = 6
+    *, host: str, port: int, database: str, user: str, password: str, schema: str, connections: int = CONNECTIONS
 ) -> Pool:
     """Open a pool whose connections see only `schema`.
 

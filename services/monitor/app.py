@@ -12,10 +12,8 @@ from libs.runtime import metrics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
-from libs.storage.clock import DatabaseClock
 from libs.storage.errors import is_unavailable
-from libs.storage.migrations import migrate
-from libs.storage.pool import open_pool
+from libs.storage.service import service_database
 from services.monitor.closing import Closing
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
@@ -32,19 +30,7 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
-    pool = await open_pool(
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        database=settings.postgres_database,
-        user=settings.postgres_user,
-        password=settings.postgres_password.get_secret_value(),
-        schema=settings.service,
-        connections=CONNECTIONS,
-    )
-    try:
-        shared = DatabaseClock(settings.service)
-        await shared.start(pool)
-        await migrate(pool, [MIGRATIONS])
+    async with service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared):
         reader = Reader(
             service=settings.service,
             bootstrap=settings.kafka_bootstrap,
@@ -72,14 +58,11 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         every = settings.look_every.total_seconds()
         async with (
-            beside(shared.keep(pool)),
             beside(reader.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),
         ):
             yield
-    finally:
-        await pool.close()
 
 
 async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:

@@ -21,7 +21,7 @@ from tests.load import plot, report
 from tests.load.measuring import Bench
 from tests.load.parts import PARTS, Found
 from tests.load.processes import Processes
-from tests.load.progress import say
+from tests.load.progress import say, told
 from tests.load.yardstick import Machine
 from tests.support.chain import connected
 from tests.support.stack import Stack
@@ -119,15 +119,8 @@ def main() -> int:
     except ValueError as error:
         say(f"error: {error}")
         return 2
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(bench(names, scale))
-    except StackError as error:
-        say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(bench(names, scale))
     whole = scale == 1 and len(names) == len(PARTS) and not found["failed"]
     picture = plot.PICTURE if whole else plot.RESULTS.with_name("bench.png")
     drawn = f", {picture}" if plot.draw(found, picture) else ""
@@ -136,4 +129,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-from deploy.native.failures import StackError
 from deploy.native.layout import SERVICES
 from services.igfmas.demo.stack import running_stack
 from tests.load.bench import OFFICERS, new_layout
@@ -22,7 +21,7 @@ from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.parts import Found
 from tests.load.plot import RESULTS
 from tests.load.processes import Processes
-from tests.load.progress import say
+from tests.load.progress import say, told
 from tests.load.signings import percentile
 from tests.load.yardstick import Machine
 from tests.support.chain import connected
@@ -125,15 +124,8 @@ async def soak(minutes: float) -> Found:
 def main() -> int:
     """Run, write, print; ends with 1 if a service grows, or a request did not end."""
     minutes = float(os.environ.get("MINUTES") or 10)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(soak(minutes))
-    except StackError as error:
-        say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(soak(minutes))
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(f"{json.dumps(found, indent=2)}\n{REPORT}\n")
@@ -141,4 +133,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

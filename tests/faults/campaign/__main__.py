@@ -7,13 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT
 from tests.faults.campaign.fault import Fault
 from tests.faults.campaign.inflicting import FAULTS
 from tests.faults.campaign.stacks import running, state_of
 from tests.faults.campaign.strike import Line, strike
-from tests.load.progress import say
+from tests.load.progress import say, told
 
 REPORT = CHECKOUT / "var" / "faults" / "report.json"
 
@@ -56,15 +55,8 @@ def main() -> int:
     if unknown:
         say(f"error: no fault is named {', '.join(unknown)}; there are {', '.join(FAULTS)}")
         return 2
-    try:
-        # Not uvloop: with it, anyio meets a connection that is gone at once as an AttributeError.
-        lines = asyncio.run(campaign([FAULTS[name] for name in names], seed))
-    except StackError as error:
-        say(f"error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+    # Not uvloop: with it, anyio meets a connection that is gone at once as an AttributeError.
+    lines = asyncio.run(campaign([FAULTS[name] for name in names], seed))
     skipped = [line for line in lines if "skipped" in line]
     done = [line for line in lines if "skipped" not in line]
     bad = [str(line["fault"]) for line in done if not line["holds"]]
@@ -79,4 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -1,0 +1,38 @@
+"""What every service begins with: its pool, its tables, and the time that all services share."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from libs.runtime.background import beside
+from libs.runtime.settings import ServiceSettings
+from libs.storage.clock import DatabaseClock
+from libs.storage.migrations import migrate
+from libs.storage.pool import CONNECTIONS, Pool, open_pool
+
+
+@asynccontextmanager
+async def service_database(
+    settings: ServiceSettings, migrations: Sequence[Path], *, connections: int = CONNECTIONS
+) -> AsyncIterator[tuple[Pool, DatabaseClock]]:
+    """Open the pool, look at the time, migrate; the pool closes in the end.
+
+    Raises DatabaseUnavailable when the database does not answer at the start: the supervisor tries again.
+    """
+    pool = await open_pool(
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_database,
+        user=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        schema=settings.service,
+        connections=connections,
+    )
+    try:
+        clock = DatabaseClock(settings.service)
+        await clock.start(pool)
+        await migrate(pool, migrations)
+        async with beside(clock.keep(pool)):
+            yield pool, clock
+    finally:
+        await pool.close()

@@ -52,9 +52,10 @@ class NewCredential:
 class Custody:
     """Opens, makes and uses users' keys. Safe for concurrent use; the HSM works one call after another."""
 
-    def __init__(self, hsm: Hsm, offload: Offload) -> None:
+    def __init__(self, hsm: Hsm, stretching: Offload) -> None:
+        """`stretching`: as many threads as may have Argon2id's memory at once."""
         self._hsm = hsm
-        self._offload = offload
+        self._stretching = stretching
 
     async def create(
         self, pin: str, *, credential_id: UUID, user_id: str, algorithm: UserKeyAlgorithm
@@ -87,6 +88,6 @@ class Custody:
     async def _kek(
         self, pin: str, salt: bytes, parameters: Argon2Parameters, user_id: str, credential_id: UUID
     ) -> bytes:
-        stretched = await self._offload(argon2id, pin, salt, parameters)
+        stretched = await self._stretching(argon2id, pin, salt, parameters)
         mac = await self._hsm.hmac_sha256(PEPPER, stretched)
         return key_encryption_key(mac, user=user_id, credential_id=str(credential_id))

@@ -81,16 +81,24 @@ RETURNING id, what, request_id, why, tries, content_hash, key, value, headers, a
     created_at, now() AS now, at, leased_until, partition, "offset"
 
 -- name: renew_due
-UPDATE due SET leased_until = now() + $3::interval WHERE id = ANY ($1::uuid[]) AND leased_until = $2
+-- Here and in the two below what is locked is skipped: a recording, ours or a twin's, decides about it. These write
+-- several rows: to hold one of them and wait for a recording, which waits for that one, would be a deadlock.
+UPDATE due SET leased_until = now() + $3::interval
+WHERE id IN (SELECT id FROM due WHERE id = ANY ($1::uuid[]) AND leased_until = $2 FOR UPDATE SKIP LOCKED)
 RETURNING leased_until
 
 -- name: release_due
 -- Only while the lease is still the one that was taken.
-UPDATE due SET leased_until = now() + $3::interval WHERE id = ANY ($1::uuid[]) AND leased_until = $2
+UPDATE due SET leased_until = now() + $3::interval
+WHERE id IN (SELECT id FROM due WHERE id = ANY ($1::uuid[]) AND leased_until = $2 FOR UPDATE SKIP LOCKED)
 
 -- name: finish_due
 -- A timer that was moved while it fired, or a record that a twin parked again, stays.
-DELETE FROM due USING unnest($1::uuid[], $2::timestamptz[]) AS done (id, at) WHERE due.id = done.id AND due.at = done.at
+DELETE FROM due WHERE id IN (
+    SELECT due.id FROM due JOIN unnest($1::uuid[], $2::timestamptz[]) AS done (id, at)
+        ON due.id = done.id AND due.at = done.at
+    FOR UPDATE OF due SKIP LOCKED
+)
 
 -- name: bury_parked
 WITH freed AS (DELETE FROM inbox WHERE id = ANY ($1::uuid[]))

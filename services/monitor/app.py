@@ -15,14 +15,15 @@ from libs.runtime.health import Health
 from libs.storage.errors import is_unavailable
 from libs.storage.service import service_database
 from services.monitor.closing import Closing
+from services.monitor.pruning import Pruning
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
-CONNECTIONS: Final = 3
-"""One to write, one to look, one for the daily file."""
+CONNECTIONS: Final = 4
+"""One to write, one to look, one for the daily file, one to prune."""
 
 log = structlog.get_logger()
 
@@ -56,11 +57,13 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             caller=settings.daily_file_caller,
             after=settings.daily_file_after,
         )
+        pruning = Pruning(pool=pool, clock=clock or shared, keep=settings.keep)
         every = settings.look_every.total_seconds()
         async with (
             beside(reader.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),
+            beside(_again_and_again(pruning.look, every, health, "pruning")),
         ):
             yield
 

@@ -48,3 +48,8 @@ class Settings(ServiceSettings):
         description="How long after midnight (Asia/Kuala_Lumpur) a day's file is made. What posting completed before "
         "midnight and could publish only after it comes in the file of the next day once this one is made.",
     )
+    keep: Annotated[timedelta, Field(ge=timedelta(days=28), le=timedelta(days=3650))] = Field(
+        default=timedelta(days=35),
+        description="How long a settled document is kept after the day in whose file it stands. Longer than topics "
+        "keep (14 days, and up to a week more until a segment is closed): what is read again must be known.",
+    )

@@ -64,6 +64,14 @@ class RequestOfDay:
     refusals: bytes
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """How many rows one step of pruning took."""
+
+    requests: int
+    documents: int
+
+
 async def write(connection: Connection, batch: Batch) -> None:
     """Write a batch, in one transaction of the caller's; in key order, so that two never deadlock."""
     if batch.requests:
@@ -136,3 +144,16 @@ async def posted_of(connection: Connection, request_id: UUID) -> dict[str, datet
     """When each document of a request was posted."""
     rows = await connection.fetch(_SQL["posted_of_request"], request_id)
     return {row["document_id"]: row["posted_at"] for row in rows}
+
+
+async def mark_pruned(connection: Connection, before: date, now: datetime) -> None:
+    """Let days before this one go that have their file. Waits for the batches that are being written."""
+    await connection.execute(_SQL["lock_days_alone"])
+    await connection.execute(_SQL["mark_pruned"], before, now)
+
+
+async def prune(connection: Connection, limit: int) -> Pruned:
+    """Forget so many settled requests of marked days, oldest first, with their documents."""
+    row = await connection.fetchrow(_SQL["prune"], limit)
+    assert row is not None
+    return Pruned(**dict(row))

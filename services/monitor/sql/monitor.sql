@@ -6,12 +6,16 @@ SELECT pg_advisory_xact_lock_shared(hashtext(current_schema() || '.daily_file'))
 SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.daily_file'))
 
 -- name: write_requests
+-- Of a day that was pruned all is in its file: what comes again of it gets no day.
 INSERT INTO request AS known (
     request_id, header, documents, began_at, ended_at, completed_at, posted, refusals, day
 )
 SELECT
     request_id, header, documents, began_at, ended_at, completed_at, posted, refusals,
-    CASE WHEN day IS NOT NULL THEN greatest(day, (SELECT max(daily_file.day) + 1 FROM daily_file)) END
+    CASE
+        WHEN day > coalesce((SELECT max(pruned.day) FROM daily_file AS pruned WHERE pruned_at IS NOT NULL), '-infinity')
+            THEN greatest(day, (SELECT max(daily_file.day) + 1 FROM daily_file))
+    END
 FROM unnest(
     $1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::integer[],
     $8::bytea[], $9::date[]
@@ -128,3 +132,30 @@ ORDER BY completed_at, request_id LIMIT $4
 
 -- name: posted_of_request
 SELECT document_id, posted_at FROM document WHERE request_id = $1 AND posted_at IS NOT NULL
+
+-- name: mark_pruned
+UPDATE daily_file SET pruned_at = $2 WHERE day < $1 AND sha256 IS NOT NULL AND pruned_at IS NULL
+
+-- name: prune
+-- A request goes whole, once none of its documents waits for anything and no alarm is raised about one.
+WITH settled AS (
+    SELECT request_id FROM request
+    WHERE
+        day <= (SELECT max(daily_file.day) FROM daily_file WHERE pruned_at IS NOT NULL)
+        AND NOT EXISTS (
+            SELECT FROM document
+            WHERE
+                document.request_id = request.request_id
+                AND (
+                    told_at IS NOT NULL
+                    OR (signed_at IS NOT NULL AND posted_at IS NULL AND rejected_at IS NULL)
+                    OR (posted_at IS NOT NULL AND signed_at IS NULL AND token_signed_at IS NULL)
+                )
+        )
+    ORDER BY day, completed_at, request_id LIMIT $1
+), documents AS (
+    DELETE FROM document USING settled WHERE document.request_id = settled.request_id RETURNING 1
+), requests AS (
+    DELETE FROM request USING settled WHERE request.request_id = settled.request_id RETURNING 1
+)
+SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM documents) AS documents

@@ -54,7 +54,6 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             pool=pool,
             clock=clock or shared,
             directory=settings.daily_file_dir,
-            caller=settings.daily_file_caller,
             after=settings.daily_file_after,
         )
         pruning = Pruning(pool=pool, clock=clock or shared, keep=settings.keep)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from libs.runtime.settings import ServiceSettings
 
@@ -36,12 +36,8 @@ class Settings(ServiceSettings):
         "`posted`, so that only reading can be behind, and an alarm waits for that by itself.",
     )
     daily_file_dir: Path = Field(
-        description="Directory of the daily files; made if it is not there. No default: somebody fetches them there."
-    )
-    daily_file_caller: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")] = Field(
-        default="igfmas",
-        description="The caller whose requests the file lists, by the name that its key has. One caller's documents "
-        "are no other's business.",
+        description="Directory of the daily files, in which each caller has one of its own; made if it is not there. "
+        "No default: somebody fetches them there."
     )
     daily_file_after: Wait = Field(
         default=timedelta(minutes=15),

@@ -1,5 +1,6 @@
 """monitor's tables. What is written is a union: the same again, in whatever order, changes nothing."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -45,7 +46,7 @@ class Open:
 
 @dataclass(frozen=True)
 class Days:
-    """Which day was closed last, whether its file is there, and the next day that has a request."""
+    """Which day was closed last, whether its files are there, and the next day that has a request."""
 
     closed: date | None
     written: bool
@@ -128,9 +129,14 @@ async def close_day(connection: Connection, day: date, now: datetime) -> None:
     await connection.execute(_SQL["close_day"], day, now)
 
 
-async def mark_written(connection: Connection, day: date, sha256: bytes) -> None:
-    """The day's file is there."""
-    await connection.execute(_SQL["written"], day, sha256)
+async def callers_before(connection: Connection, day: date) -> list[str]:
+    """Who had a file of the day before: they have one of each day from their first request on."""
+    return [row["caller"] for row in await connection.fetch(_SQL["callers_before"], day)]
+
+
+async def mark_written(connection: Connection, day: date, files: Mapping[str, str]) -> None:
+    """The day's files are there: caller → hex SHA-256."""
+    await connection.execute(_SQL["written"], day, json.dumps(files))
 
 
 async def requests_of_day(

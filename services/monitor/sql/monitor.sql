@@ -113,9 +113,9 @@ FROM (
 ) AS unsigned
 
 -- name: days
--- The last day that is closed, whether its file is there, and the first day after it that has a request.
+-- The last day that is closed, whether its files are there, and the first day after it that has a request.
 SELECT
-    closed.day AS closed, closed.sha256 IS NOT NULL AS written,
+    closed.day AS closed, closed.files IS NOT NULL AS written,
     (SELECT min(request.day) FROM request WHERE request.day > coalesce(closed.day, '-infinity')) AS next
 FROM (SELECT max(day) AS day FROM daily_file) AS last LEFT JOIN daily_file AS closed ON closed.day = last.day
 
@@ -123,7 +123,10 @@ FROM (SELECT max(day) AS day FROM daily_file) AS last LEFT JOIN daily_file AS cl
 INSERT INTO daily_file (day, closed_at) VALUES ($1, $2) ON CONFLICT (day) DO NOTHING
 
 -- name: written
-UPDATE daily_file SET sha256 = $2 WHERE day = $1
+UPDATE daily_file SET files = $2 WHERE day = $1
+
+-- name: callers_before
+SELECT jsonb_object_keys(files) AS caller FROM daily_file WHERE day = $1::date - 1
 
 -- name: requests_of_day
 SELECT request_id, header, documents, completed_at, posted, refusals FROM request
@@ -134,7 +137,7 @@ ORDER BY completed_at, request_id LIMIT $4
 SELECT document_id, posted_at FROM document WHERE request_id = $1 AND posted_at IS NOT NULL
 
 -- name: mark_pruned
-UPDATE daily_file SET pruned_at = $2 WHERE day < $1 AND sha256 IS NOT NULL AND pruned_at IS NULL
+UPDATE daily_file SET pruned_at = $2 WHERE day < $1 AND files IS NOT NULL AND pruned_at IS NULL
 
 -- name: prune
 -- A request goes whole, once none of its documents waits for anything and no alarm is raised about one.

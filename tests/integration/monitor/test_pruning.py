@@ -46,7 +46,7 @@ async def chain(watch: Watch, asked: Manifest, *, refused: int = 0, by_whom: boo
 
 
 async def written(watch: Watch, day: date) -> None:
-    query = "SELECT sha256 IS NOT NULL FROM daily_file WHERE day = $1"
+    query = "SELECT files IS NOT NULL FROM daily_file WHERE day = $1"
     await eventually(lambda: watch.database.fetchval(query, day), f"the file of {day}")
 
 

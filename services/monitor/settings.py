@@ -24,6 +24,10 @@ class Settings(ServiceSettings):
         default=timedelta(seconds=10),
         description="Between two looks at what is open, and at whether a day is over. An alarm may come so much later.",
     )
+    lag_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=10))] = Field(
+        default=timedelta(seconds=30),
+        description="Between two looks at how far consumer groups are behind: a question to the broker for each group.",
+    )
     signed_not_posted_after: Wait = Field(
         default=timedelta(minutes=5),
         description="Age at which a document that is signed and neither posted nor rejected is an alarm. The way takes "

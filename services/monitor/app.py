@@ -15,6 +15,7 @@ from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.storage.errors import is_unavailable
 from libs.storage.service import service_database
+from services.monitor.clocks import Clocks
 from services.monitor.closing import Closing
 from services.monitor.lag import Lag
 from services.monitor.pruning import Pruning
@@ -40,6 +41,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             session_ms=settings.kafka_session_ms,
             pool=pool,
             health=health,
+            clocks=Clocks(settings.service, clock or shared, health),
             write_every=settings.write_every.total_seconds(),
         )
         reconciliation = Reconciliation(

@@ -25,6 +25,9 @@ pytestmark = pytest.mark.stack
 DAY = date(2026, 3, 14)
 NOON = datetime(2026, 3, 14, 4, tzinfo=UTC)
 CALLERS = ("igfmas", "someone-else")
+OF_THE_CLOCK = {"posted-not-signed", "clocks-differ"}
+"""Alarms that come of a monitor whose clock stands in March."""
+
 LATE = datetime(2026, 3, 14, 15, 59, 59, 999999, tzinfo=UTC)
 """A microsecond before midnight in Kuala Lumpur."""
 
@@ -241,7 +244,7 @@ async def test_a_file_waits_for_what_was_completed_and_is_not_told_as_posted_yet
             assert not file_of(watch).exists()
             await watch.send(topics.POSTED, posted(asked, NOON))
             assert [row["outcome"] for row in rows_of(await written(watch))] == ["posted"]
-    assert len([log for log in logs if "alarm" in log and log["alarm"] != "posted-not-signed"]) == 1
+    assert len([log for log in logs if log.get("alarm", "posted-not-signed") not in OF_THE_CLOCK]) == 1
 
 
 def test_a_day_ends_at_midnight_in_kuala_lumpur() -> None:

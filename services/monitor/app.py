@@ -28,6 +28,10 @@ MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 CONNECTIONS: Final = 4
 """One to write, one to look, one for the daily file, one to prune."""
 
+FINISH: Final = 3.0
+"""Seconds that a look under way may take at the end: aiokafka leaves a connection open that is cancelled while it is
+made."""
+
 log = structlog.get_logger()
 
 
@@ -77,7 +81,7 @@ async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, he
     """Look until cancelled. A look that fails is told, and taken again."""
     while True:
         try:
-            await look()
+            await _whole(look)
             health.set(check, ok=True)
         except Exception as error:
             if not is_unavailable(error) and not isinstance(error, KafkaError):
@@ -85,3 +89,15 @@ async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, he
             log.warning("look failed", check=check, exc_info=error)
             health.set(check, ok=False, detail=type(error).__name__)
         await asyncio.sleep(every)
+
+
+async def _whole(look: Callable[[], Awaitable[None]]) -> None:
+    """One look, to its end also when it is cancelled."""
+    looking = asyncio.ensure_future(look())
+    try:
+        await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        await asyncio.wait({looking}, timeout=FINISH)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        raise

@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint unit bench soak faults audit clean
+.PHONY: help setup demo up down status test lint unit bench soak faults fuzz audit clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -49,6 +49,10 @@ soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? lea
 
 faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=name,name); leaves var/faults/report.json
 	@SEED="$(SEED)" FAULT="$(FAULT)" $(PY) -m tests.faults.campaign
+
+fuzz: setup ## mutated input for every parser of what others send (MINUTES=10 each, ONLY=cms,crl); leaves var/fuzz/report.json
+	@$(PY) -m pip --disable-pip-version-check --quiet install --require-hashes -r tests/fuzz/requirements.lock
+	@MINUTES="$(MINUTES)" ONLY="$(ONLY)" $(PY) -m tests.fuzz
 
 audit: setup ## is everything signed also posted, and are records and signing log what they were? (of the stack of `make up`)
 	@eval "$$($(PY) -m deploy.native environment)" && $(PY) -m services.operations audit

@@ -58,7 +58,11 @@ def _decode_base64(value: object) -> object:
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # pydantic passes on nothing but a ValueError as a fault of the input
+        message = "outside the years 1 to 9999"
+        raise ValueError(message) from None
 
 
 Base64 = Annotated[

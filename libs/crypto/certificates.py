@@ -22,7 +22,7 @@ _PROCESSED = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, 
 """Critical extensions that validation here really acts on; any other critical one makes a certificate unusable."""
 
 
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -30,6 +30,7 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+"""What `cryptography` raises for a certificate, or a request for one, that it cannot read."""
 
 
 class CertificateError(CryptoError):
@@ -65,7 +66,7 @@ def certificate_facts(der: bytes) -> CertificateFacts:
     """Read a certificate. Raises CertificateError when it cannot be parsed or has a key of no known kind."""
     try:
         return _read(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     raise CertificateError("not a certificate")
 

@@ -5,7 +5,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +21,7 @@ REFERENCE_ALPHABET = "ACDEFGHJKLMNPQRTUVWXY34679"
 
 _SIGNATURE_DOMAIN = b"gpki.activation-challenge.v1"
 _MAC_KEY_BYTES = 32
+_ROOT_BYTES = 32
 _OTP_SPACE = 10**6
 _REFERENCE_LENGTH = 3
 
@@ -161,6 +162,11 @@ def _decode(payload: bytes) -> Challenge:
         raise ChallengeError("fields")
     read: dict[Any, Callable[[str], Any]] = {str: str, bytes: _unb64, datetime: datetime.fromisoformat}
     challenge = Challenge(**{name: read[kind](_text(value, name)) for name, kind in names.items()})
+    # A time without a zone could not be compared with the broker's.
+    if {challenge.delivered_at.utcoffset(), challenge.expires_at.utcoffset()} != {timedelta(0)}:
+        raise ChallengeError("not UTC")
+    if len(challenge.root) != _ROOT_BYTES:
+        raise ChallengeError("root")
     # One encoding per challenge: whatever differs from it was not written by `seal_challenge`.
     if _encode(challenge) != payload:
         raise ChallengeError("not canonical")

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from libs.crypto.algorithms import document_algorithm, is_strong
+from libs.crypto.certificates import UNREADABLE
 from libs.crypto.errors import CryptoError
 
 OFFICE_URI = "urn:gpki:office:"
@@ -203,7 +204,7 @@ def requested_key(der: bytes) -> SubjectKey:
     try:
         request = x509.load_der_x509_csr(der)
         key = request.public_key() if request.is_signature_valid else None
-    except (ValueError, TypeError):
+    except UNREADABLE:
         key = None
     if key is None or not is_strong(key):
         raise PkiError("no valid certification request")

@@ -63,13 +63,9 @@ def validate_service_certificate(
         raise ServiceCertificateError("key usage")
     if not isinstance(leaf.public_key, profile.key_types) or not (profile.agrees or is_strong(leaf.public_key)):
         raise ServiceCertificateError("kind of key")
-    names = leaf.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(names) != 1:
-        raise ServiceCertificateError("name")
-    units = leaf.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    unit = str(units[0].value) if len(units) == 1 else None
+    name, unit = _name_and_unit(leaf.certificate)
     return ServiceIdentity(
-        str(names[0].value),
+        name,
         purpose,
         leaf.spki_sha256.hex(),
         leaf.public_key,
@@ -77,6 +73,18 @@ def validate_service_certificate(
         unit,
         _offices(leaf.certificate),
     )
+
+
+def _name_and_unit(certificate: x509.Certificate) -> tuple[str, str | None]:
+    try:
+        subject = certificate.subject
+    except ValueError:  # read only here: its bytes were compared, not its content
+        raise ServiceCertificateError("name") from None
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise ServiceCertificateError("name")
+    units = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    return str(names[0].value), str(units[0].value) if len(units) == 1 else None
 
 
 def _offices(certificate: x509.Certificate) -> frozenset[str]:

@@ -20,7 +20,7 @@ from libs.runtime.background import beside
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from libs.storage import ledger
-from services.hsm_signer import handlers, proof, store
+from services.hsm_signer import custody_keys, handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
@@ -80,6 +80,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             )
             custody = Custody(hsm, offload, settings.protection)
             async with pool.acquire() as connection:
+                await custody_keys.know(connection, settings.protection)
                 last_worked = await store.last_taken(connection)
             interactive, bulk = Lane(bus.clock, last_worked), Lane(bus.clock, last_worked)
             authoriser = Authoriser(

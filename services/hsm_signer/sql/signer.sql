@@ -18,7 +18,7 @@ WHERE credential_id = $1 AND wrapped = $2
 SELECT EXISTS (SELECT 1 FROM credential WHERE credential_id = $1)
 
 -- name: destroy_credentials
-UPDATE credential SET wrapped = NULL, destroyed_at = now()
+UPDATE credential SET wrapped = NULL, wrapping_key = NULL, pepper = NULL, destroyed_at = now()
 WHERE credential_id = ANY ($1::uuid[]) AND destroyed_at IS NULL
 
 -- name: add_request

@@ -50,15 +50,10 @@ def decode_pin(data: bytes) -> str:
     return text
 
 
-def encode_pin_change(old: str, new: str) -> bytes:
-    """517 bytes: version 1, the encoded PIN that was, the encoded PIN that is to be. Raises SecretsError."""
-    return _VERSION + encode_pin(old) + encode_pin(new)
-
-
 def decode_pin_change(data: bytes) -> tuple[str, bytes]:
-    """The PIN that was, and the one that is to be as it was encoded, for `decode_pin`: it may be an impossible one.
+    """From 517 bytes (version 1, and two encoded PINs) the one that was, and the one that is to be.
 
-    Raises SecretsError for whatever no `encode_pin_change` made.
+    The latter as it was encoded, for `decode_pin`: an impossible new PIN is another answer. Raises SecretsError.
     """
     end = 1 + _ENCODED_PIN
     if data[:1] != _VERSION or len(data) != end + _ENCODED_PIN:

@@ -62,7 +62,7 @@ class Supervisor:
         tie = ("setpriv", "--pdeathsig", "TERM") if tied else ()
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [*tie, sys.executable, "-m", "supervisor.supervisord", "-c", config],
+                [*tie, sys.executable, "-m", "deploy.native.supervisord", "-c", config],
                 cwd=self._layout.checkout,
                 env=inherited(),
                 stdin=subprocess.DEVNULL,
@@ -202,7 +202,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 
 def _program(layout: Layout, part: Part) -> str:
-    """A part dies with the supervisor (pdeathsig), and is restarted for ever, each failed start waiting 1 s longer."""
+    """A part dies with the supervisor (pdeathsig), and is restarted for ever (deploy.native.supervisord)."""
     # in this order: a change of account makes the kernel forget the signal
     command = _text(shlex.join((*part.run_as, "setpriv", "--pdeathsig", "KILL", *part.command)))
     environment = ",".join(f"{key}={_quoted(value)}" for key, value in part.environment.items())

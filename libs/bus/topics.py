@@ -26,10 +26,11 @@ CONTROLLER_TRIES = 150
 
 
 class Shape(NamedTuple):
-    """Partitions and settings of one topic."""
+    """Partitions and settings of one topic, and on how many brokers each partition lies."""
 
     partitions: int
     settings: Mapping[str, str]
+    replicas: int = 1
 
 
 class TopicError(Exception):
@@ -42,15 +43,15 @@ async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterabl
     aiokafka's admin does not raise per-topic errors, so each code is read here. Safe to run again and from many
     hosts at once. Raises TopicError, naming topic and cause.
     """
-    wanted = declared_shapes(TOPICS.values() if topics is None else topics)
+    wanted = declared_shapes(TOPICS.values() if topics is None else topics, replication)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         await controller_known(admin)
         existing = set(await admin.list_topics())
         missing = [
-            NewTopic(name, partitions, replication, topic_configs=dict(settings))
-            for name, (partitions, settings) in wanted.items()
+            NewTopic(name, shape.partitions, replication, topic_configs=dict(shape.settings))
+            for name, shape in wanted.items()
             if name not in existing
         ]
         created: list[str] = []
@@ -85,19 +86,32 @@ async def controller_known(admin: AIOKafkaAdminClient) -> None:
 async def _check(admin: AIOKafkaAdminClient, wanted: dict[str, Shape]) -> None:
     if not wanted:
         return
-    found = {each["topic"]: len(each["partitions"]) for each in await _described(admin, list(wanted))}
-    settings = await topic_configs(admin, wanted)
+    found = await shapes_of(admin, await _described(admin, list(wanted)))
     for name, shape in wanted.items():
-        for difference in differences(name, shape, Shape(found[name], settings[name])):
+        for difference in differences(name, shape, found[name]):
             raise TopicError(difference)
 
 
-def declared_shapes(topics: Iterable[Topic]) -> dict[str, Shape]:
-    """These topics and their dead letters by name, as they are to stand on the broker."""
-    declared = tuple(topics)
+async def shapes_of(admin: AIOKafkaAdminClient, described: Iterable[Mapping[str, Any]]) -> dict[str, Shape]:
+    """Topics as they stand, of those that `describe_topics` told of. Raises TopicError."""
+    partitions = {each["topic"]: each["partitions"] for each in described}
+    settings = await topic_configs(admin, partitions) if partitions else {}
     return {
-        **{topic.name: Shape(topic.partitions, topic_settings(topic)) for topic in declared},
-        **{topic.dead_letter: Shape(1, _dead_letter_settings(topic)) for topic in declared},
+        name: Shape(len(every), settings[name], min(len(one["replicas"]) for one in every))
+        for name, every in partitions.items()
+    }
+
+
+def declared_shapes(topics: Iterable[Topic], replication: int) -> dict[str, Shape]:
+    """These topics and their dead letters by name, as they are to stand on this many brokers."""
+    declared = tuple(topics)
+    # A record is acknowledged by a majority: one of three brokers may be away, and nothing that it alone had is lost.
+    in_sync = {"min.insync.replicas": str((replication + 1) // 2)}
+    return {
+        **{
+            topic.name: Shape(topic.partitions, {**topic_settings(topic), **in_sync}, replication) for topic in declared
+        },
+        **{topic.dead_letter: Shape(1, {**_dead_letter_settings(topic), **in_sync}, replication) for topic in declared},
     }
 
 
@@ -106,6 +120,8 @@ def differences(name: str, declared: Shape, found: Shape) -> list[str]:
     texts = []
     if found.partitions != declared.partitions:
         texts.append(f"{name} has {found.partitions} partitions, declared are {declared.partitions}: keys would move")
+    if found.replicas != declared.replicas:
+        texts.append(f"{name} lies on {found.replicas} brokers, declared are {declared.replicas}")
     for setting, value in declared.settings.items():
         if found.settings.get(setting) != value:
             texts.append(f"{name}: {setting} is {found.settings.get(setting)}, declared is {value}")

@@ -11,8 +11,11 @@ _NAMESPACE_BYTES = GPKI_NAMESPACE.bytes
 _VERSION_AND_VARIANT = 0x5 << 76 | 0b10 << 62
 _NAME_BITS = ~(0xF << 76 | 0b11 << 62)
 
+_KEPT = 1024
+"""Ids kept, 0.4 KB each: a document names its request at every stage, and no more requests than this are under way."""
 
-@lru_cache(maxsize=4096)
+
+@lru_cache(maxsize=_KEPT)
 def request_id_of(caller: str, callers_id: str) -> UUID:
     """The id of a request in keys, events and tables: two callers can never meet in one id."""
     return uuid5(uuid5(GPKI_NAMESPACE, caller), callers_id)

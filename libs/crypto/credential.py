@@ -30,8 +30,8 @@ class WrongPin(CryptoError):
 class Argon2Parameters:
     """Cost of Argon2id, kept with each credential, so that it can rise, at the next right PIN: 22 ms.
 
-    Of the settings that OWASP's Password Storage Cheat Sheet holds for equal, the one of least memory: the signer works
-    two at once, and who has the database alone cannot try a PIN without the HSM's pepper, whatever memory costs him.
+    Of the settings that OWASP's Password Storage Cheat Sheet holds for equal, the one of least memory, since the signer
+    works beside others; who has the database alone tries no PIN without the HSM's pepper, whatever memory costs him.
     """
 
     memory_kib: int = 7 * 1024

@@ -65,6 +65,12 @@ OLDEST_SECONDS: Final = Gauge(
     "resolved). A steady rise means that one is stuck; request-open rises while officers have a request before them.",
     ("service", "reason"),
 )
+LAG: Final = Gauge(
+    "gpki_consumer_lag_records",
+    "Records that a consumer group (a service, or a lane of it) has yet to read of a topic, as monitor asked. "
+    "A steady rise of one means a stage that stands still; of all, a broker or a database that is slow.",
+    ("service", "topic"),
+)
 
 DEFINITIONS: Final[tuple[MetricWrapperBase, ...]] = (
     HANDLED,
@@ -76,6 +82,7 @@ DEFINITIONS: Final[tuple[MetricWrapperBase, ...]] = (
     ALARMS,
     UNRECONCILED,
     OLDEST_SECONDS,
+    LAG,
 )
 """The list that dashboards and the test of the labels read."""
 

@@ -6,8 +6,9 @@ Every function takes the connection, so that a stage's own writes and the ledger
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from itertools import accumulate, chain
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 from pydantic_core import from_json, to_json
@@ -107,15 +108,24 @@ async def record(connection: Connection, outcomes: Sequence[Outcome]) -> set[UUI
     """Record outcomes; returns the ids that were new. One that is recorded already stays as it was first."""
     if not outcomes:
         return set()
+    values = [outcome.record.value for outcome in outcomes]
+    headers = [_headers_bytes(outcome.record) for outcome in outcomes]
+    sizes = [len(value) + len(header) for value, header in zip(values, headers, strict=True)]
+    content_id = uuid4()
     rows = await connection.fetch(
         _SQL["record_outcomes"],
+        content_id,
+        b"".join(chain.from_iterable(zip(values, headers, strict=True))),
         [outcome.event_id for outcome in outcomes],
         [outcome.cause for outcome in outcomes],
         [outcome.record.topic for outcome in outcomes],
         [outcome.record.key for outcome in outcomes],
-        [outcome.record.value for outcome in outcomes],
-        [_headers_text(outcome.record) for outcome in outcomes],
+        list(accumulate(sizes[:-1], initial=0)),
+        [len(value) for value in values],
+        [len(header) for header in headers],
     )
+    if not rows:
+        await connection.execute(_SQL["forget_content"], content_id)
     return {row["event_id"] for row in rows}
 
 
@@ -233,8 +243,12 @@ async def finish_due(connection: Connection, rows: Sequence[Due]) -> None:
 
 
 def _headers_text(record: Record) -> str:
+    return _headers_bytes(record).decode()
+
+
+def _headers_bytes(record: Record) -> bytes:
     # Latin-1 maps every byte to one character and back: a header's value may be any bytes.
-    return to_json([[name, value.decode("latin-1")] for name, value in record.headers]).decode()
+    return to_json([[name, value.decode("latin-1")] for name, value in record.headers])
 
 
 def _record(topic: str, row: asyncpg.Record) -> Record:

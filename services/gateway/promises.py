@@ -43,14 +43,18 @@ class Call:
 class Promise:
     """The events to publish, at least one, and the name by which the answer calls them (`attempt`, `cancellation`).
 
-    `sealed`: they carry a PIN, and are kept until they are published and no longer. `write` writes more in the
-    transaction of the promise; what it raises unmakes the promise.
+    `sealed`: it carries a PIN, and is kept until it is published and no longer; it is one event, so that its content
+    can go with it. `write` writes more in the transaction of the promise; what it raises unmakes the promise.
     """
 
     emits: tuple[Emit, ...]
     name: str
     sealed: bool
     write: Callable[[Connection], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sealed and len(self.emits) != 1:
+            raise ValueError("a sealed promise is one event")
 
 
 @dataclass(frozen=True, slots=True)

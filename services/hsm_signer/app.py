@@ -40,8 +40,9 @@ MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 INTERACTIVE, BULK = "interactive", "bulk"
 """The lanes of authorisations."""
 
-THREADS = 2
-"""Argon2 and long roots; the HSM has its own thread."""
+BACKLOG = 64
+"""Calls that wait for a thread. Argon2id has one, since each has 7 MiB while it is worked, and roots of long manifests
+another, so that no PIN waits behind them; the HSM has its own."""
 
 
 def unread_submissions(settings: Settings) -> handlers.Unread:
@@ -63,7 +64,8 @@ def unread_submissions(settings: Settings) -> handlers.Unread:
 async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     """Run the signer until left."""
     hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    offload = Offload(workers=THREADS, backlog=64, name="argon2")
+    stretching = Offload(workers=1, backlog=BACKLOG, name="argon2")
+    hashing = Offload(workers=1, backlog=BACKLOG, name="roots")
 
     async def ask_hsm() -> None:
         with hsm_unavailable():
@@ -78,7 +80,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             sealing_keys = SealingKeys(
                 hsm, pool, chain, lifetime=settings.sealing_key_lifetime, kept=settings.sealing_key_kept
             )
-            custody = Custody(hsm, offload, settings.protection)
+            custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
                 await custody_keys.know(connection, settings.protection)
                 last_worked = await store.last_taken(connection)
@@ -111,7 +113,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             bus.consume(
                 {
                     topics.AUTHORISATION_SUBMITTED: handlers.authorisations(
-                        authoriser, signing, offload, interactive, bulk=False
+                        authoriser, signing, hashing, interactive, bulk=False
                     )
                 },
                 lane=INTERACTIVE,
@@ -120,7 +122,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             bus.consume(
                 {
                     topics.AUTHORISATION_SUBMITTED_BULK: handlers.authorisations(
-                        authoriser, signing, offload, bulk, bulk=True
+                        authoriser, signing, hashing, bulk, bulk=True
                     )
                 },
                 lane=BULK,
@@ -151,5 +153,6 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             async with beside(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health)), bus:
                 yield
     finally:
-        offload.close()
+        stretching.close()
+        hashing.close()
         await hsm.aclose()

@@ -75,9 +75,10 @@ class Custody:
     one as little as by anybody else's. A newer wrapping key is for new keys.
     """
 
-    def __init__(self, hsm: Hsm, offload: Offload, current: Protection | None = None) -> None:
+    def __init__(self, hsm: Hsm, stretching: Offload, current: Protection | None = None) -> None:
+        """`stretching`: as many threads as may have Argon2id's memory at once."""
         self._hsm = hsm
-        self._offload = offload
+        self._stretching = stretching
         self._current = current or Protection()
 
     async def create(
@@ -132,6 +133,6 @@ class Custody:
         return replace(salted, wrapped=blob)
 
     async def _kek(self, credential: Credential, pin: str) -> bytes:
-        stretched = await self._offload(argon2id, pin, credential.salt, credential.protection.parameters)
+        stretched = await self._stretching(argon2id, pin, credential.salt, credential.protection.parameters)
         mac = await self._hsm.hmac_sha256(credential.protection.pepper, stretched)
         return key_encryption_key(mac, user=credential.user_id, credential_id=str(credential.credential_id))

@@ -62,7 +62,7 @@ ROTATION = Topic("timer.hsm-signer.rotation", Rotation, "key")
 
 
 def authorisations(
-    authoriser: Authoriser, signing: Signing, offload: Offload, lane: Lane, *, bulk: bool
+    authoriser: Authoriser, signing: Signing, hashing: Offload, lane: Lane, *, bulk: bool
 ) -> Handler[AuthorisationSubmitted]:
     """`authorisation-submitted`, one lane of it: authorise, then sign."""
 
@@ -70,7 +70,7 @@ def authorisations(
         try:
             with lane.working(), hsm_unavailable():
                 commitment = delivery.event.signed.manifest.commitment
-                computed = await offload(_computed, commitment)
+                computed = await hashing(_computed, commitment)
                 authorised = await authoriser.authorise(work, delivery, computed, lane)
                 if authorised is not None:
                     await signing.run(work, delivery, authorised, bulk=bulk)

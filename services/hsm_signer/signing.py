@@ -166,7 +166,7 @@ class Signing:
     def _template(self, certificate: Certificate) -> CmsTemplate:
         key = certificate.certificate
         if key not in self._templates:
-            self._templates[key] = CmsTemplate(key, [certificate.issuer])
+            self._templates[key] = CmsTemplate(key, ())
             if len(self._templates) > TEMPLATES:
                 self._templates.popitem(last=False)
         self._templates.move_to_end(key)

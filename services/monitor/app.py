@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from libs.runtime import metrics
 from libs.runtime.background import beside
@@ -14,15 +15,22 @@ from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.storage.errors import is_unavailable
 from libs.storage.service import service_database
+from services.monitor.clocks import Clocks
 from services.monitor.closing import Closing
+from services.monitor.lag import Lag
+from services.monitor.pruning import Pruning
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
-CONNECTIONS: Final = 3
-"""One to write, one to look, one for the daily file."""
+CONNECTIONS: Final = 4
+"""One to write, one to look, one for the daily file, one to prune."""
+
+FINISH: Final = 3.0
+"""Seconds that a look under way may take at the end: aiokafka leaves a connection open that is cancelled while it is
+made."""
 
 log = structlog.get_logger()
 
@@ -37,6 +45,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             session_ms=settings.kafka_session_ms,
             pool=pool,
             health=health,
+            clocks=Clocks(settings.service, clock or shared, health),
             write_every=settings.write_every.total_seconds(),
         )
         reconciliation = Reconciliation(
@@ -53,14 +62,17 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             pool=pool,
             clock=clock or shared,
             directory=settings.daily_file_dir,
-            caller=settings.daily_file_caller,
             after=settings.daily_file_after,
         )
+        pruning = Pruning(pool=pool, clock=clock or shared, keep=settings.keep)
+        lag = Lag(settings.kafka_bootstrap)
         every = settings.look_every.total_seconds()
         async with (
             beside(reader.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),
+            beside(_again_and_again(pruning.look, every, health, "pruning")),
+            beside(_again_and_again(lag.look, settings.lag_every.total_seconds(), health, "lag")),
         ):
             yield
 
@@ -69,11 +81,23 @@ async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, he
     """Look until cancelled. A look that fails is told, and taken again."""
     while True:
         try:
-            await look()
+            await _whole(look)
             health.set(check, ok=True)
         except Exception as error:
-            if not is_unavailable(error):
+            if not is_unavailable(error) and not isinstance(error, KafkaError):
                 metrics.alarm("monitor", "look-failed", check=check)
             log.warning("look failed", check=check, exc_info=error)
             health.set(check, ok=False, detail=type(error).__name__)
         await asyncio.sleep(every)
+
+
+async def _whole(look: Callable[[], Awaitable[None]]) -> None:
+    """One look, to its end also when it is cancelled."""
+    looking = asyncio.ensure_future(look())
+    try:
+        await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        await asyncio.wait({looking}, timeout=FINISH)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        raise

@@ -6,7 +6,7 @@ Closed first: what completes from then on belongs to a later day, so that the ro
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO, Final
@@ -16,6 +16,7 @@ import structlog
 
 from libs.bus.state import caught_up
 from libs.contracts import topics
+from libs.contracts.manifest import Header
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.storage.pool import Connection, Pool
@@ -48,7 +49,6 @@ class Closing:
         pool: Pool,
         clock: Clock,
         directory: Path,
-        caller: str,
         after: timedelta,
     ) -> None:
         self._service = service
@@ -56,7 +56,6 @@ class Closing:
         self._pool = pool
         self._clock = clock
         self._directory = directory
-        self._caller = caller
         self._after = after
         self._told: date | None = None
 
@@ -88,17 +87,41 @@ class Closing:
         return day
 
     async def _make(self, day: date) -> None:
-        made = DailyFile(day, self._caller)
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-        async with _whole(self._directory / made.name) as out:
-            out.write(made.head())
-            async for request, posted in self._requests(day):
-                out.write(made.lines(request, posted))
-        async with _whole(self._directory / f"{made.name}.json") as out:  # last: who sees it finds the file whole
-            out.write(made.summary())
         async with self._pool.acquire() as connection:
-            await store.mark_written(connection, day, made.sha256)
-        log.info("daily file written", file=made.name)
+            callers = await store.callers_before(connection, day)
+        files: dict[str, DailyFile] = {}
+        async with AsyncExitStack() as whole:  # a request is read once, whosever it is; all files appear, or none
+            outs: dict[str, IO[bytes]] = {}
+
+            async def begin(caller: str) -> None:
+                made = files[caller] = DailyFile(day, caller)
+                outs[caller] = await whole.enter_async_context(_whole(self._folder(caller) / made.name))
+                outs[caller].write(made.head())
+
+            for caller in callers:
+                await begin(caller)
+            async for request, posted in self._requests(day):
+                header = None if request.header is None else Header.model_validate_json(request.header)
+                if header is None:  # refused before anybody knew whose it is
+                    continue
+                if header.caller not in files:
+                    await begin(header.caller)
+                outs[header.caller].write(files[header.caller].lines(request, header, posted))
+        for caller, made in files.items():
+            async with _whole(
+                self._folder(caller) / f"{made.name}.json"
+            ) as out:  # last: who sees it finds the file whole
+                out.write(made.summary())
+        async with self._pool.acquire() as connection:
+            await store.mark_written(connection, day, {caller: made.sha256.hex() for caller, made in files.items()})
+        log.info("daily files written", day=day.isoformat(), files=len(files))
+
+    def _folder(self, caller: str) -> Path:
+        """A caller's own directory: who fetches for one is let into that alone."""
+        folder = self._directory / caller
+        folder.mkdir(exist_ok=True, mode=0o750)
+        return folder
 
     async def _requests(self, day: date) -> AsyncIterator[tuple[store.RequestOfDay, dict[str, datetime]]]:
         after = datetime.min.replace(tzinfo=UTC), UUID(int=0)

@@ -1,4 +1,4 @@
-"""One day for the caller to compare with its own ledger: CSV (RFC 4180) and a summary beside it. Pure.
+"""One day of one caller, for it to compare with its own ledger: CSV (RFC 4180) and a summary beside it. Pure.
 
 A document stands in the file of the day on which its request was completed, in Kuala Lumpur: `completed` is what the
 caller acts on. The same rows make the same bytes.
@@ -50,7 +50,7 @@ class IncompleteError(Exception):
 
 
 class DailyFile:
-    """The bytes of one day's file, request by request, and what they come to."""
+    """The bytes of one day's file of one caller, request by request, and what they come to."""
 
     def __init__(self, day: date, caller: str) -> None:
         self._day = day
@@ -73,11 +73,8 @@ class DailyFile:
         """The line of the columns' names."""
         return self._bytes([COLUMNS])
 
-    def lines(self, request: RequestOfDay, posted: Mapping[str, datetime]) -> bytes:
-        """The lines of a request; of another caller's, none. Raises IncompleteError."""
-        header = None if request.header is None else Header.model_validate_json(request.header)
-        if header is None or header.caller != self._caller:
-            return b""
+    def lines(self, request: RequestOfDay, header: Header, posted: Mapping[str, datetime]) -> bytes:
+        """The lines of a request, whose header says that it is this caller's. Raises IncompleteError."""
         if len(posted) != request.posted:
             raise IncompleteError(f"{request.request_id}: {request.posted} completed as posted, {len(posted)} posted")
         self._counts["requests"] += 1

@@ -130,17 +130,24 @@ class Batch:
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
     unread: int = 0
     """Records that are no event of their topic: those who act on them bury them, the monitor passes over them."""
+    newest: datetime | None = None
+    """The broker's time of the latest record."""
+    recorded_before: timedelta | None = None
+    """By how much a `posted` was recorded later than the broker says that it took it, at most; usually below 0."""
 
     def take(self, records: Mapping[TopicPartition, Iterable[Raw]]) -> None:
         """Take in what was polled. Never raises."""
         for partition, polled in records.items():
-            take = _TAKING[partition.topic]
+            take, last = _TAKING[partition.topic], None
             for record in polled:
                 try:
                     take(self, record)
                 except ValidationError:
                     self.unread += 1
                 self.offsets[partition] = record.offset + 1
+                last = record
+            if last is not None:
+                self.newest = max(self.newest or _at(last), _at(last))
 
     def __len__(self) -> int:
         return len(self.documents) + len(self.requests)
@@ -169,6 +176,8 @@ class Batch:
         event = _posted(record.value or b"")
         document = self._document((event.request_id, event.document_id))
         document.posted_at = document.posted_at or event.posted_at
+        early = event.posted_at - _at(record)
+        self.recorded_before = early if self.recorded_before is None else max(self.recorded_before, early)
 
     def rejected(self, record: Raw) -> None:
         """Documents were rejected, or all that have no outcome."""

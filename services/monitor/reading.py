@@ -29,6 +29,7 @@ from libs.runtime.health import Health
 from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import store
+from services.monitor.clocks import Clocks
 from services.monitor.facts import READ, Batch
 
 READING: Final = "reading"
@@ -61,6 +62,7 @@ class Reader:
         session_ms: int,
         pool: Pool,
         health: Health,
+        clocks: Clocks,
         write_every: float,
     ) -> None:
         self._service = service
@@ -68,6 +70,7 @@ class Reader:
         self._session_ms = session_ms
         self._pool = pool
         self._health = health
+        self._clocks = clocks
         self._write_every = write_every
         self._halted = Suspension(READING, service, {}, health)
         health.expect(READING)
@@ -122,6 +125,8 @@ class Reader:
             if polled and not batch.offsets:
                 write_at = time.monotonic() + self._write_every
             batch.take(polled)
+            if polled:
+                self._clocks.saw(batch)
             if batch.offsets and (time.monotonic() > write_at or len(batch) >= BATCH):
                 await self._write(batch, consumer)
                 batch = Batch()

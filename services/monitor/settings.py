@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from libs.runtime.settings import ServiceSettings
 
@@ -24,6 +24,10 @@ class Settings(ServiceSettings):
         default=timedelta(seconds=10),
         description="Between two looks at what is open, and at whether a day is over. An alarm may come so much later.",
     )
+    lag_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=10))] = Field(
+        default=timedelta(seconds=30),
+        description="Between two looks at how far consumer groups are behind: a question to the broker for each group.",
+    )
     signed_not_posted_after: Wait = Field(
         default=timedelta(minutes=5),
         description="Age at which a document that is signed and neither posted nor rejected is an alarm. The way takes "
@@ -36,15 +40,16 @@ class Settings(ServiceSettings):
         "`posted`, so that only reading can be behind, and an alarm waits for that by itself.",
     )
     daily_file_dir: Path = Field(
-        description="Directory of the daily files; made if it is not there. No default: somebody fetches them there."
-    )
-    daily_file_caller: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")] = Field(
-        default="igfmas",
-        description="The caller whose requests the file lists, by the name that its key has. One caller's documents "
-        "are no other's business.",
+        description="Directory of the daily files, in which each caller has one of its own; made if it is not there. "
+        "No default: somebody fetches them there."
     )
     daily_file_after: Wait = Field(
         default=timedelta(minutes=15),
         description="How long after midnight (Asia/Kuala_Lumpur) a day's file is made. What posting completed before "
         "midnight and could publish only after it comes in the file of the next day once this one is made.",
+    )
+    keep: Annotated[timedelta, Field(ge=timedelta(days=28), le=timedelta(days=3650))] = Field(
+        default=timedelta(days=35),
+        description="How long a settled document is kept after the day in whose file it stands. Longer than topics "
+        "keep (14 days, and up to a week more until a segment is closed): what is read again must be known.",
     )

@@ -1,5 +1,6 @@
 """monitor's tables. What is written is a union: the same again, in whatever order, changes nothing."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -45,7 +46,7 @@ class Open:
 
 @dataclass(frozen=True)
 class Days:
-    """Which day was closed last, whether its file is there, and the next day that has a request."""
+    """Which day was closed last, whether its files are there, and the next day that has a request."""
 
     closed: date | None
     written: bool
@@ -62,6 +63,14 @@ class RequestOfDay:
     completed_at: datetime
     posted: int
     refusals: bytes
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many rows one step of pruning took."""
+
+    requests: int
+    documents: int
 
 
 async def write(connection: Connection, batch: Batch) -> None:
@@ -120,9 +129,14 @@ async def close_day(connection: Connection, day: date, now: datetime) -> None:
     await connection.execute(_SQL["close_day"], day, now)
 
 
-async def mark_written(connection: Connection, day: date, sha256: bytes) -> None:
-    """The day's file is there."""
-    await connection.execute(_SQL["written"], day, sha256)
+async def callers_before(connection: Connection, day: date) -> list[str]:
+    """Who had a file of the day before: they have one of each day from their first request on."""
+    return [row["caller"] for row in await connection.fetch(_SQL["callers_before"], day)]
+
+
+async def mark_written(connection: Connection, day: date, files: Mapping[str, str]) -> None:
+    """The day's files are there: caller → hex SHA-256."""
+    await connection.execute(_SQL["written"], day, json.dumps(files))
 
 
 async def requests_of_day(
@@ -136,3 +150,16 @@ async def posted_of(connection: Connection, request_id: UUID) -> dict[str, datet
     """When each document of a request was posted."""
     rows = await connection.fetch(_SQL["posted_of_request"], request_id)
     return {row["document_id"]: row["posted_at"] for row in rows}
+
+
+async def mark_pruned(connection: Connection, before: date, now: datetime) -> None:
+    """Let days before this one go that have their file. Waits for the batches that are being written."""
+    await connection.execute(_SQL["lock_days_alone"])
+    await connection.execute(_SQL["mark_pruned"], before, now)
+
+
+async def prune(connection: Connection, limit: int) -> Pruned:
+    """Forget so many settled requests of marked days, oldest first, with their documents."""
+    row = await connection.fetchrow(_SQL["prune"], limit)
+    assert row is not None
+    return Pruned(**dict(row))

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import for_code
 
-from libs.bus.topics import Shape, topic_configs
+from libs.bus.topics import Shape, shapes_of
 from services.operations.reading import TIMEOUT_MS, consumer
 
 
@@ -49,11 +49,9 @@ async def administration(bootstrap: str, *, timeout_ms: int = TIMEOUT_MS) -> Asy
 async def look(bootstrap: str, names: Iterable[str]) -> Cluster:
     """These topics and every group that has to do with one. Raises KafkaError, TopicError."""
     async with administration(bootstrap) as admin:
-        partitions = await existing(admin, names)
-        settings = await topic_configs(admin, partitions) if partitions else {}
-        shapes = {name: Shape(number, settings[name]) for name, number in partitions.items()}
+        shapes = await existing(admin, names)
         groups = await _groups(admin)
-    places = [TopicPartition(name, number) for name, many in partitions.items() for number in range(many)]
+    places = [TopicPartition(name, number) for name, shape in shapes.items() for number in range(shape.partitions)]
     if not places:
         return Cluster(shapes)
     async with consumer(bootstrap) as asked:
@@ -85,10 +83,10 @@ async def move(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]
         await mover.commit(dict(offsets))
 
 
-async def existing(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    """Partitions of those of these topics that exist. All are asked about: to ask by name may create."""
-    found = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics()}
-    return {name: found[name] for name in names if name in found}
+async def existing(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, Shape]:
+    """Those of these topics that exist. All are asked about: to ask by name may create."""
+    wanted = set(names)
+    return await shapes_of(admin, [each for each in await admin.describe_topics() if each["topic"] in wanted])
 
 
 async def _groups(admin: AIOKafkaAdminClient) -> list[Group]:

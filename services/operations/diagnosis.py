@@ -1,10 +1,11 @@
 """What a doctor makes of what it measured: each rule gives one finding, with what to do. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from libs.bus.topics import Shape, differences
 from services.operations.standing import duration
 
 State = Literal["ok", "warn", "FAIL"]
@@ -20,7 +21,7 @@ PROOF_AGE: Final = timedelta(minutes=3)
 """The signer makes a test signature every minute."""
 
 NAMED: Final = 3
-"""Of many that are missing, so many are named."""
+"""Of many that are missing, or differ, so many are named."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,19 @@ def clock(here: Mapping[str, timedelta]) -> Finding:
     return Finding("clock", state, told, "" if state == "ok" else "see that NTP runs on every host (`timedatectl`)")
 
 
-def kafka(declared: Collection[str], existing: Collection[str]) -> Finding:
-    """Whether every declared topic, and its dead letters, is on the broker that answered."""
+def kafka(declared: Mapping[str, Shape], existing: Mapping[str, Shape]) -> Finding:
+    """Whether every declared topic, and its dead letters, is on the broker that answered, and as it is declared."""
     missing = [name for name in declared if name not in existing]
     if missing:
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
         do = "run the init step (`make up`), which creates them; then `gpki topics`"
         return Finding("Kafka", "FAIL", f"not there: {', '.join(missing[:NAMED])}{more}", do)
-    return Finding("Kafka", "ok", f"answers, all {len(declared)} topics are there")
+    wrong = [text for name, shape in declared.items() for text in differences(name, shape, existing[name])]
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        do = "`gpki topics` shows each; docs/runbook.md says how to put it back"
+        return Finding("Kafka", "FAIL", f"{'; '.join(wrong[:NAMED])}{more}", do)
+    return Finding("Kafka", "ok", f"answers, all {len(declared)} topics are there, and as declared")
 
 
 def migrations(wanted: Mapping[str, Mapping[str, bytes]], applied: Mapping[str, Mapping[str, bytes] | None]) -> Finding:

@@ -22,6 +22,7 @@ from services.operations import diagnosis
 from services.operations.cluster import administration, existing
 from services.operations.database import LEDGERS, MIGRATIONS, Database, connection, look_into
 from services.operations.diagnosis import Finding
+from services.operations.topic_table import replication
 
 SECONDS: Final = 5.0
 """For one check, whole."""
@@ -132,9 +133,10 @@ class _Asking:
         return here - there if here < there else here - there - _DATE_SLACK
 
     async def kafka(self) -> Finding:
-        declared = declared_shapes(TOPICS.values())
         async with administration(self._stack.kafka, timeout_ms=int(SECONDS * 1000)) as admin:
-            return diagnosis.kafka(declared, await existing(admin, declared))
+            names = declared_shapes(TOPICS.values(), 1)
+            found = await existing(admin, names)
+        return diagnosis.kafka(declared_shapes(TOPICS.values(), replication(found)), found)
 
     async def postgres(self) -> Finding:
         wanted = {

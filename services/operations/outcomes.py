@@ -30,6 +30,12 @@ WHERE topic = $1
 ORDER BY recorded_at, event_id
 """
 
+# monitor keeps no inbox. It prunes days whose file is written, which it is once all of the day is read: what it missed
+# was recorded after the last one.
+_PRUNED: Final = """
+SELECT (max(day) + 1)::timestamp AT TIME ZONE 'Asia/Kuala_Lumpur' FROM daily_file WHERE pruned_at IS NOT NULL
+"""
+
 _HANDLED: Final = "SELECT id FROM inbox WHERE id = ANY ($1::uuid[])"
 
 
@@ -59,10 +65,11 @@ async def unhandled(
     found: dict[str, Sequence[UUID]] = {}
     async with connection(database) as asked, connection(database) as consumer:
         await look_into(consumer, service)
+        first = None if service in LEDGERS else await consumer.fetchval(_PRUNED)
         for schema in LEDGERS:
             await look_into(asked, schema)
             ids: list[UUID] = []
-            async for rows in _chunks(asked, topic, None, last):
+            async for rows in _chunks(asked, topic, first, last):
                 there = [row["event_id"] for row in rows if _is_wanted(topic, row, until)]
                 known = await _known(asked, topic, there)
                 handled = await _handled(consumer, known.values()) if service in LEDGERS else set()

@@ -22,7 +22,7 @@ def table(topics: Sequence[Topic], found: Cluster) -> tuple[list[str], bool]:
 
     A topic of dead letters is told when there is something to tell: it differs, or somebody buried something.
     """
-    declared = declared_shapes(topics)
+    declared = declared_shapes(topics, replication(found.shapes))
     lines, differs = [HEAD], False
     for topic in topics:
         for name in (topic.name, topic.dead_letter):
@@ -35,6 +35,11 @@ def table(topics: Sequence[Topic], found: Cluster) -> tuple[list[str], bool]:
                 lines += [f"    {text}" for text in _groups(found, name)]
                 lines += [f"  ! {text}" for text in wrong]
     return lines, differs
+
+
+def replication(found: Mapping[str, Shape]) -> int:
+    """On how many brokers topics lie here: on as many as any does."""
+    return max((shape.replicas for shape in found.values()), default=1)
 
 
 def _wrong(name: str, declared: Shape, found: Mapping[str, Shape]) -> list[str]:

@@ -1,7 +1,7 @@
 """Makes a request's code, and, once it was delivered, the challenge that binds it."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -39,14 +39,21 @@ class Codes:
         self._domain = domain
         self.lifetimes = lifetimes
 
-    def make(self, ready: Ready, sealing_key: X25519PublicKey, number: int) -> Reservation:
-        """A fresh code, reference code and Message-ID; nothing is fixed before it is stored."""
+    def make(
+        self, ready: Ready, sealing_key: X25519PublicKey, number: int, *, taken: Collection[str] = ()
+    ) -> Reservation:
+        """A fresh code, reference code and Message-ID; nothing is fixed before it is stored.
+
+        The reference is none of `taken`, which are few of the 3-character ones that there are.
+        """
+        while (reference_code := new_reference_code()) in taken:
+            pass
         return Reservation(
             request_id=ready.event.request_id,
             number=number,
             resend=ready.resend,
             channel=ready.options[0].channel,
-            reference_code=new_reference_code(),
+            reference_code=reference_code,
             message_id=f"<{secrets.token_hex(_MESSAGE_ID_BYTES)}@{self._domain}>",
             sealing_key=sealing_key.public_bytes_raw(),
             closed_code=self._box.close(new_otp(), _place(ready, number)),

@@ -143,15 +143,21 @@ class OtpDispatch:
             sealing_key = newest_sealing_key(await state.keys(connection, "sealing"), self._service_root, self._clock())
             if sealing_key is None:
                 raise Unavailable(SEALING_KEY)
+            users = {one.header.user for one in ready.values()}
+            references = await store.live_references(connection, users, self._clock())
             # In the order of requests, so that two never deadlock.
             for identifier, one in sorted(ready.items(), key=lambda item: item[1].event.request_id):
                 number = FIRST
                 if one.resend is not None:
                     await store.lock(connection, one.event.request_id)
                     number = await store.number(connection, one.event.request_id, one.resend)
-                allowed = number <= MAX_LIVE_CHALLENGES
-                made = self._codes.make(one, sealing_key, number) if allowed else None
-                found[identifier] = None if made is None else await store.reserve(connection, made)
+                if number > MAX_LIVE_CHALLENGES:
+                    found[identifier] = None
+                    continue
+                taken = references[one.header.user]
+                made = self._codes.make(one, sealing_key, number, taken=taken)
+                found[identifier] = await store.reserve(connection, made, one.header.user)
+                taken.add(made.reference_code)
         return found
 
     async def _send_all(

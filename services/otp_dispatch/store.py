@@ -46,7 +46,19 @@ async def number(connection: Connection, request_id: UUID, resend: UUID) -> int:
     return found
 
 
-async def reserve(connection: Connection, wanted: Reservation) -> Reservation:
+async def live_references(connection: Connection, users: Collection[str], now: datetime) -> dict[str, set[str]]:
+    """User → references of the codes that live; until the transaction ends, nobody else reserves any for these users.
+
+    Call it before any `lock`: who holds that asks for no lock of a user.
+    """
+    await connection.execute(_SQL["lock_users"], list(users))
+    found: dict[str, set[str]] = {user: set() for user in users}
+    for row in await connection.fetch(_SQL["live_references"], list(users), now):
+        found[row["user_id"]].add(row["reference_code"])
+    return found
+
+
+async def reserve(connection: Connection, wanted: Reservation, user: str) -> Reservation:
     """Reserve, one code per number; returns what was reserved first, now or before."""
     await connection.execute(
         _SQL["reserve"],
@@ -58,6 +70,7 @@ async def reserve(connection: Connection, wanted: Reservation) -> Reservation:
         wanted.message_id,
         wanted.sealing_key,
         wanted.closed_code,
+        user,
     )
     row = await connection.fetchrow(_SQL["reserved"], wanted.request_id, wanted.number)
     assert row is not None

@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidReplicationFactorError, for_code
 
-from libs.bus.topics import TopicError, create_topics
+from libs.bus.topics import TopicError, create_topics, declared_shapes, topic_configs
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, TOPICS
 from tests.contract.broker import Broker
 from tests.support.bus import declared
+from tests.support.faults import administration
+from tests.support.waiting import eventually
 
 
 async def test_the_admin_only_returns_the_error_code_of_a_topic(broker: Broker) -> None:
@@ -50,6 +53,27 @@ async def test_a_topic_that_stands_with_other_settings_is_an_error(broker: Broke
     await create_topics(broker.stack.kafka, topics=[declared(name)])
     with pytest.raises(TopicError, match=name):
         await create_topics(broker.stack.kafka, topics=[declared(name, **changed)])
+
+
+async def test_a_topic_is_made_with_what_it_asks_of_its_replicas_and_another_value_is_an_error(broker: Broker) -> None:
+    topic = declared(broker.stack.unique_topic())
+    await create_topics(broker.stack.kafka, topics=[topic])
+    async with administration(broker.stack) as admin:
+        described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+        ((_, _, _, _, entries, *_),) = described[0].resources
+        own = {entry[0]: entry[3] for entry in entries if entry[1] == "1" and entry[0] == "min.insync.replicas"}
+        assert own == {"min.insync.replicas": 1}, "the topic's own, whatever its broker's default becomes"
+        changed = {**declared_shapes([topic], 1)[topic.dead_letter].settings, "min.insync.replicas": "3"}
+        (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.dead_letter, changed)])
+        assert [(code, message) for code, message, *_ in answer.resources] == [(0, None)]
+
+        async def altered() -> bool:  # a broker answers from what its controller has told it
+            found = await topic_configs(admin, [topic.dead_letter])
+            return found[topic.dead_letter]["min.insync.replicas"] == "3"
+
+        await eventually(altered, "it is another value")
+    with pytest.raises(TopicError, match=f"{topic.dead_letter}: min.insync.replicas is 3, declared is 1"):
+        await create_topics(broker.stack.kafka, topics=[topic])
 
 
 async def test_a_dead_letter_of_the_largest_record_fits_its_topic(broker: Broker) -> None:

@@ -172,13 +172,12 @@ async def test_a_daily_file_equals_the_ledger_though_the_monitor_was_killed(
             pool=pool,
             clock=lambda: midnight_after(day) + timedelta(minutes=2),
             directory=tmp_path,
-            caller="igfmas",
             after=timedelta(minutes=1),
         )
         await closing.look()
     finally:
         await pool.close()
-    with (tmp_path / f"igfmas-{day}.csv").open(newline="", encoding="utf-8") as opened:
+    with (tmp_path / "igfmas" / f"igfmas-{day}.csv").open(newline="", encoding="utf-8") as opened:
         rows = [row for row in csv.DictReader(opened, strict=True) if row["outcome"] == "posted"]
     told = {
         (row["record_id"], row["document_id"], row["amount"], row["currency"], row["user"], row["action"]): (

@@ -11,7 +11,7 @@ from libs.gpki_client import Document, Manifest
 from libs.runtime.clock import utc_now
 from services.igfmas.enrolment import Officer
 from services.igfmas.keys import CALLER, SYSTEM
-from tests.faults.conftest import Pukal
+from tests.faults.conftest import PUKAL, Pukal
 from tests.support.chain import Client, Officers, papers
 from tests.support.faults import all_read
 from tests.support.journal import ends_of, header, history, of_request
@@ -50,6 +50,28 @@ async def test_what_a_stopped_service_missed_is_published_again_and_happens_once
     await pukal.happened_once()
     status, told, _ = await republish(stack, "gap", service)
     assert (status, told) == (0, f"There is no gap: what {service} has yet to read is on its topics.\n")
+
+
+async def test_a_stopped_monitor_stands_before_the_gap_and_knows_all_of_it_once_it_is_published_again(
+    client: Client, pukal: Pukal
+) -> None:
+    """I-9, I-33, I-35: nobody can vouch for what it has not read, and it keeps no inbox that says what that was."""
+    stack = client.stack
+    await all_read(stack)
+    await stop(stack, "monitor")
+    pukal.begin()
+    await pukal.ends()
+    assert await pass_by(client, "monitor", least=2 * PUKAL) >= 2 * PUKAL
+    await halted(stack, "monitor")
+    known = "SELECT count(*) FROM monitor.document WHERE request_id = $1 AND signed_at < now() AND posted_at < now()"
+    assert await pukal.count(known) == 0, "it reads nothing behind the gap"
+    status, told, _ = await republish(stack, "gap", "monitor")
+    assert (status, f"{PUKAL} by posting" in told) == (0, True), told
+
+    await put_right(stack, "monitor")
+    await pukal.happened_once()
+    assert await pukal.count(known) == PUKAL
+    assert await client.value("SELECT count(*) FROM monitor.document WHERE told_at IS NOT NULL") == 0
 
 
 async def test_a_stopped_gateway_tells_what_it_missed(client: Client, officers: Officers) -> None:

@@ -20,17 +20,23 @@ DELETE FROM inbox WHERE id = ANY ($1::uuid[])
 UPDATE inbox SET parked = true WHERE id = ANY ($1::uuid[])
 
 -- name: record_outcomes
-WITH recorded AS (
-    INSERT INTO outcome (event_id, cause, topic, key, value, headers)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::text[])
+WITH kept AS (INSERT INTO content (content_id, bytes) VALUES ($1, $2) RETURNING content_id),
+recorded AS (
+    INSERT INTO outcome (event_id, cause, topic, key, starts, value_size, headers_size, content_id)
+    SELECT new.*, kept.content_id FROM unnest(
+        $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::integer[], $8::integer[], $9::integer[]
+    ) AS new CROSS JOIN kept
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, cause
 )
 INSERT INTO unpublished (event_id, cause) SELECT event_id, cause FROM recorded RETURNING event_id
 
+-- name: forget_content
+DELETE FROM content WHERE content_id = $1
+
 -- name: unpublished
 SELECT o.event_id, o.topic, o.key, o.value, o.headers
-FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.event_id = u.event_id LIMIT 1) AS o
+FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM recorded WHERE recorded.event_id = u.event_id LIMIT 1) AS o
 WHERE u.cause = ANY ($1::uuid[]) OR u.event_id = ANY ($2::uuid[])
 ORDER BY o.recorded_at, o.event_id
 
@@ -40,12 +46,12 @@ DELETE FROM unpublished WHERE event_id = ANY ($1::uuid[])
 -- name: leftovers
 -- LIMIT 1, so that outcomes are looked up: joined, PostgreSQL read all that there ever were.
 SELECT o.event_id, o.topic, o.key, o.value, o.headers
-FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM outcome WHERE outcome.event_id = u.event_id LIMIT 1) AS o
+FROM unpublished AS u CROSS JOIN LATERAL (SELECT * FROM recorded WHERE recorded.event_id = u.event_id LIMIT 1) AS o
 WHERE o.recorded_at < now() - $1::interval
 ORDER BY o.recorded_at, o.event_id LIMIT $2
 
 -- name: recorded
-SELECT topic, key, value, headers FROM outcome WHERE event_id = ANY ($1::uuid[]) ORDER BY recorded_at, event_id
+SELECT topic, key, value, headers FROM recorded WHERE event_id = ANY ($1::uuid[]) ORDER BY recorded_at, event_id
 
 -- name: park
 WITH waits AS (UPDATE inbox SET parked = true WHERE id = $1)
@@ -75,16 +81,24 @@ RETURNING id, what, request_id, why, tries, content_hash, key, value, headers, a
     created_at, now() AS now, at, leased_until, partition, "offset"
 
 -- name: renew_due
-UPDATE due SET leased_until = now() + $3::interval WHERE id = ANY ($1::uuid[]) AND leased_until = $2
+-- Here and in the two below what is locked is skipped: a recording, ours or a twin's, decides about it. These write
+-- several rows: to hold one of them and wait for a recording, which waits for that one, would be a deadlock.
+UPDATE due SET leased_until = now() + $3::interval
+WHERE id IN (SELECT id FROM due WHERE id = ANY ($1::uuid[]) AND leased_until = $2 FOR UPDATE SKIP LOCKED)
 RETURNING leased_until
 
 -- name: release_due
 -- Only while the lease is still the one that was taken.
-UPDATE due SET leased_until = now() + $3::interval WHERE id = ANY ($1::uuid[]) AND leased_until = $2
+UPDATE due SET leased_until = now() + $3::interval
+WHERE id IN (SELECT id FROM due WHERE id = ANY ($1::uuid[]) AND leased_until = $2 FOR UPDATE SKIP LOCKED)
 
 -- name: finish_due
 -- A timer that was moved while it fired, or a record that a twin parked again, stays.
-DELETE FROM due USING unnest($1::uuid[], $2::timestamptz[]) AS done (id, at) WHERE due.id = done.id AND due.at = done.at
+DELETE FROM due WHERE id IN (
+    SELECT due.id FROM due JOIN unnest($1::uuid[], $2::timestamptz[]) AS done (id, at)
+        ON due.id = done.id AND due.at = done.at
+    FOR UPDATE OF due SKIP LOCKED
+)
 
 -- name: bury_parked
 WITH freed AS (DELETE FROM inbox WHERE id = ANY ($1::uuid[]))

@@ -6,12 +6,16 @@ SELECT pg_advisory_xact_lock_shared(hashtext(current_schema() || '.daily_file'))
 SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.daily_file'))
 
 -- name: write_requests
+-- Of a day that was pruned all is in its file: what comes again of it gets no day.
 INSERT INTO request AS known (
     request_id, header, documents, began_at, ended_at, completed_at, posted, refusals, day
 )
 SELECT
     request_id, header, documents, began_at, ended_at, completed_at, posted, refusals,
-    CASE WHEN day IS NOT NULL THEN greatest(day, (SELECT max(daily_file.day) + 1 FROM daily_file)) END
+    CASE
+        WHEN day > coalesce((SELECT max(pruned.day) FROM daily_file AS pruned WHERE pruned_at IS NOT NULL), '-infinity')
+            THEN greatest(day, (SELECT max(daily_file.day) + 1 FROM daily_file))
+    END
 FROM unnest(
     $1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::integer[],
     $8::bytea[], $9::date[]
@@ -109,9 +113,9 @@ FROM (
 ) AS unsigned
 
 -- name: days
--- The last day that is closed, whether its file is there, and the first day after it that has a request.
+-- The last day that is closed, whether its files are there, and the first day after it that has a request.
 SELECT
-    closed.day AS closed, closed.sha256 IS NOT NULL AS written,
+    closed.day AS closed, closed.files IS NOT NULL AS written,
     (SELECT min(request.day) FROM request WHERE request.day > coalesce(closed.day, '-infinity')) AS next
 FROM (SELECT max(day) AS day FROM daily_file) AS last LEFT JOIN daily_file AS closed ON closed.day = last.day
 
@@ -119,7 +123,10 @@ FROM (SELECT max(day) AS day FROM daily_file) AS last LEFT JOIN daily_file AS cl
 INSERT INTO daily_file (day, closed_at) VALUES ($1, $2) ON CONFLICT (day) DO NOTHING
 
 -- name: written
-UPDATE daily_file SET sha256 = $2 WHERE day = $1
+UPDATE daily_file SET files = $2 WHERE day = $1
+
+-- name: callers_before
+SELECT jsonb_object_keys(files) AS caller FROM daily_file WHERE day = $1::date - 1
 
 -- name: requests_of_day
 SELECT request_id, header, documents, completed_at, posted, refusals FROM request
@@ -128,3 +135,30 @@ ORDER BY completed_at, request_id LIMIT $4
 
 -- name: posted_of_request
 SELECT document_id, posted_at FROM document WHERE request_id = $1 AND posted_at IS NOT NULL
+
+-- name: mark_pruned
+UPDATE daily_file SET pruned_at = $2 WHERE day < $1 AND files IS NOT NULL AND pruned_at IS NULL
+
+-- name: prune
+-- A request goes whole, once none of its documents waits for anything and no alarm is raised about one.
+WITH settled AS (
+    SELECT request_id FROM request
+    WHERE
+        day <= (SELECT max(daily_file.day) FROM daily_file WHERE pruned_at IS NOT NULL)
+        AND NOT EXISTS (
+            SELECT FROM document
+            WHERE
+                document.request_id = request.request_id
+                AND (
+                    told_at IS NOT NULL
+                    OR (signed_at IS NOT NULL AND posted_at IS NULL AND rejected_at IS NULL)
+                    OR (posted_at IS NOT NULL AND signed_at IS NULL AND token_signed_at IS NULL)
+                )
+        )
+    ORDER BY day, completed_at, request_id LIMIT $1
+), documents AS (
+    DELETE FROM document USING settled WHERE document.request_id = settled.request_id RETURNING 1
+), requests AS (
+    DELETE FROM request USING settled WHERE request.request_id = settled.request_id RETURNING 1
+)
+SELECT (SELECT count(*) FROM requests) AS requests, (SELECT count(*) FROM documents) AS documents

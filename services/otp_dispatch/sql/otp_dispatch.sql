@@ -9,9 +9,21 @@ SELECT coalesce(
     (SELECT greatest(max(number), 1) + 1 FROM code WHERE request_id = $1)
 )
 
+-- name: lock_users
+-- In the order of the locks themselves, so that two never deadlock.
+SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.reference'), lock)
+FROM (SELECT DISTINCT hashtext(user_id) AS lock FROM unnest($1::text[]) AS asked (user_id) ORDER BY lock) AS locks
+
+-- name: live_references
+-- Not delivered yet, or not expired. Of a day: no code takes longer from its reservation to its end.
+SELECT user_id, reference_code FROM code
+WHERE
+    user_id = ANY ($1::text[]) AND reserved_at > now() - interval '1 day'
+    AND (closed_code IS NOT NULL OR expires_at > $2)
+
 -- name: reserve
-INSERT INTO code (request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO code (request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, user_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (request_id, number) DO NOTHING
 
 -- name: reserved

@@ -180,6 +180,28 @@ async def test_a_worker_that_thaws_neither_takes_nor_gives_back_what_its_twin_ha
         assert await connection.fetchval("SELECT why FROM due") == "the twin parks it again"
 
 
+async def test_who_keeps_a_claim_waits_for_no_recording_of_one_of_its_rows(room: Room) -> None:
+    """I-7: it holds the others meanwhile, which the recording may want next: PostgreSQL would end one of the two."""
+    source = await room.topic()
+    await room.send(source, [room.event(), room.event()])
+    bus = room.bus()
+    bus.consume({source: deciding([], Park(LATER, "waits"))})
+    async with bus:
+        await room.all_committed(source, 2)
+    await room.pool.execute("UPDATE due SET at = now()")
+    async with room.pool.acquire() as recording, room.pool.acquire() as worker:
+        rows = await ledger.claim_due(worker, what=[source.name], lease=SHORT, limit=2)
+        free, recorded = sorted(rows, key=lambda row: row.id)
+        async with recording.transaction():
+            await ledger.park_again(recording, recorded, LATER, "recorded")
+            renewed = await ledger.renew_due(worker, rows, free.leased_until, LATER)
+            assert renewed > free.leased_until + LATER / 2
+            await ledger.release_due(worker, rows, renewed, timedelta())
+            await ledger.finish_due(worker, rows)
+            assert await worker.fetchval("SELECT array_agg(id) FROM due") == [recorded.id]
+        assert await worker.fetchval("SELECT why FROM due") == "recorded"
+
+
 async def test_a_row_that_is_worked_for_longer_than_its_lease_stays_with_its_worker(room: Room) -> None:
     """I-7: the lease is short, so that the dead hold nothing for long; who is alive renews it."""
     source, target = await room.topic(), await room.topic()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from base64 import b64encode
 from datetime import timedelta
 from secrets import token_bytes
 from uuid import uuid4
@@ -20,6 +21,11 @@ from services.gateway.submissions import MAX_AUTHORISATIONS
 from tests.integration.gateway.conftest import SEALED, Door, code_of, dispatched
 from tests.support.requests import documents, header, medium_resolved, new_user, requested
 from tests.unit.gateway.histories import completed, signed
+
+
+async def lies_anywhere(door: Door, sealed: bytes) -> bool:
+    found = "select exists (select from content where position($1::bytea in bytes) > 0)"
+    return bool(await door.room.pool.fetchval(found, b64encode(sealed)))
 
 
 async def test_a_submission_carries_all_that_the_signer_needs(door: Door) -> None:
@@ -124,7 +130,7 @@ async def test_a_crash_between_publish_and_its_mark_publishes_the_same_event_aga
     async with door.cut_off() as twin:
         await door.submit(event, key, http=twin)
     row = await door.room.pool.fetchrow(
-        "select o.* from outcome o join submission s using (event_id) where s.idempotency_key = $1", key
+        "select o.* from recorded o join submission s using (event_id) where s.idempotency_key = $1", key
     )
     assert row is not None
     headers = [(name, value.encode("latin-1")) for name, value in json.loads(row["headers"])]
@@ -141,6 +147,7 @@ async def test_what_carries_a_sealed_pin_is_not_kept_once_it_is_published(door: 
     assert (await door.submit(event, uuid4().hex, sealed=sealed)).status_code == 202
     kept = await door.room.pool.fetchval("select count(*) from outcome where convert_from(key, 'UTF8') = $1", event.key)
     assert kept == 0
+    assert not await lies_anywhere(door, sealed)
     status = await door.status(event.request_id, event.signed.manifest.header.user)
     assert status.state == "awaiting-authorisation"
     kinds = await door.room.pool.fetch("select kind from timeline where request_id = $1", event.request_id)
@@ -155,10 +162,12 @@ async def test_a_promise_that_the_sweep_publishes_is_in_the_timeline_and_leaves_
     kinds = await door.room.pool.fetch("select kind from timeline where request_id = $1", event.request_id)
     assert [row["kind"] for row in kinds].count("authorisation-submitted") == 1
     cause = await door.room.pool.fetchval("select event_id from submission where idempotency_key = $1", key)
+    assert await lies_anywhere(door, SEALED)
     async with door.room.pool.acquire() as connection:
         ((identifier, _),) = await ledger.unpublished(connection, [cause])
         await ledger.mark_published(connection, [identifier])
         assert await connection.fetchval("select count(*) from outcome where cause = $1", cause) == 0
+    assert not await lies_anywhere(door, SEALED)
     assert (await door.submit(event, key)).status_code == 202
     assert await door.submitted(event) == []
 

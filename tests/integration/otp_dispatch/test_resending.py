@@ -3,10 +3,13 @@
 from datetime import timedelta
 from functools import partial
 
+import pytest
+
 from libs.contracts.resending import ResendRequested
 from libs.contracts.signing import OtpDispatched
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
+from services.otp_dispatch import codes as making
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH, with_phone
 from tests.support.devices import Phone, resend_of
@@ -187,3 +190,23 @@ async def resends_handled(dispatching: Dispatching, count: int) -> None:
 
 def by_number(event: OtpDispatched) -> int:
     return event.number
+
+
+async def test_no_two_live_codes_of_one_officer_have_the_same_reference(
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The officer tells his messages by it. A code that has expired, or another officer's, is in nobody's way."""
+    drawn = iter(["AAA", "AAA", "BBB", "AAA", "BBB", "CCC", "AAA", "AAA"])
+    monkeypatch.setattr(making, "new_reference_code", lambda: next(drawn))
+    await dispatching.publish_keys()
+    async with dispatching.replica():
+        user, other = await dispatching.user(), await dispatching.user()
+        first, second = [await dispatching.ask(user), await dispatching.ask(user)]
+        references = [(await dispatching.dispatched(event)).reference_code for event in (first, second)]
+        asked = await dispatching.answer(await dispatching.resend(second))
+        assert asked.number is not None
+        references.append((await dispatching.numbered(second, asked.number)).reference_code)
+        assert sorted(references) == ["AAA", "BBB", "CCC"]
+        assert (await dispatching.dispatched(await dispatching.ask(other))).reference_code == "AAA"
+        await dispatching.room.pool.execute("update code set expires_at = now() where reference_code = 'AAA'")
+        assert (await dispatching.dispatched(await dispatching.ask(user))).reference_code == "AAA"

@@ -77,6 +77,11 @@ async def test_a_part_is_restarted_by_name_and_an_unknown_name_is_said(stack: St
         await stack.restart("fax")
 
 
+async def test_the_stack_runs_under_the_supervisord_whose_waits_have_a_bound(stack: Stack) -> None:
+    """What the bound is: tests/unit/stack/test_supervisord.py."""
+    assert _processes(stack)[0].cmdline()[1:3] == ["-m", "deploy.native.supervisord"]
+
+
 async def test_a_topic_that_nobody_declared_does_not_appear(stack: Stack) -> None:
     topic = stack.unique_topic("mistyped")
     producer = AIOKafkaProducer(bootstrap_servers=stack.kafka, request_timeout_ms=2000)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from libs.bus.topics import Shape
 from services.operations import diagnosis
 from services.operations.diagnosis import Finding
 
@@ -36,10 +37,14 @@ def test_clocks_that_are_apart_are_a_warning_over_a_second_and_fail_over_five(
 
 
 def test_missing_topics_are_named_up_to_three() -> None:
-    assert diagnosis.kafka(("a", "b"), ("b", "a", "other")).state == "ok"
-    found = diagnosis.kafka(("a", "b", "c", "d", "e"), ("b",))
+    shape = Shape(4, {"min.insync.replicas": "1"})
+    assert diagnosis.kafka(dict.fromkeys("ab", shape), dict.fromkeys("bax", shape)).state == "ok"
+    found = diagnosis.kafka(dict.fromkeys("abcde", shape), {"b": shape})
     assert (found.state, found.detail) == ("FAIL", "not there: a, c, d and 1 more")
     assert "make up" in found.do
+    wrong = diagnosis.kafka({"a": shape}, {"a": Shape(4, {"min.insync.replicas": "0"})})
+    assert (wrong.state, wrong.detail) == ("FAIL", "a: min.insync.replicas is 0, declared is 1")
+    assert "gpki topics" in wrong.do
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from services.operations.cluster import Cluster, Group
 from services.operations.topic_table import HEAD, table
 
 DECLARED = (topics.SIGNED, topics.USER)
-SHAPES = declared_shapes(DECLARED)
+SHAPES = declared_shapes(DECLARED, 1)
 NAME = topics.SIGNED.name
 
 
@@ -55,6 +55,19 @@ def test_other_partitions_and_other_settings_differ_and_are_named() -> None:
     lines, differs = table(DECLARED, cluster(shapes=changed(NAME, settings=settings)))
     assert differs
     assert [line for line in lines if "!" in line] == [f"  ! {NAME}: retention.ms is 60000, declared is 1209600000"]
+
+
+def test_a_topic_that_asks_for_less_than_a_majority_of_three_or_lies_on_fewer_differs() -> None:
+    three = declared_shapes(DECLARED, 3)
+    assert {shape.settings["min.insync.replicas"] for shape in three.values()} == {"2"}
+    assert table(DECLARED, cluster(shapes=three))[1] is False
+    for wrong, said in (
+        ({"settings": {**three[NAME].settings, "min.insync.replicas": "1"}}, "min.insync.replicas is 1, declared is 2"),
+        ({"replicas": 1}, "lies on 1 brokers, declared are 3"),
+    ):
+        lines, differs = table(DECLARED, cluster(shapes={**three, NAME: three[NAME]._replace(**wrong)}))
+        assert differs
+        assert [line for line in lines if "!" in line and said in line] != []
 
 
 def test_lag_is_summed_per_group_and_what_nobody_has_read_or_retention_took_is_told() -> None:

@@ -1,0 +1,68 @@
+"""How far every consumer group is behind on each topic, as the broker has it: a metric, and nothing else."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from libs.contracts.topics import TOPICS
+from libs.runtime import metrics
+
+LOOK: Final = 10.0
+"""Seconds for one look, whole; then the broker is not asked until the next."""
+
+MAX_GROUPS: Final = 200
+"""Groups that are looked at, by name: anybody may make one, and each is a line of the metrics per topic."""
+
+
+class Lag:
+    """One look at a time. Groups that have gone are told of no longer."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    async def look(self) -> None:
+        """Ask, and set the metric. Raises KafkaError, and TimeoutError; then the metric is as it was."""
+        async with asyncio.timeout(LOOK):
+            committed = await self._committed()
+            ends = await self._ends({place for places in committed.values() for place in places})
+        metrics.LAG.clear()
+        for group, places in committed.items():
+            behind: Counter[str] = Counter()
+            for place, offset in places.items():
+                behind[place.topic] += max(ends[place] - offset, 0)
+            for topic, records in behind.items():
+                metrics.LAG.labels(group, topic).set(records)
+
+    async def _committed(self) -> dict[str, dict[TopicPartition, int]]:
+        """Group → what it has committed of our topics; where it begins, the loop commits at once."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=int(LOOK * 1000))
+        try:
+            await admin.start()
+            names = sorted(name for name, _ in await admin.list_consumer_groups())[:MAX_GROUPS]
+            found = {}
+            for name in names:
+                offsets = await admin.list_consumer_group_offsets(name)
+                found[name] = {
+                    place: offset.offset
+                    for place, offset in offsets.items()
+                    if place.topic in TOPICS and offset.offset >= 0
+                }
+            return found
+        finally:
+            await admin.close()
+
+    async def _ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        asked = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        try:
+            await asked.start()
+            wanted = list(places)
+            asked.assign(wanted)
+            asked.pause(*wanted)  # a fetch of what is assigned would stand before the question
+            ends: dict[TopicPartition, int] = await asked.end_offsets(wanted) if wanted else {}
+            return ends
+        finally:
+            await asked.stop()

@@ -1,6 +1,6 @@
 """Which keys of `gpki.keys.v1` are believed: those whose chain leads to the pinned service root."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -76,6 +76,18 @@ def confirms(identity: ServiceIdentity | None, signed: SignedApplication | Signe
         and identity.purpose is ServicePurpose.REGISTRAR
         and verify(identity.public_key, signed.signature, confirmation_input(signed.application))
     )
+
+
+def confirmed_by_two(signatures: Sequence[tuple[ServiceIdentity | None, bytes]], signed: bytes) -> bool:
+    """Whether two different people signed this: registrars by their certificates' names, not two keys of one."""
+    people = {
+        identity.name
+        for identity, signature in signatures
+        if identity is not None
+        and identity.purpose is ServicePurpose.REGISTRAR
+        and verify(identity.public_key, signature, signed)
+    }
+    return len(people) >= 2
 
 
 def _identity(key: Key, service_root: bytes, at: datetime) -> ServiceIdentity | None:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from libs.contracts.base import Base64, Event, Exact, Part, UtcTime
 from libs.contracts.ids import event_id_of
 from libs.contracts.manifest import Name, Text, UserId
+from libs.contracts.reasons import Reason
 from libs.crypto.jcs import canonical
 
 APPLICATION_DOMAIN = b"gpki.application-signature.v1"
@@ -226,12 +227,16 @@ class RevocationRequested(Event):
 
 
 class ApplicationRefused(Event):
-    """Enrolment, signer or authority refused an application; nothing was created."""
+    """Enrolment, signer or authority refused an application; nothing was created.
+
+    `detail` is for the registrar; `reason`, where there is one, is for the officer: its texts are in the catalogues.
+    """
 
     application: UUID
     user: str
     stage: str
     detail: str
+    reason: Reason | None = None
 
     @property
     def key(self) -> str:

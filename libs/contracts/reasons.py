@@ -23,6 +23,7 @@ class Reason(StrEnum):
     PIN_INCORRECT = "pin-incorrect"
     PIN_LOCKED = "pin-locked"
     TOO_MANY_WRONG_PIN = "too-many-wrong-pin"
+    PIN_TOO_WEAK = "pin-too-weak"
     AUTHORISATION_EXPIRED = "authorisation-expired"
     CHALLENGE_INVALID = "challenge-invalid"
     SEAL_EXPIRED = "seal-expired"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, progress, resending, signing, state, token_route, waiting
+from libs.contracts import cancelling, enrolment, pin, progress, resending, signing, state, token_route, waiting
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -72,11 +72,13 @@ def _sealed(name: str) -> Topic:
     )
 
 
-def _enrolment(name: str, event: type[Event], *, outsiders: bool = False) -> Topic:
+def _enrolment(
+    name: str, event: type[Event], *, key: Literal["application", "credential"] = "application", outsiders: bool = False
+) -> Topic:
     return Topic(
         f"gpki.enrolment.{name}.v1",
         event,
-        "application",
+        key,
         retention=SEALED_RETENTION,
         max_bytes=MAX_DOCUMENT_RECORD_BYTES,
         outsiders=outsiders,
@@ -126,6 +128,9 @@ DEVICE_REGISTRATION_SUBMITTED = _enrolment(
 )
 REVOCATION_REQUESTED = _enrolment("revocation-requested", enrolment.RevocationRequested, outsiders=True)
 APPLICATION_REFUSED = _enrolment("application-refused", enrolment.ApplicationRefused)
+PIN_CHANGE_SUBMITTED = _enrolment("pin-change-submitted", pin.PinChangeSubmitted, key="credential", outsiders=True)
+PIN_UNLOCK_ORDERED = _enrolment("pin-unlock-ordered", pin.PinUnlockOrdered, key="credential", outsiders=True)
+PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, key="credential")
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic
@@ -159,6 +164,9 @@ TOPICS: dict[str, Topic] = {
         DEVICE_REGISTRATION_SUBMITTED,
         REVOCATION_REQUESTED,
         APPLICATION_REFUSED,
+        PIN_CHANGE_SUBMITTED,
+        PIN_UNLOCK_ORDERED,
+        PIN_ANSWERED,
     )
 }
 """Every topic by name; dead letters are derived."""

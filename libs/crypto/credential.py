@@ -1,7 +1,8 @@
 """Custody of a user's key outside the HSM (design 4.4): the key that encrypts it comes from PIN and HSM together."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Self
 
 from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
@@ -27,7 +28,7 @@ class WrongPin(CryptoError):
 
 @dataclass(frozen=True, slots=True)
 class Argon2Parameters:
-    """Cost of Argon2id, kept with each credential so that it can rise for new ones: 22 ms.
+    """Cost of Argon2id, kept with each credential, so that it can rise, at the next right PIN: 22 ms.
 
     Of the settings that OWASP's Password Storage Cheat Sheet holds for equal, the one of least memory, since the signer
     works beside others; who has the database alone tries no PIN without the HSM's pepper, whatever memory costs him.
@@ -36,6 +37,10 @@ class Argon2Parameters:
     memory_kib: int = 7 * 1024
     iterations: int = 5
     parallelism: int = 1
+
+    def raises(self, kept: Self) -> bool:
+        """Whether to seal again what is kept at another cost: these are higher in something, and lower in nothing."""
+        return self != kept and all(ours >= theirs for ours, theirs in zip(astuple(self), astuple(kept), strict=True))
 
 
 def argon2id(pin: str, salt: bytes, parameters: Argon2Parameters) -> bytes:

@@ -13,7 +13,10 @@ PURPOSE_CHALLENGE = "activation-challenge"
 """The activation challenge of one request; fields: request id, root, sealing-key id."""
 
 PURPOSE_ENROLMENT_PIN = "enrolment-pin"
-"""A PIN that is set or changed; fields: user, credential id, sealing-key id."""
+"""A PIN that is set; fields: user, credential id, sealing-key id."""
+
+PURPOSE_PIN_CHANGE = "pin-change"
+"""The PIN that was and the PIN that is to be; fields: change id, user, credential id, sealing-key id."""
 
 PURPOSE_OTP_MESSAGE = "otp-message"
 """The message that carries an OTP to GPKI Mobile, sealed to the device; fields: request id, device id."""

@@ -11,6 +11,7 @@ PIN_MIN, PIN_MAX = 8, 64
 """Characters of a PIN (NIST SP 800-63B: at least 8, at most no fewer than 64), counted after NFC."""
 
 _PIN_BYTES = 4 * PIN_MAX
+_ENCODED_PIN = 2 + _PIN_BYTES
 _OTP_DIGITS = 6
 _OTP = re.compile(r"[0-9]{6}")
 _VERSION = b"\x01"
@@ -47,6 +48,17 @@ def decode_pin(data: bytes) -> str:
     if text is None or encode_pin(text) != data:
         raise SecretsError("not an encoded PIN")
     return text
+
+
+def decode_pin_change(data: bytes) -> tuple[str, bytes]:
+    """From 517 bytes (version 1, and two encoded PINs) the one that was, and the one that is to be.
+
+    The latter as it was encoded, for `decode_pin`: an impossible new PIN is another answer. Raises SecretsError.
+    """
+    end = 1 + _ENCODED_PIN
+    if data[:1] != _VERSION or len(data) != end + _ENCODED_PIN:
+        raise SecretsError("not an encoded change of a PIN")
+    return decode_pin(data[1:end]), data[end:]
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 from uuid import UUID
@@ -17,15 +18,18 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from . import transport
 from .answers import read
 from .caller import assertion, key_id_of
+from .client import base64_text
 from .clock import Clock, utc_now
 from .errors import AnswerError, SealingError
-from .sealing import open_sealed, sealing_info
+from .manifest import canonical
+from .sealing import SealingKey, open_sealed, sealing_info
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks for a message that is awaited."""
 
 _OTP: Final = re.compile(r"^([0-9]{6})\b", re.MULTILINE | re.ASCII)
 _KEY_BYTES: Final = 32
+_PIN_CHANGE_DOMAIN: Final = b"gpki.pin-change-signature.v1"
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,25 @@ class Device:
     def assertion(self, user: str, *, at: datetime) -> str:
         """A JWT for one call on behalf of its officer."""
         return assertion(self._signing, "EdDSA", key_id=self.device_id, issuer=self.device_id, user=user, at=at)
+
+    def pin_change(
+        self, key: SealingKey, *, old: str, new: str, change: UUID, user: str, credential_id: UUID
+    ) -> dict[str, Any]:
+        """The value of `gpki.enrolment.pin-change-submitted.v1`: give every try a new `change`. Raises SecretsError.
+
+        The signer refuses a new PIN that is easy to guess; `gpki.enrolment.pin-answered.v1` says what became of it.
+        """
+        sealed = key.seal_pin_change(old, new, change=change, user=user, credential_id=credential_id)
+        wish = {
+            "change": str(change),
+            "user": user,
+            "credential_id": str(credential_id),
+            "device_id": self.device_id,
+            "sealing_key_id": key.key_id,
+            "sealed_sha256": sha256(sealed).hexdigest(),
+        }
+        signature = self._signing.sign(_PIN_CHANGE_DOMAIN + sha256(canonical(wish)).digest())
+        return {"change": wish, "sealed": base64_text(sealed), "signature": base64_text(signature)}
 
     def open(self, sealed: SealedMessage) -> OtpMessage:
         """Read a message. Raises SealingError when it is not for this device and request; AnswerError for its form."""

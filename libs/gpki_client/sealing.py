@@ -104,3 +104,8 @@ class SealingKey:
         """The PIN that an officer chose for a credential that is yet to be made. Raises SecretsError."""
         info = sealing_info("enrolment-pin", user, str(credential_id), self.key_id)
         return seal(encode_pin(pin), self.public_key, info)
+
+    def seal_pin_change(self, old: str, new: str, *, change: UUID, user: str, credential_id: UUID) -> bytes:
+        """Both PINs of one change, readable by the signer only; `Device.pin_change` signs it. Raises SecretsError."""
+        info = sealing_info("pin-change", str(change), user, str(credential_id), self.key_id)
+        return seal(b"\x01" + encode_pin(old) + encode_pin(new), self.public_key, info)

@@ -110,6 +110,10 @@ class Hsm:
         """See libs.hsm.keys.ensure_p256_key."""
         await self.run(keys.ensure_p256_key, label)
 
+    async def destroy_secret_key(self, label: str) -> bool:
+        """See libs.hsm.keys.destroy_secret_key."""
+        return await self.run(keys.destroy_secret_key, label)
+
     async def hmac_sha256(self, label: str, data: bytes) -> bytes:
         """See libs.hsm.keys.hmac_sha256."""
         return await self.run(keys.hmac_sha256, label, data)

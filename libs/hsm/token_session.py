@@ -91,6 +91,16 @@ class TokenSession:
         self._handles[object_class, label] = found[0]
         return found[0]
 
+    def destroy(self, object_class: ObjectClass, label: str) -> bool:
+        """Destroy the token key with this label; False when this session, if it is logged in, sees none."""
+        try:
+            key = self.find(object_class, label)
+        except NoSuchKey:
+            return False
+        self._handles.pop((object_class, label))
+        key.destroy()
+        return True
+
     def find_or_create(self, object_class: ObjectClass, label: str, create: Callable[[], object]) -> Any:
         """`find`, after `create()` when there is none.
 

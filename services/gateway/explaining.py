@@ -82,5 +82,5 @@ def explain(
         next_step=said.next_step,
         signed=stage in _AFTER_SIGNING and reason not in _UNSIGNED,
         posted=False,
-        lock_ends="new-certificate" if reason is Reason.PIN_LOCKED else None,
+        lock_ends="two-administrators" if reason is Reason.PIN_LOCKED else None,
     )

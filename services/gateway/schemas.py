@@ -168,7 +168,7 @@ class Explanation(Part):
     next_step: str
     signed: bool
     posted: bool
-    lock_ends: Literal["new-certificate"] | None
+    lock_ends: Literal["two-administrators"] | None
 
 
 class Wait(Part):

@@ -20,18 +20,20 @@ from libs.runtime.background import beside
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from libs.storage import ledger
-from services.hsm_signer import handlers, proof, store
+from services.hsm_signer import custody_keys, handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
-from services.hsm_signer.custody import PEPPER, Custody
+from services.hsm_signer.custody import Custody
 from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.init import SEALING_AUTHORITY
 from services.hsm_signer.key_requests import KeyRequests
 from services.hsm_signer.lanes import Lane
+from services.hsm_signer.pin_changes import PinChanges
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
 from services.hsm_signer.settings import Settings
 from services.hsm_signer.signing import Signing
+from services.hsm_signer.unlocking import Unlocking
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
@@ -67,7 +69,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
 
     async def ask_hsm() -> None:
         with hsm_unavailable():
-            await hsm.hmac_sha256(PEPPER, b"probe")
+            await hsm.hmac_sha256(settings.pepper, b"probe")
 
     try:
         probes = {HSM: ask_hsm}
@@ -78,8 +80,9 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             sealing_keys = SealingKeys(
                 hsm, pool, chain, lifetime=settings.sealing_key_lifetime, kept=settings.sealing_key_kept
             )
-            custody = Custody(hsm, stretching)
+            custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
+                await custody_keys.know(connection, settings.protection)
                 last_worked = await store.last_taken(connection)
             interactive, bulk = Lane(bus.clock, last_worked), Lane(bus.clock, last_worked)
             authoriser = Authoriser(
@@ -126,7 +129,11 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                 max_records=1,
             )
             bus.consume(
-                {topics.KEY_REQUESTED: KeyRequests(custody, sealing_keys, service_root).handle},
+                {
+                    topics.KEY_REQUESTED: KeyRequests(custody, sealing_keys, service_root).handle,
+                    topics.PIN_CHANGE_SUBMITTED: PinChanges(custody, sealing_keys, bus.clock).handle,
+                    topics.PIN_UNLOCK_ORDERED: Unlocking(service_root).handle,
+                },
                 lane="enrolment",
                 max_records=25,
             )

@@ -1,6 +1,6 @@
 """From a sealed PIN and OTP to reserved documents: slot, challenge, time, OTP, PIN, decision (design section 4)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
@@ -26,7 +26,7 @@ from services.hsm_signer.authorisation import Expected, Refused, attempts_left, 
 from services.hsm_signer.certificate import certificate_refusal
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.challenges import open_challenges
-from services.hsm_signer.custody import Credential, Custody
+from services.hsm_signer.custody import Credential, Custody, OpenedKey
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.refusal import failed, failure, refuse_rest, rejected
 from services.hsm_signer.sealing_keys import SealingKeys
@@ -48,7 +48,8 @@ class Right:
     """OTP and PIN were both right."""
 
     challenge: Challenge
-    wrapped: bytes = field(repr=False)
+    key: OpenedKey
+    renewed: Credential | None
 
 
 class Authoriser:
@@ -116,7 +117,7 @@ class Authoriser:
             return answer
         if kept.credential is None:
             return rejected(header, Reason.CERTIFICATE_REVOKED)
-        await store.take_slot(connection, request, event.attempt)
+        await store.take_slot(connection, request.request_id, credential_id, event.attempt)
         return Slot(request, kept.credential)
 
     async def _is_callers(self, connection: Connection, key: Key | None, delivery: Submission, root: bytes) -> bool:
@@ -175,9 +176,10 @@ class Authoriser:
         if isinstance(judged, Refused):
             return judged
         try:
-            return Right(judged, await self._custody.open(credential, secrets.pin))
+            opened = await self._custody.open(credential, secrets.pin)
         except WrongPin:
             return Refused(Reason.PIN_INCORRECT, judged.reference_code)
+        return Right(judged, opened, await self._custody.renewed(credential, secrets.pin, opened))
 
     async def _reserve(
         self,
@@ -204,6 +206,8 @@ class Authoriser:
                     reference_code=right.challenge.reference_code,
                     documents=[document.id for document in event.signed.manifest.documents],
                 )
+                if right.renewed is not None:
+                    await store.seal_again(connection, credential, right.renewed)
                 request = await store.lock_request(connection, event.request_id)
                 assert request is not None
         if request.attempt != event.attempt:
@@ -214,12 +218,11 @@ class Authoriser:
             manifest=event.signed.manifest,
             commitment=commitment,
             credential_id=credential.credential_id,
-            algorithm=credential.algorithm,
+            key=right.key,
             reserved_at=request.reserved_at,
             authorisation=Authorisation.model_validate(
                 {"channel": request.channel, "reference_code": request.reference_code}
             ),
-            wrapped=right.wrapped,
         )
 
     async def _fail(self, work: Work[AuthorisationSubmitted], delivery: Submission, refused: Refused) -> None:

@@ -1,7 +1,7 @@
 """Custody of users' keys: opened by PIN and HSM together, used inside the HSM only (design section 4.4)."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from cryptography import x509
@@ -23,10 +23,19 @@ from libs.hsm.user_keys import UserKeyAlgorithm
 from libs.runtime.executor import Offload
 
 WRAPPING_KEY = "user-wrapping-1"
-"""Label of the AES key under which users' keys leave the HSM."""
+"""Label of the first AES key under which users' keys leave the HSM; a setting names the current one."""
 
 PEPPER = "pin-pepper-1"
-"""Label of the HMAC key without which a PIN opens nothing."""
+"""Label of the first HMAC key without which a PIN opens nothing; a setting names the current one."""
+
+
+@dataclass(frozen=True)
+class Protection:
+    """With what a key is protected outside the HSM: two keys of the HSM by their labels, and the cost of Argon2id."""
+
+    wrapping_key: str = WRAPPING_KEY
+    pepper: str = PEPPER
+    parameters: Argon2Parameters = field(default_factory=Argon2Parameters)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Credential:
     user_id: str
     algorithm: UserKeyAlgorithm
     salt: bytes
-    parameters: Argon2Parameters
+    protection: Protection
     wrapped: bytes = field(repr=False)
 
 
@@ -49,20 +58,33 @@ class NewCredential:
     csr: bytes
 
 
-class Custody:
-    """Opens, makes and uses users' keys. Safe for concurrent use; the HSM works one call after another."""
+@dataclass(frozen=True)
+class OpenedKey:
+    """A user's key that the PIN has opened: it is of use in the HSM only, under the key that wrapped it there."""
 
-    def __init__(self, hsm: Hsm, stretching: Offload) -> None:
+    algorithm: UserKeyAlgorithm
+    wrapping_key: str
+    wrapped: bytes = field(repr=False)
+
+
+class Custody:
+    """Opens, makes and uses users' keys. Safe for concurrent use; the HSM works one call after another.
+
+    What is made, and what is sealed again, is protected as `current` says. A key stays under the wrapping key that it
+    left the HSM under: what that one unwraps can never leave the HSM again (libs/hsm/keys.py), to be wrapped by a newer
+    one as little as by anybody else's. A newer wrapping key is for new keys.
+    """
+
+    def __init__(self, hsm: Hsm, stretching: Offload, current: Protection | None = None) -> None:
         """`stretching`: as many threads as may have Argon2id's memory at once."""
         self._hsm = hsm
         self._stretching = stretching
+        self._current = current or Protection()
 
     async def create(
         self, pin: str, *, credential_id: UUID, user_id: str, algorithm: UserKeyAlgorithm
     ) -> NewCredential:
         """Make a key pair under a PIN. Raises HsmUnavailable."""
-        parameters, salt = Argon2Parameters(), secrets.token_bytes(SALT_BYTES)
-        kek = await self._kek(pin, salt, parameters, user_id, credential_id)
         builder = x509.CertificateSigningRequestBuilder().subject_name(
             distinguished_name(str(credential_id), serial_number=user_id)
         )
@@ -70,24 +92,47 @@ class Custody:
         def certify(key: HsmPrivateKey) -> bytes:
             return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
-        made = await self._hsm.generate_user_key(WRAPPING_KEY, algorithm, certify)
-        wrapped = seal_wrapped_key(kek, made.wrapped, user=user_id, credential_id=str(credential_id))
-        return NewCredential(Credential(credential_id, user_id, algorithm, salt, parameters, wrapped), made.certified)
+        made = await self._hsm.generate_user_key(self._current.wrapping_key, algorithm, certify)
+        empty = Credential(credential_id, user_id, algorithm, b"", self._current, b"")
+        return NewCredential(await self._sealed(empty, pin, self._current, made.wrapped), made.certified)
 
-    async def open(self, credential: Credential, pin: str) -> bytes:
+    async def open(self, credential: Credential, pin: str) -> OpenedKey:
         """The key as the HSM wrapped it. Raises WrongPin, HsmUnavailable."""
-        kek = await self._kek(pin, credential.salt, credential.parameters, credential.user_id, credential.credential_id)
-        return open_wrapped_key(
+        kek = await self._kek(credential, pin)
+        wrapped = open_wrapped_key(
             kek, credential.wrapped, user=credential.user_id, credential_id=str(credential.credential_id)
         )
+        return OpenedKey(credential.algorithm, credential.protection.wrapping_key, wrapped)
 
-    async def sign(self, algorithm: UserKeyAlgorithm, wrapped: bytes, messages: list[bytes]) -> list[bytes]:
+    async def renewed(self, credential: Credential, pin: str, opened: OpenedKey) -> Credential | None:
+        """The same under the same PIN, where its protection is outdated: another pepper, or lower parameters."""
+        kept, now = credential.protection, self._current
+        if kept.pepper == now.pepper and not now.parameters.raises(kept.parameters):
+            return None
+        return await self.seal_again(credential, pin, opened)
+
+    async def seal_again(self, credential: Credential, pin: str, opened: OpenedKey) -> Credential:
+        """The opened key under this PIN, a new salt, and the current pepper and cost, which never falls.
+
+        The caller keeps it in place of the very credential that was opened, and of no other. Raises HsmUnavailable.
+        """
+        kept, now = credential.protection, self._current
+        parameters = now.parameters if now.parameters.raises(kept.parameters) else kept.parameters
+        return await self._sealed(
+            credential, pin, replace(kept, pepper=now.pepper, parameters=parameters), opened.wrapped
+        )
+
+    async def sign(self, key: OpenedKey, messages: list[bytes]) -> list[bytes]:
         """A signature for each message, in order. Raises HsmUnavailable, KeyUnusable."""
-        return await self._hsm.sign_many(WRAPPING_KEY, algorithm, wrapped, messages)
+        return await self._hsm.sign_many(key.wrapping_key, key.algorithm, key.wrapped, messages)
 
-    async def _kek(
-        self, pin: str, salt: bytes, parameters: Argon2Parameters, user_id: str, credential_id: UUID
-    ) -> bytes:
-        stretched = await self._stretching(argon2id, pin, salt, parameters)
-        mac = await self._hsm.hmac_sha256(PEPPER, stretched)
-        return key_encryption_key(mac, user=user_id, credential_id=str(credential_id))
+    async def _sealed(self, credential: Credential, pin: str, protection: Protection, wrapped: bytes) -> Credential:
+        salted = replace(credential, salt=secrets.token_bytes(SALT_BYTES), protection=protection)
+        kek = await self._kek(salted, pin)
+        blob = seal_wrapped_key(kek, wrapped, user=salted.user_id, credential_id=str(salted.credential_id))
+        return replace(salted, wrapped=blob)
+
+    async def _kek(self, credential: Credential, pin: str) -> bytes:
+        stretched = await self._stretching(argon2id, pin, credential.salt, credential.protection.parameters)
+        mac = await self._hsm.hmac_sha256(credential.protection.pepper, stretched)
+        return key_encryption_key(mac, user=credential.user_id, credential_id=str(credential.credential_id))

@@ -9,7 +9,6 @@ from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
-from services.hsm_signer.custody import PEPPER, WRAPPING_KEY
 from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY
 from services.hsm_signer.settings import Settings
 
@@ -22,8 +21,8 @@ async def initialise(settings: Settings, _health: Health) -> None:
     """Make what is missing in the token, and write the request; safe to repeat, not to run twice at once."""
     hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
     try:
-        await hsm.ensure_wrapping_key(WRAPPING_KEY)
-        await hsm.ensure_mac_key(PEPPER)
+        await hsm.ensure_wrapping_key(settings.wrapping_key)
+        await hsm.ensure_mac_key(settings.pepper)
         await hsm.ensure_mac_key(AT_REST_KEY)
         await hsm.ensure_p256_key(AUTHORITY_KEY)
         builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name("hsm_signer"))

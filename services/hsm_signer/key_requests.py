@@ -6,6 +6,8 @@ from libs.bus.trust import confirms, usable_key
 from libs.bus.work import Work
 from libs.contracts import topics
 from libs.contracts.enrolment import ApplicationRefused, CertificateRequested, KeyRequested, credential_id_of
+from libs.contracts.reasons import Reason
+from libs.crypto.pin_policy import is_weak
 from libs.crypto.sealing import PURPOSE_ENROLMENT_PIN, SealError, open_sealed, sealing_info
 from libs.crypto.secrets import SecretsError, decode_pin
 from libs.storage import state
@@ -66,29 +68,44 @@ class KeyRequests:
 
     async def _made(self, event: KeyRequested) -> NewCredential | Done:
         pin = await _opened_pin(event, self._sealing_keys)
-        if pin is None:
-            return _refused(event, "the sealed PIN cannot be opened, or is not 8 to 64 characters")
+        if isinstance(pin, Reason):
+            return _refused(event, _DETAIL[pin], pin)
         application = event.signed.application
         return await self._custody.create(
             pin, credential_id=event.credential_id, user_id=application.user, algorithm=application.algorithm
         )
 
 
-async def _opened_pin(event: KeyRequested, sealing_keys: SealingKeys) -> str | None:
+_DETAIL = {
+    Reason.SEAL_EXPIRED: "the key that the PIN is sealed to was replaced",
+    Reason.SEAL_INVALID: "the sealed PIN cannot be opened",
+    Reason.PIN_TOO_WEAK: "the PIN is not of 8 to 64 characters, or too easy to guess",
+}
+
+
+async def _opened_pin(event: KeyRequested, sealing_keys: SealingKeys) -> str | Reason:
+    """The PIN, or why no key is made under it. What the officer's own side judged before counts for nothing here."""
     private = await sealing_keys.private_key(event.sealing_key_id)
     if private is None:
-        return None
+        return Reason.SEAL_EXPIRED
     user = event.signed.application.user
     info = sealing_info(PURPOSE_ENROLMENT_PIN, user, str(event.credential_id), event.sealing_key_id)
     try:
-        return decode_pin(open_sealed(event.sealed_pin, private, info))
-    except (SealError, SecretsError):
-        return None
+        pin = decode_pin(open_sealed(event.sealed_pin, private, info))
+    except SealError:
+        return Reason.SEAL_INVALID
+    except SecretsError:
+        return Reason.PIN_TOO_WEAK
+    return Reason.PIN_TOO_WEAK if is_weak(pin, user=user) else pin
 
 
-def _refused(event: KeyRequested, detail: str) -> Done:
+def _refused(event: KeyRequested, detail: str, reason: Reason | None = None) -> Done:
     application = event.signed.application
     answer = ApplicationRefused(
-        application=application.application, user=application.user, stage="hsm_signer", detail=detail
+        application=application.application,
+        user=application.user,
+        stage="hsm_signer",
+        detail=detail,
+        reason=reason,
     )
     return Done((Emit(topics.APPLICATION_REFUSED, answer),))

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 from libs.runtime.settings import ServiceSettings
 from services.hsm_signer import limits
+from services.hsm_signer.custody import PEPPER, WRAPPING_KEY, Protection
 
 
 class Settings(ServiceSettings):
@@ -18,6 +19,16 @@ class Settings(ServiceSettings):
     pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
     pkcs11_token_label: str = Field(description="Label of the users' token.")
     hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
+    wrapping_key: str = Field(
+        default=WRAPPING_KEY,
+        description="Label of the AES key under which new users' keys leave the HSM; `init` makes it. What was made "
+        "before stays under its own.",
+    )
+    pepper: str = Field(
+        default=PEPPER,
+        description="Label of the HMAC key that goes into PINs; `init` makes it. A new one takes over at each "
+        "credential's next right PIN: `gpki keys` shows how far.",
+    )
     sealing_key_lifetime: timedelta = Field(
         default=timedelta(hours=24), description="Age at which a sealing key is replaced (design section 4.1: daily)."
     )
@@ -30,3 +41,8 @@ class Settings(ServiceSettings):
         "section 3: 300 s); what was kept longer is `authorisation-expired`. Less is for a test that has no quarter of "
         "an hour.",
     )
+
+    @property
+    def protection(self) -> Protection:
+        """With what users' keys are protected from now on."""
+        return Protection(self.wrapping_key, self.pepper)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -18,11 +18,10 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Authorisation, AuthorisationSubmitted, Signed
 from libs.contracts.state import Certificate
 from libs.crypto.cms import CmsTemplate, SignedAttributes
-from libs.hsm.user_keys import UserKeyAlgorithm
 from libs.runtime.clock import Clock
 from services.hsm_signer import limits, store
 from services.hsm_signer.certificate import certificate_refusal
-from services.hsm_signer.custody import Custody
+from services.hsm_signer.custody import Custody, OpenedKey
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.refusal import refuse_rest
 
@@ -40,15 +39,14 @@ Submission = Delivery[AuthorisationSubmitted]
 
 @dataclass(frozen=True)
 class Authorised:
-    """An authorised request with what signing it needs; `wrapped` opens in the HSM only."""
+    """An authorised request with what signing it needs; the key is of use in the HSM only."""
 
     manifest: Manifest
     commitment: Commitment
     credential_id: UUID
-    algorithm: UserKeyAlgorithm
+    key: OpenedKey
     reserved_at: datetime
     authorisation: Authorisation
-    wrapped: bytes = field(repr=False)
 
     @property
     def request_id(self) -> UUID:
@@ -151,7 +149,7 @@ class Signing:
             )
             for index in indexes
         ]
-        signatures = await self._custody.sign(authorised.algorithm, authorised.wrapped, attributes)
+        signatures = await self._custody.sign(authorised.key, attributes)
         return [
             Signed(
                 request_id=authorised.request_id,

@@ -1,7 +1,7 @@
 """The signer's tables: credentials, requests, attempts, reserved documents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +17,7 @@ from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.hsm_signer import limits
 from services.hsm_signer.authorisation import Counts
-from services.hsm_signer.custody import Credential
+from services.hsm_signer.custody import Credential, Protection
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "signer.sql")
 
@@ -60,26 +60,32 @@ async def lock_credential(connection: Connection, credential_id: UUID) -> Kept |
     credential = None
     if row["wrapped"] is not None:
         parameters = Argon2Parameters(row["memory_kib"], row["iterations"], row["parallelism"])
+        protection = Protection(row["wrapping_key"], row["pepper"], parameters)
         credential = Credential(
-            row["credential_id"], row["user_id"], row["algorithm"], row["salt"], parameters, row["wrapped"]
+            row["credential_id"], row["user_id"], row["algorithm"], row["salt"], protection, row["wrapped"]
         )
     return Kept(credential, row["wrong_pins"], row["locked_at"] is not None)
 
 
 async def add_credential(connection: Connection, credential: Credential) -> None:
     """Keep a new credential; one that is there already stays."""
-    parameters = credential.parameters
     await connection.execute(
         _SQL["add_credential"],
         credential.credential_id,
         credential.user_id,
         credential.algorithm,
-        credential.wrapped,
-        credential.salt,
-        parameters.memory_kib,
-        parameters.iterations,
-        parameters.parallelism,
+        credential.protection.wrapping_key,
+        *_sealed(credential),
     )
+
+
+async def seal_again(connection: Connection, old: Credential, new: Credential) -> bool:
+    """Keep `new` in place of the very `old` that was opened; False when that is no longer what is kept.
+
+    A PIN that was changed meanwhile, or a key that was destroyed, is not undone by an attempt that began before.
+    """
+    done = await connection.execute(_SQL["seal_again"], old.credential_id, old.wrapped, *_sealed(new))
+    return str(done) == "UPDATE 1"
 
 
 async def has_credential(connection: Connection, credential_id: UUID) -> bool:
@@ -130,9 +136,12 @@ async def end_request(connection: Connection, request_id: UUID, reason: Reason) 
     await connection.execute(_SQL["end_request"], request_id, reason)
 
 
-async def take_slot(connection: Connection, request: Request, attempt: str) -> None:
-    """Record an attempt before anything is tried; a repeat of the same blob in this request is the same attempt."""
-    await connection.execute(_SQL["take_slot"], request.request_id, attempt, request.credential_id)
+async def take_slot(connection: Connection, request_id: UUID, credential_id: UUID, attempt: str) -> None:
+    """Record an attempt before anything is tried; a repeat of the same blob in this request is the same attempt.
+
+    `request_id` is the request's, or the id of a change of the PIN.
+    """
+    await connection.execute(_SQL["take_slot"], request_id, attempt, credential_id)
 
 
 async def attempt_state(connection: Connection, request_id: UUID, attempt: str) -> str | None:
@@ -143,17 +152,18 @@ async def attempt_state(connection: Connection, request_id: UUID, attempt: str) 
 
 async def counts(connection: Connection, request: Request, kept: Kept, attempt: str) -> Counts:
     """What was wrong so far, and how many other attempts are being tried now."""
-    row = await connection.fetchrow(
-        _SQL["pending"], request.credential_id, request.request_id, attempt, limits.TRY_WITHIN
-    )
+    of_credential = await counts_of_credential(connection, kept, request.credential_id, request.request_id, attempt)
+    return replace(of_credential, wrong_otps=request.wrong_otps, wrong_pins=request.wrong_pins)
+
+
+async def counts_of_credential(
+    connection: Connection, kept: Kept, credential_id: UUID | None, request_id: UUID, attempt: str
+) -> Counts:
+    """The same without what a request counts of its own: for a change of the PIN, whose id `request_id` is."""
+    row = await connection.fetchrow(_SQL["pending"], credential_id, request_id, attempt, limits.TRY_WITHIN)
     assert row is not None
-    return Counts(
-        request.wrong_otps,
-        request.wrong_pins,
-        max(kept.wrong_pins, limits.WRONG_PINS_IN_A_ROW if kept.locked else 0),
-        row["of_request"],
-        row["of_credential"],
-    )
+    in_a_row = max(kept.wrong_pins, limits.WRONG_PINS_IN_A_ROW if kept.locked else 0)
+    return Counts(0, 0, in_a_row, row["of_request"], row["of_credential"])
 
 
 async def decide_attempt(connection: Connection, request_id: UUID, attempt: str, state: str) -> bool:
@@ -176,10 +186,20 @@ async def count_wrong_otp(connection: Connection, request: Request, kept: Kept) 
 async def count_wrong_pin(connection: Connection, request: Request) -> Counts:
     """One more wrong PIN, of this request and in a row; the last one in a row locks the credential."""
     of_request = await connection.fetchval(_SQL["count_wrong_pin_of_request"], request.request_id)
-    in_a_row = await connection.fetchval(
-        _SQL["count_wrong_pin_of_credential"], request.credential_id, limits.WRONG_PINS_IN_A_ROW
+    return Counts(request.wrong_otps, of_request, await count_wrong_pin_in_a_row(connection, request.credential_id))
+
+
+async def count_wrong_pin_in_a_row(connection: Connection, credential_id: UUID | None) -> int:
+    """One more wrong PIN of this credential; returns how many there are, the last of which locks it."""
+    in_a_row: int = await connection.fetchval(
+        _SQL["count_wrong_pin_of_credential"], credential_id, limits.WRONG_PINS_IN_A_ROW
     )
-    return Counts(request.wrong_otps, of_request, in_a_row)
+    return in_a_row
+
+
+async def forget_wrong_pins(connection: Connection, credential_id: UUID) -> None:
+    """A right PIN ends the row."""
+    await connection.execute(_SQL["forget_wrong_pins"], credential_id)
 
 
 async def authorise(
@@ -195,7 +215,8 @@ async def authorise(
     """Reserve all documents under this attempt, and forget the wrong PINs before it."""
     await connection.execute(_SQL["authorise"], request.request_id, attempt, reserved_at, channel, reference_code)
     await connection.execute(_SQL["reserve_documents"], request.request_id, documents)
-    await connection.execute(_SQL["forget_wrong_pins"], request.credential_id)
+    assert request.credential_id is not None
+    await forget_wrong_pins(connection, request.credential_id)
 
 
 async def next_slice(
@@ -220,6 +241,19 @@ async def mark_signed(connection: Connection, request_id: UUID, indexes: Sequenc
 async def reject_reserved(connection: Connection, request_id: UUID) -> list[str]:
     """Reject every document that is not signed; returns their ids."""
     return [row["document_id"] for row in await connection.fetch(_SQL["reject_reserved"], request_id)]
+
+
+def _sealed(credential: Credential) -> tuple[object, ...]:
+    """What changes when a key is sealed again, in the order of both statements."""
+    protection, cost = credential.protection, credential.protection.parameters
+    return (
+        credential.wrapped,
+        credential.salt,
+        protection.pepper,
+        cost.memory_kib,
+        cost.iterations,
+        cost.parallelism,
+    )
 
 
 def _request(row: asyncpg.Record | None) -> Request | None:

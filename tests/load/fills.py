@@ -24,9 +24,10 @@ FROM (SELECT * FROM {service}.certificate_state WHERE user_id = $1) AS real, gen
 
 _CREDENTIALS = """
 INSERT INTO hsm_signer.credential (
-    credential_id, user_id, algorithm, wrapped, salt, memory_kib, iterations, parallelism
+    credential_id, user_id, algorithm, wrapping_key, wrapped, salt, pepper, memory_kib, iterations, parallelism
 )
-SELECT gen_random_uuid(), 'F' || lpad(n::text, 11, '0'), algorithm, wrapped, salt, memory_kib, iterations, parallelism
+SELECT gen_random_uuid(), 'F' || lpad(n::text, 11, '0'),
+    algorithm, wrapping_key, wrapped, salt, pepper, memory_kib, iterations, parallelism
 FROM (SELECT * FROM hsm_signer.credential WHERE user_id = $1) AS real, generate_series(1, $2::integer) AS n
 """
 

@@ -1,18 +1,24 @@
 -- name: lock_credential
-SELECT credential_id, user_id, algorithm, wrapped, salt, memory_kib, iterations, parallelism, wrong_pins, locked_at,
-    destroyed_at
+SELECT credential_id, user_id, algorithm, wrapped, salt, wrapping_key, pepper, memory_kib, iterations, parallelism,
+    wrong_pins, locked_at, destroyed_at
 FROM credential WHERE credential_id = $1 FOR UPDATE
 
 -- name: add_credential
-INSERT INTO credential (credential_id, user_id, algorithm, wrapped, salt, memory_kib, iterations, parallelism)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO credential (
+    credential_id, user_id, algorithm, wrapping_key, wrapped, salt, pepper, memory_kib, iterations, parallelism
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (credential_id) DO NOTHING
+
+-- name: seal_again
+UPDATE credential SET wrapped = $3, salt = $4, pepper = $5, memory_kib = $6, iterations = $7, parallelism = $8
+WHERE credential_id = $1 AND wrapped = $2
 
 -- name: has_credential
 SELECT EXISTS (SELECT 1 FROM credential WHERE credential_id = $1)
 
 -- name: destroy_credentials
-UPDATE credential SET wrapped = NULL, destroyed_at = now()
+UPDATE credential SET wrapped = NULL, wrapping_key = NULL, pepper = NULL, destroyed_at = now()
 WHERE credential_id = ANY ($1::uuid[]) AND destroyed_at IS NULL
 
 -- name: add_request
@@ -49,9 +55,10 @@ ON CONFLICT (request_id, attempt) DO UPDATE SET state = 'pending', taken_at = no
 SELECT state FROM attempt WHERE request_id = $1 AND attempt = $2
 
 -- name: pending
--- Of a request that has ended too, while they may still be tried: a cancel opens no place for another guess.
+-- Of a request that has ended too, while they may still be tried: a cancel opens no place for another guess. A change
+-- of the PIN is an attempt without a request.
 SELECT count(*) FILTER (WHERE attempt.request_id = $2) AS of_request, count(*) AS of_credential
-FROM attempt JOIN request USING (request_id)
+FROM attempt LEFT JOIN request USING (request_id)
 WHERE attempt.credential_id = $1 AND attempt.state = 'pending'
     AND (request.ended_at IS NULL OR attempt.taken_at > now() - $4::interval)
     AND (attempt.request_id, attempt.attempt) <> ($2, $3)

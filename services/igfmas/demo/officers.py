@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
+from libs.crypto.pin_policy import is_weak
 from libs.runtime.secret_files import write_secret
 from services.igfmas.enrolment import Officer
 
@@ -88,16 +89,24 @@ def _officer(
     name: str, role: Literal["sah", "peraku"], run: str, algorithm: Literal["rsa-2048", "p-256"] = "rsa-2048"
 ) -> Officer:
     mailbox = name.replace(" binti ", " ").replace(" bin ", " ").replace(" a/p ", " ").lower().replace(" ", ".")
+    user = _identity_card_number()
     return Officer(
         application=uuid4(),
-        user=_identity_card_number(),
+        user=user,
         name=name,
         role=role,
         email=f"{mailbox}.{run}@{DOMAIN}",
         office=OFFICE,
         algorithm=algorithm,
-        pin=f"{secrets.randbelow(10**PIN_DIGITS):0{PIN_DIGITS}}",
+        pin=_pin(user),
     )
+
+
+def _pin(user: str) -> str:
+    """A PIN that the signer takes: what chance makes of eight digits is too easy to guess now and then."""
+    while is_weak(pin := f"{secrets.randbelow(10**PIN_DIGITS):0{PIN_DIGITS}}", user=user):
+        continue
+    return pin
 
 
 def _identity_card_number() -> str:

@@ -28,7 +28,6 @@ from libs.contracts.signing import (
 from libs.contracts.state import User
 from libs.contracts.topics import Topic
 from libs.contracts.waiting import Waiting
-from libs.crypto.credential import Argon2Parameters
 from libs.crypto.pki import build_sealing_authority, distinguished_name
 from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
@@ -40,7 +39,7 @@ from services.hsm_signer.app import MIGRATIONS
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
-from services.hsm_signer.custody import Credential, Custody
+from services.hsm_signer.custody import Credential, Custody, Protection
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY, SealingKeys
 from services.hsm_signer.signing import Signing
@@ -128,7 +127,7 @@ class Signer:
             if certificate is not None:
                 await state.put_certificates(connection, [certificate_state(user, **certificate)])
             if credential:
-                kept = Credential(user.credential_id, user.user, "p-256", b"salt", Argon2Parameters(), b"wrapped")
+                kept = Credential(user.credential_id, user.user, "p-256", b"salt", Protection(), b"wrapped")
                 await store.add_credential(connection, kept)
 
     async def know_caller(self, caller: Caller) -> None:
@@ -194,7 +193,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
     told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED, topics.WAITING)
     await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, *told])
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)
-    authority = await _sealing_authority(hsm, pki)
+    authority = await sealing_authority(hsm, pki)
     async with open_room(stack) as room:
         room.owns(submitted, resolved, cancelled)
         await migrate(room.pool, [MIGRATIONS])
@@ -221,7 +220,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
                 yield made
 
 
-async def _sealing_authority(hsm: Hsm, pki: Pki) -> tuple[bytes, ...]:
+async def sealing_authority(hsm: Hsm, pki: Pki) -> tuple[bytes, ...]:
     await hsm.ensure_mac_key(AT_REST_KEY)
     await hsm.ensure_p256_key(AUTHORITY_KEY)
     public = await hsm.with_private_key(AUTHORITY_KEY, lambda key: key.public_key())

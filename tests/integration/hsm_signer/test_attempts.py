@@ -46,7 +46,7 @@ async def test_what_is_being_tried_counts_though_its_request_was_cancelled_meanw
         request = await store.lock_request(connection, cancelled.request_id)
         assert request is not None
         for attempt in ("a", "b", "c"):
-            await store.take_slot(connection, request, attempt)
+            await store.take_slot(connection, request.request_id, user.credential_id, attempt)
         await store.end_request(connection, cancelled.request_id, Reason.CANCELLED)
         kept = await store.lock_credential(connection, user.credential_id)
         request = await store.lock_request(connection, other.request_id)

@@ -60,3 +60,16 @@ def test_a_damaged_blob_is_a_wrong_pin_and_tells_nothing(blob):
     with pytest.raises(WrongPin) as caught:
         open_wrapped_key(bytes(32), blob, user="u", credential_id="c")
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "raised"),
+    [
+        (Argon2Parameters(64, 1, 1), False),
+        (Argon2Parameters(32, 1, 1), True),
+        (Argon2Parameters(32, 2, 1), False),  # higher in one, lower in the other: nothing is ever lowered
+        (Argon2Parameters(128, 1, 1), False),
+    ],
+)
+def test_a_cost_is_raised_when_nothing_of_it_is_lowered(kept, raised):
+    assert CHEAP.raises(kept) is raised

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import PURPOSE_AUTHORISATION, SealError, open_sealed, seal, sealing_info
-from libs.crypto.secrets import Secrets, SecretsError, decode_pin, encode_pin
+from libs.crypto.secrets import Secrets, SecretsError, decode_pin, decode_pin_change, encode_pin, normal_pin
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 KEY = X25519PrivateKey.generate()
@@ -137,3 +137,19 @@ def test_nothing_shows_the_secrets():
     for text in (repr(secrets), str(secrets), f"{secrets}", repr([secrets])):
         assert "correct" not in text
         assert "123456" not in text
+
+
+@given(PIN, PIN)
+def test_both_pins_of_a_change_come_back_as_they_were_sealed(old: str, new: str) -> None:
+    was, to_be = decode_pin_change(b"\x01" + encode_pin(old) + encode_pin(new))
+    assert (was, decode_pin(to_be)) == (normal_pin(old), normal_pin(new))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 258, 259, 516, 518])
+def test_what_is_no_change_of_a_pin_is_refused_and_says_nothing_of_it(cut: int) -> None:
+    data = (b"\x01" + encode_pin("Kn4ri-betul") + encode_pin("Kn4ri-lain") + b"\0")[:cut]
+    with pytest.raises(SecretsError) as refused:
+        decode_pin_change(data)
+    assert "Kn4ri" not in str(refused.value)
+    with pytest.raises(SecretsError):
+        decode_pin_change(b"\x02" + encode_pin("Kn4ri-betul") + encode_pin("Kn4ri-lain"))

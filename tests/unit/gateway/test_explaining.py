@@ -59,9 +59,9 @@ def test_what_the_verifier_or_posting_refuses_was_signed_and_what_came_before_wa
     assert not explain(Reason.EXPIRED, "en", stage="crl_verifier").signed
 
 
-@pytest.mark.parametrize(("language", "said"), [("en", "new certificate"), ("ms", "sijil baharu")])
+@pytest.mark.parametrize(("language", "said"), [("en", "two administrators"), ("ms", "dua pentadbir")])
 def test_a_locked_pin_says_what_ends_the_lock(language: Language, said: str) -> None:
     found = explain(Reason.PIN_LOCKED, language)
-    assert found.lock_ends == "new-certificate"
+    assert found.lock_ends == "two-administrators"
     assert said in found.next_step
     assert [reason for reason in Reason if explain(reason, language).lock_ends] == [Reason.PIN_LOCKED]

@@ -1,0 +1,57 @@
+"""`pin-unlock-ordered`: two administrators give a locked PIN its tries again. Nobody learns or sets a PIN by it."""
+
+from pathlib import Path
+
+import structlog
+
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
+from libs.bus.trust import confirmed_by_two, usable_key
+from libs.bus.work import Work
+from libs.contracts import topics
+from libs.contracts.pin import PinAnswered, PinUnlockOrdered, pin_unlock_signature_input
+from libs.storage import state
+from libs.storage.pool import Connection
+from libs.storage.queries import load_queries
+from services.hsm_signer import limits
+
+_SQL = load_queries(Path(__file__).parent / "sql" / "pin.sql")
+
+log = structlog.get_logger()
+
+
+class Unlocking:
+    """The handler; every order is followed once. Raises Unavailable."""
+
+    def __init__(self, service_root: bytes) -> None:
+        self._service_root = service_root
+
+    async def handle(self, work: Work[PinUnlockOrdered]) -> None:
+        """Answer with `pin-answered` what two people signed; what one of them signed twice is a dead letter."""
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                recording.settle(delivery, await self._outcome(recording.connection, delivery))
+
+    async def _outcome(self, connection: Connection, delivery: Delivery[PinUnlockOrdered]) -> Outcome:
+        event, order = delivery.event, delivery.event.order
+        keys = [await state.key(connection, one.key_id, "registrar") for one in event.signatures]
+        if None in keys and delivery.parked is None:
+            return Park(OVERTAKEN, "registrar-unknown")
+        signers = [usable_key(key, self._service_root, delivery.appended_at) for key in keys]
+        pairs = [(signer, one.signature) for signer, one in zip(signers, event.signatures, strict=True)]
+        if not confirmed_by_two(pairs, pin_unlock_signature_input(order)):
+            return Poison("not-signed-by-two-administrators")
+        age = delivery.appended_at - order.ordered_at
+        if not -limits.ORDER_AHEAD <= age <= limits.ORDER_WITHIN:
+            return Poison("order-out-of-date")
+        if await connection.fetchval(_SQL["keep_unlock"], order.unlock, order.credential_id) is None:
+            return Done()  # followed before: a replay gives no tries again
+        user = await connection.fetchval(_SQL["unlock"], order.credential_id)
+        log.warning("PIN unlocked" if user else "nothing to unlock", credential=str(order.credential_id))
+        answer = PinAnswered(
+            answers=order.unlock,
+            credential_id=order.credential_id,
+            user=user or "",
+            result="unlocked" if user else "refused",
+        )
+        return Done((Emit(topics.PIN_ANSWERED, answer),))

@@ -1,0 +1,264 @@
+"""Attacks on the PIN of a credential that exists. Each is shown to succeed once its defence is switched off."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from libs.contracts.cloudevents import Record, encode
+from libs.contracts.pin import PinChangeSubmitted, PinUnlockOrdered
+from libs.contracts.reasons import Reason
+from libs.contracts.topics import Topic
+from libs.gpki_client.device import Device
+from libs.hsm.hsm import Hsm
+from libs.runtime.clock import utc_now
+from libs.storage import state
+from services.hsm_signer import limits, pin_changes, store, unlocking
+from services.hsm_signer.custody import Custody
+from tests.integration.hsm.conftest import hsm, soft_hsm
+from tests.support.custody import Cabinet
+from tests.support.custody_signer import open_cabinet
+from tests.support.pki import Pki
+from tests.support.requests import key_state
+from tests.support.stack import Stack
+from tests.support.waiting import eventually
+
+__all__ = ["hsm", "soft_hsm"]
+
+pytestmark = pytest.mark.stack
+
+PIN, NEW, WRONG = "Kn4ri-betul-kuda", "Kn4ri-bateri-kopi", "Kn4ri-salah-kuda"
+
+
+@pytest.fixture(scope="module")
+def pki() -> Pki:
+    return Pki(now=utc_now())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
+    async with open_cabinet(stack, hsm, pki) as opened:
+        yield opened
+
+
+def again(topic: Topic, event: PinChangeSubmitted | PinUnlockOrdered) -> Record:
+    """The same content under another event id, as a writer of the broker sends it."""
+    record = encode(topic, event, source="attacker", time=utc_now())
+    headers = [(name, str(uuid4()).encode() if name == "ce_id" else value) for name, value in record.headers]
+    return Record(record.topic, record.key, record.value, tuple(headers))
+
+
+async def lock(cabinet: Cabinet, officer: Any) -> None:
+    """Three wrong PINs, each with a right OTP."""
+    for _ in range(limits.WRONG_PINS_IN_A_ROW):
+        await cabinet.authorise(officer, pin=WRONG)
+    assert (await cabinet.row(officer))["locked_at"] is not None
+
+
+async def test_after_a_change_the_new_pin_signs_and_the_old_one_is_wrong(cabinet: Cabinet) -> None:
+    officer = await cabinet.enrol(PIN)
+    before = await cabinet.row(officer)
+    answer = await cabinet.change_pin(officer, old=PIN, new=NEW)
+    assert (answer.result, answer.reason) == ("changed", None)
+    after = await cabinet.row(officer)
+    assert (after["salt"], after["wrapped"]) != (before["salt"], before["wrapped"])
+    assert await cabinet.authorise(officer, pin=PIN) == Reason.PIN_INCORRECT
+    assert await cabinet.authorise(officer, pin=NEW) == "signed"
+    for secret in (PIN, NEW):
+        assert await cabinet.found(secret.encode()) == [], "no PIN lies in the signer's tables"
+
+
+@pytest.mark.parametrize("weak", ["12345678", "P@ssw0rd", "{user}"])
+async def test_a_weak_new_pin_is_refused_and_costs_no_attempt(cabinet: Cabinet, weak: str) -> None:
+    officer = await cabinet.enrol(PIN)
+    answer = await cabinet.change_pin(officer, old=WRONG, new=weak.format(user=cabinet.users[officer].user))
+    assert (answer.result, answer.reason, answer.attempts_left) == ("refused", Reason.PIN_TOO_WEAK, None)
+    assert (await cabinet.row(officer))["wrong_pins"] == 0
+
+
+async def test_a_wrong_old_pin_counts_with_those_of_signing_and_locks_both(cabinet: Cabinet) -> None:
+    """I-11."""
+    officer = await cabinet.enrol(PIN)
+    assert await cabinet.authorise(officer, pin=WRONG) == Reason.PIN_INCORRECT
+    answer = await cabinet.change_pin(officer, old=WRONG, new=NEW)
+    assert (answer.reason, answer.attempts_left) == (Reason.PIN_INCORRECT, 1)
+    assert (await cabinet.change_pin(officer, old=WRONG, new=NEW)).reason is Reason.PIN_LOCKED
+    assert (await cabinet.change_pin(officer, old=PIN, new=NEW)).reason is Reason.PIN_LOCKED
+    assert await cabinet.authorise(officer, pin=PIN) == Reason.PIN_LOCKED
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_no_number_of_guesses_by_changes_side_by_side_tries_more_than_three(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-11: a stolen phone guesses no faster than the signing screen."""
+    tried: list[str] = []
+    opened = Custody.open
+
+    async def counted(self: Custody, credential: Any, pin: str) -> Any:
+        tried.append(pin)
+        return await opened(self, credential, pin)
+
+    monkeypatch.setattr(Custody, "open", counted)
+    if defence == "off":
+        monkeypatch.setattr(pin_changes, "may_try", lambda _counts: True)
+    officer = await cabinet.enrol(PIN)
+    guesses = [await cabinet.pin_change(officer, old=f"{WRONG}-{n}", new=NEW) for n in range(40)]
+    await cabinet.room.send(cabinet.pin_change_submitted, guesses)
+    for guess in guesses:
+        await cabinet.pin_answered(guess.change.change)
+    assert len(tried) == (limits.WRONG_PINS_IN_A_ROW if defence == "on" else len(guesses))
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+@pytest.mark.parametrize("forged", ["another phone", "a phone that was replaced", "no phone, e-mail alone"])
+async def test_without_the_officers_own_phone_no_pin_is_tried_counted_or_changed(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, forged: str
+) -> None:
+    """I-12: whoever knows the PIN, or reads the mailbox, and writes to the broker as well."""
+    if defence == "off":
+        monkeypatch.setattr(pin_changes, "_is_devices", lambda *_arguments: True)
+    officer = await cabinet.enrol(PIN)
+    phone = Device.new() if forged == "another phone" else cabinet.phones[officer]
+    if forged != "another phone":
+        await cabinet.register(officer, Device.new() if forged.endswith("replaced") else None)
+    event = await cabinet.pin_change(officer, old=PIN, new=NEW, phone=phone)
+    await cabinet.room.send(cabinet.pin_change_submitted, [event])
+    if defence == "off":
+        assert (await cabinet.pin_answered(event.change.change)).result == "changed"
+        return
+    assert await cabinet.dead_letter(cabinet.pin_change_submitted) == "device-signature-invalid"
+    assert await cabinet.room.empty("attempt")
+    assert await cabinet.authorise(officer, pin=PIN) == "signed"
+
+
+@pytest.mark.parametrize("part", ["user", "credential_id", "change", "sealed"])
+async def test_a_change_that_is_altered_on_its_way_is_nobodys(cabinet: Cabinet, part: str) -> None:
+    mine, theirs = await cabinet.enrol(PIN), await cabinet.enrol(PIN)
+    event = await cabinet.pin_change(mine, old=PIN, new=NEW)
+    other = await cabinet.pin_change(theirs, old=PIN, new="Kn4ri-lain-sekali")
+    altered = (
+        event.model_copy(update={"sealed": other.sealed})
+        if part == "sealed"
+        else event.model_copy(update={"change": event.change.model_copy(update={part: getattr(other.change, part)})})
+    )
+    await cabinet.room.send(cabinet.pin_change_submitted, [again(cabinet.pin_change_submitted, altered)])
+    assert await cabinet.dead_letter(cabinet.pin_change_submitted) == "device-signature-invalid"
+    for officer in (mine, theirs):
+        assert await cabinet.authorise(officer, pin=PIN) == "signed"
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_a_change_that_is_played_again_brings_no_old_pin_back(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """The officer changed, and changed back: the thief of the PIN between has the broker say the first once more."""
+    officer = await cabinet.enrol(PIN)
+    first = await cabinet.pin_change(officer, old=PIN, new=NEW)
+    await cabinet.room.send(cabinet.pin_change_submitted, [first])
+    assert (await cabinet.pin_answered(first.change.change)).result == "changed"
+    assert (await cabinet.change_pin(officer, old=NEW, new=PIN)).result == "changed"
+    if defence == "off":
+
+        async def unknown(*_arguments: object) -> None:
+            return None
+
+        monkeypatch.setattr(store, "attempt_state", unknown)
+    kept = (await cabinet.row(officer))["wrapped"]
+    group = f"{cabinet.room.schema}.enrolment"
+    before = sum((await cabinet.room.committed(cabinet.pin_change_submitted, group)).values())
+    await cabinet.room.send(
+        cabinet.pin_change_submitted, [again(cabinet.pin_change_submitted, first) for _ in range(10)]
+    )
+    await cabinet.room.all_committed(cabinet.pin_change_submitted, before + 10, group)
+    assert ((await cabinet.row(officer))["wrapped"] == kept) is (defence == "on")
+    assert (await cabinet.row(officer))["wrong_pins"] == 0 or defence == "off"
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_an_attempt_that_began_under_the_old_pin_does_not_bring_it_back(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """Its key is to be sealed again, at a higher cost, when the PIN has changed meanwhile."""
+    officer = await cabinet.enrol(PIN)
+    began = await cabinet.kept(officer)
+    opened = await cabinet.custody.open(began, PIN)
+    assert (await cabinet.change_pin(officer, old=PIN, new=NEW)).result == "changed"
+    late = await cabinet.custody.seal_again(began, PIN, opened)
+    if defence == "off":
+        monkeypatch.setitem(
+            store._SQL, "seal_again", store._SQL["seal_again"].replace("AND wrapped = $2", "AND $2::bytea IS NOT NULL")
+        )
+    async with cabinet.room.pool.acquire() as connection:
+        assert await store.seal_again(connection, began, late) is (defence == "off")
+    assert await cabinet.authorise(officer, pin=PIN) == ("signed" if defence == "off" else Reason.PIN_INCORRECT)
+
+
+async def test_two_administrators_give_a_locked_pin_its_tries_again_and_learn_nothing(cabinet: Cabinet) -> None:
+    officer = await cabinet.enrol(PIN)
+    await lock(cabinet, officer)
+    sealed = (await cabinet.row(officer))["wrapped"]
+    order = cabinet.unlock(officer)
+    await cabinet.room.send(cabinet.pin_unlock_ordered, [order])
+    assert (await cabinet.pin_answered(order.order.unlock)).result == "unlocked"
+    row = await cabinet.row(officer)
+    assert (row["wrong_pins"], row["locked_at"], row["wrapped"]) == (0, None, sealed)
+    assert await cabinet.authorise(officer, pin=PIN) == "signed"
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+@pytest.mark.parametrize("by", ["one, twice", "one person with two keys", "one and a caller", "one and a stranger"])
+async def test_what_fewer_than_two_administrators_order_unlocks_nothing(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, by: str
+) -> None:
+    """mission.md ADM-1."""
+    if defence == "off":
+        monkeypatch.setattr(unlocking, "confirmed_by_two", lambda *_arguments: True)
+    one = cabinet.administrators[0]
+    second_key = cabinet.pki.registrar("pentadbir-1")
+    async with cabinet.room.pool.acquire() as connection:
+        await state.put_keys(connection, [key_state(second_key, "registrar", "pentadbir-1", cabinet.pki)])
+    stranger = Pki(now=utc_now()).registrar("pentadbir-2")
+    other = {"one, twice": one, "one person with two keys": second_key, "one and a caller": cabinet.caller}
+    officer = await cabinet.enrol(PIN)
+    await lock(cabinet, officer)
+    order = cabinet.unlock(officer, one, other.get(by, stranger))
+    await cabinet.room.send(cabinet.pin_unlock_ordered, [order])
+    if defence == "off":
+        await cabinet.room.pool.execute("update due set at = now()")
+        assert (await cabinet.pin_answered(order.order.unlock)).result == "unlocked"
+        return
+    assert await cabinet.dead_letter(cabinet.pin_unlock_ordered) == "not-signed-by-two-administrators"
+    assert await cabinet.authorise(officer, pin=PIN) == Reason.PIN_LOCKED
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_an_order_is_followed_once_and_for_a_day(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """Else one order would be three guesses each time that somebody plays it again."""
+    officer = await cabinet.enrol(PIN)
+    await lock(cabinet, officer)
+    order, old = cabinet.unlock(officer), cabinet.unlock(officer, ordered_at=utc_now() - timedelta(hours=25))
+    if defence == "on":
+        await cabinet.room.send(cabinet.pin_unlock_ordered, [old])
+        assert await cabinet.dead_letter(cabinet.pin_unlock_ordered) == "order-out-of-date"
+    await cabinet.room.send(cabinet.pin_unlock_ordered, [order])
+    await cabinet.pin_answered(order.order.unlock)
+    await lock(cabinet, officer)
+    if defence == "off":
+        monkeypatch.setitem(unlocking._SQL, "keep_unlock", "select $1::uuid, $2::uuid")
+    await cabinet.room.send(cabinet.pin_unlock_ordered, [again(cabinet.pin_unlock_ordered, order) for _ in range(10)])
+    group = f"{cabinet.room.schema}.enrolment"
+    await cabinet.room.all_committed(cabinet.pin_unlock_ordered, 12 if defence == "on" else 11, group)
+
+    async def unlocked() -> bool:
+        return (await cabinet.row(officer))["locked_at"] is None
+
+    if defence == "off":
+        await eventually(unlocked, "the order that was played again unlocked")
+    else:
+        assert not await unlocked()

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import ProducerSettings
 from services.hsm_signer import limits
 
 
-class Settings(ServiceSettings):
+class Settings(ProducerSettings):
     """Settings of hsm_signer; what limits an authorisation otherwise are constants in `limits.py`."""
 
     service: Literal["hsm_signer"]

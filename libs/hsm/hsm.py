@@ -102,6 +102,10 @@ class Hsm:
         """See libs.hsm.keys.ensure_mac_key."""
         await self.run(keys.ensure_mac_key, label)
 
+    async def destroy_mac_key(self, label: str) -> None:
+        """See libs.hsm.keys.destroy_mac_key."""
+        await self.run(keys.destroy_mac_key, label)
+
     async def ensure_rsa_key(self, label: str, bits: int) -> None:
         """See libs.hsm.keys.ensure_rsa_key."""
         await self.run(keys.ensure_rsa_key, label, bits)

@@ -13,6 +13,7 @@ from libs.hsm.token_session import SESSION_ONLY, TokenSession
 __all__ = [
     "P256",
     "attributes",
+    "destroy_mac_key",
     "ensure_mac_key",
     "ensure_p256_key",
     "ensure_rsa_key",
@@ -78,6 +79,11 @@ def ensure_mac_key(session: TokenSession, label: str) -> None:
         ),
     )
     _refuse_unless_confined(key, label, {Attribute.SIGN, Attribute.VERIFY}, _USES)
+
+
+def destroy_mac_key(session: TokenSession, label: str) -> None:
+    """Destroy a key of `ensure_mac_key` for good. Raises HsmRefused when there is none (any more)."""
+    session.destroy(ObjectClass.SECRET_KEY, label)
 
 
 def hmac_sha256(session: TokenSession, label: str, data: bytes) -> bytes:

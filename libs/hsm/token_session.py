@@ -91,6 +91,11 @@ class TokenSession:
         self._handles[object_class, label] = found[0]
         return found[0]
 
+    def destroy(self, object_class: ObjectClass, label: str) -> None:
+        """Destroy the token key with this label; raises as `find`. What only it could decrypt is lost for good."""
+        self.find(object_class, label).destroy()
+        del self._handles[object_class, label]
+
     def find_or_create(self, object_class: ObjectClass, label: str, create: Callable[[], object]) -> Any:
         """`find`, after `create()` when there is none.
 

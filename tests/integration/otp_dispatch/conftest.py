@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretBytes, SecretStr
 
 from deploy.native.secret_files import ensure_secret
+from libs.bus.signing import PRODUCER_KEY
 from libs.bus.topics import create_topics
 from libs.contracts import topics
 from libs.contracts.resending import ResendAnswered, ResendRequested
@@ -227,6 +228,7 @@ async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path)
     async with open_room(stack) as room:
         room.owns(*vars(own).values())
         hands = Hands(pki)
+        (secrets / PRODUCER_KEY).write_bytes(hands.secret(room.schema).get_secret_value())
         await room.send(own.keys, hands.keys(own.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,

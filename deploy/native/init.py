@@ -7,10 +7,13 @@ from importlib import import_module
 from typing import Any
 
 from deploy.native.failures import StackError
-from deploy.native.layout import Layout, open_layout
+from deploy.native.layout import SERVICES, Layout, open_layout
 from deploy.native.parts import TOKENS, client_environment, inherited, service_environment
 
 STEP_SECONDS = 60
+
+PRODUCERS = {service: service for service in SERVICES if service != "monitor"} | {"operations": "operator"}
+"""Who signs events, and whose secrets directory has the key. monitor writes none."""
 
 
 async def initialise(layout: Layout) -> None:
@@ -20,6 +23,9 @@ async def initialise(layout: Layout) -> None:
     when it starts, under a lock that its replicas share. Raises StackError.
     """
     topics = import_module("libs.bus.topics")  # lazily: the infrastructure alone needs no broker client
+    signing = import_module("libs.bus.signing")
+    for owner, secrets in PRODUCERS.items():
+        signing.make_producer_key(owner, layout.secrets(secrets), layout.pki)
     # Whoever has a key makes it himself and leaves a request; the authority comes last and answers all of them.
     await _together(
         topics.create_topics(layout.bootstrap, replication=len(layout.brokers)),

@@ -14,6 +14,7 @@ from faststream.specification import AsyncAPI
 
 from libs.bus.topics import topic_settings
 from libs.contracts.cloudevents import event_type
+from libs.contracts.event_signature import HEADER
 from libs.contracts.topics import TOPICS, Topic
 from libs.runtime.generated_file import write_or_check, yaml_text
 
@@ -38,6 +39,12 @@ _HEADERS: dict[str, Any] = {
         "ce_subject": {"type": "string", "description": "The record's key."},
         "content-type": {"const": "application/json"},
         "traceparent": {"type": "string", "description": "W3C Trace Context."},
+        HEADER: {
+            "type": "string",
+            "format": "binary",
+            "description": "On topics with x-producers, one's Ed25519 signature over topic, key, every ce_* header and "
+            "value: the key's id (32 bytes), then the signature (64 bytes).",
+        },
     },
 }
 
@@ -51,6 +58,8 @@ def document(topics: Iterable[Topic] = TOPICS.values()) -> dict[str, Any]:
     made = AsyncAPI(broker, title=_TITLE, version="1", description=_DESCRIPTION, schema_version="3.0.0")
     described: dict[str, Any] = yaml.load(made.to_specification().to_yaml(), yaml.CSafeLoader)
     for name, channel in described["channels"].items():
+        if declared[name].producers:
+            channel["x-producers"] = list(declared[name].producers)
         channel["bindings"]["kafka"] |= {
             "partitions": declared[name].partitions,
             "topicConfiguration": _configuration(topic_settings(declared[name])),

@@ -12,16 +12,20 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from libs.bus.consumption import Consumption
+from libs.bus.delivery import nobody
 from libs.bus.due import LEASE, DueWorker
 from libs.bus.outcomes import Unavailable
+from libs.bus.producers import Producers
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.reach import Reach
+from libs.bus.signing import Sign, unsigned
 from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
 from libs.bus.subscriber import FETCH_MAX, SESSION_MS, Gathering, subscribe
 from libs.bus.suspension import Probe, Suspension
 from libs.bus.work import Handler, Ledgers
 from libs.contracts.topics import Topic
+from libs.runtime.background import beside
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.health import Health
 from libs.storage.pool import Pool, end_stalled_sessions
@@ -72,7 +76,10 @@ class Bus:
         clock: Clock = utc_now,
         session_ms: int = SESSION_MS,
         lease: timedelta = LEASE,
+        sign: Sign = unsigned,
+        producers: Producers | None = None,
     ) -> None:
+        """`producers` judge events of signed topics; who consumes one must have them. `sign` signs what is emitted."""
         self._service = service
         self._bootstrap = bootstrap
         self._health = health
@@ -81,7 +88,10 @@ class Bus:
         self.publisher = Publisher(bootstrap, client_id=service)
         self.clock = clock
         """By which everything is judged that is no append time."""
-        self._ledgers = Ledgers(service, pool, self.publisher, clock)
+        self.sign = sign
+        """Signs what is published beside the loop, too."""
+        self._producers = producers
+        self._ledgers = Ledgers(service, pool, self.publisher, clock, sign)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []
         self._timers: dict[Topic, Handler[Any]] = {}
@@ -134,6 +144,10 @@ class Bus:
         self._health.expect(STATE_GROUP)
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
+        if self._producers is not None:
+            self._stack.push_async_callback(self._producers.aclose)
+            await self._producers.look()  # nothing is consumed before every producer's key is known
+            await self._stack.enter_async_context(beside(self._producers.keep()))
         broker = KafkaBroker(
             self._bootstrap.split(","),  # FastStream takes a string for one host, commas and all
             client_id=self._service,
@@ -190,6 +204,7 @@ class Bus:
                 suspension=suspension,
                 reach=reach,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
+                producers=self._producers,
             )
             subscribe(
                 broker,
@@ -218,6 +233,7 @@ class Bus:
             slicer=self._slicer(handlers),
             suspension=suspension,
             lease=self._lease,
+            judge=self._producers.judge if self._producers else nobody,
         )
         return worker, suspension
 

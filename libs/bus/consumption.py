@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from libs.bus.dead_letter import DeadLetterLimit
-from libs.bus.delivery import Coordinates, coordinates_of, decode
+from libs.bus.delivery import Coordinates, Undecodable, coordinates_of, decode, nobody
 from libs.bus.outcomes import Poison, Unavailable
+from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.reach import Reach
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
@@ -51,8 +52,10 @@ class Consumption:
         suspension: Suspension,
         reach: Reach,
         slice_size: int = SLICE,
+        producers: Producers | None = None,
     ) -> None:
         self._service = service
+        self._producers = producers
         self._topics = topics
         self._suspension = suspension
         self._reach = reach
@@ -76,7 +79,7 @@ class Consumption:
         progress = Progress()
         try:
             if not self._suspension.active:
-                await self._work(await self._decode(records), progress)
+                await self._work(await self._arrived(records), progress)
         except Unavailable as unavailable:
             self._suspension.suspend(unavailable.dependency)
         except Exception:
@@ -88,9 +91,18 @@ class Consumption:
             records.clear()
             self.idle.set()
 
+    async def _arrived(self, records: Sequence[Raw]) -> list[Arrived]:
+        arrived = await self._decode(records)
+        if self._producers and any(isinstance(one, Undecodable) and one.why == UNKNOWN_KEY for one in arrived):
+            await self._producers.look()
+            arrived = await self._decode(records)
+        return arrived
+
     async def _decode(self, records: Sequence[Raw]) -> list[Arrived]:
+        judge = self._producers.judge if self._producers else nobody
+
         def decode_all() -> list[Arrived]:
-            return [decode(self._topics[record.topic], record) for record in records]
+            return [decode(self._topics[record.topic], record, judge) for record in records]
 
         if sum(len(record.value or b"") for record in records) > _DECODE_IN_THREAD:
             return await asyncio.to_thread(decode_all)
@@ -140,6 +152,8 @@ class Consumption:
 
     def _count_dead_letters(self, part: Sequence[Arrived], progress: Progress) -> None:
         for arrived in part:
+            if isinstance(arrived, Undecodable) and arrived.forged:
+                continue  # whoever can write the topic could stop us otherwise
             if not (arrived.topic.outsiders or arrived.topic.callers_shape) and arrived.coordinates in progress.handled:
                 self._limit.count(dead=isinstance(progress.handled[arrived.coordinates], Poison))
         if self._limit.reached:

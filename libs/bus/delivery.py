@@ -1,5 +1,6 @@
 """From a broker's record to a delivery: decoded, or known to be undecodable; this cannot raise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,10 +19,19 @@ from libs.storage.ledger import Due
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
+Judge = Callable[[Topic, Record, datetime], str | None]
+"""Why a record is not its producer's, None when it is; the time is when the broker took it. Raises nothing."""
+
 _LOG_APPEND_TIME = 1
 """The record's timestamp is the broker's; any other is the producer's claim."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def nobody(topic: Topic, record: Record, appended_at: datetime) -> str | None:
+    """The judge of who knows no producers: no record of theirs is believed."""
+    del topic, record, appended_at
+    return "producer signature: nobody here can judge it"
 
 
 class Coordinates(NamedTuple):
@@ -85,6 +95,8 @@ class Undecodable:
     appended_at: datetime
     why: str
     parked: Due | None = None
+    forged: bool = False
+    """Whether it is not shown to be its producer's. It says nothing of those who may write the topic."""
 
     @property
     def cause(self) -> UUID:
@@ -97,15 +109,21 @@ def coordinates_of(raw: ConsumerRecord[bytes, bytes]) -> Coordinates:
     return Coordinates(raw.topic, raw.partition, raw.offset, raw.timestamp)
 
 
-def decode(topic: Topic, raw: ConsumerRecord[bytes, bytes]) -> Delivery[Event] | Undecodable:
-    """Decode a broker's record of this topic; every failure is an answer."""
-    record = Record(
-        raw.topic, raw.key, raw.value or b"", tuple([h if h[1] is not None else (h[0], b"") for h in raw.headers])
-    )
+def record_of(raw: ConsumerRecord[bytes, bytes]) -> Record:
+    """A broker's record as we keep it."""
+    headers = tuple([h if h[1] is not None else (h[0], b"") for h in raw.headers])
+    return Record(raw.topic, raw.key, raw.value or b"", headers)
+
+
+def decode(topic: Topic, raw: ConsumerRecord[bytes, bytes], judge: Judge = nobody) -> Delivery[Event] | Undecodable:
+    """Decode a broker's record of this topic that its producer signed; every failure is an answer."""
+    record = record_of(raw)
     if raw.timestamp_type != _LOG_APPEND_TIME:
         # What is "in time" would be the producer's word.
         return Undecodable(coordinates_of(raw), topic, record, _EPOCH, "the timestamp is not the broker's")
     appended_at = datetime.fromtimestamp(raw.timestamp / 1000, UTC)
+    if topic.producers and (why := judge(topic, record, appended_at)):
+        return Undecodable(coordinates_of(raw), topic, record, appended_at, why, forged=True)
     return _guarded(topic, record, appended_at, coordinates_of(raw), None)
 
 
@@ -114,13 +132,18 @@ def delivery_id(topic: Topic, ce_id: str) -> UUID:
     return event_id_of(topic.name, ce_id)
 
 
-def decode_parked(topic: Topic, due: Due) -> Delivery[Event] | Undecodable:
-    """Decode a record that waited, under the id and content hash of its first coming, or a timer."""
+def decode_parked(topic: Topic, due: Due, judge: Judge = nobody) -> Delivery[Event] | Undecodable:
+    """Decode a record that waited, under the id and content hash of its first coming, or a timer.
+
+    Its signature is checked again: what waited lay in a table.
+    """
     if due.partition is None or due.offset is None:
         coordinates = Coordinates(topic.name, 0, due.id.int)
     else:
         stamp = round(due.appended_at.timestamp() * 1000)
         coordinates = Coordinates(topic.name, due.partition, due.offset, stamp)
+    if topic.producers and (why := judge(topic, due.record, due.appended_at)):
+        return Undecodable(coordinates, topic, due.record, due.appended_at, why, due, forged=True)
     return _guarded(topic, due.record, due.appended_at, coordinates, due)
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import structlog
 
-from libs.bus.delivery import decode_parked
+from libs.bus.delivery import Judge, decode_parked, nobody
 from libs.bus.outcomes import Unavailable
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
@@ -89,7 +89,9 @@ class DueWorker:
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
         lease: timedelta = LEASE,
+        judge: Judge = nobody,
     ) -> None:
+        self._judge = judge
         self._ledgers = ledgers
         self._topics = topics
         self._suspension = suspension
@@ -133,7 +135,7 @@ class DueWorker:
         if not rows:
             return 0
         progress = Progress()
-        arrived = [decode_parked(self._topics[row.what], row) for row in rows]
+        arrived = [decode_parked(self._topics[row.what], row, self._judge) for row in rows]
         lease = Lease(self._ledgers.pool, rows, self._lease)
         try:
             async with lease:

@@ -10,6 +10,7 @@ from uuid import UUID
 from libs.bus.dead_letter import dead_letter
 from libs.bus.delivery import Coordinates, Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison, Rejected
+from libs.bus.signing import Sign
 from libs.bus.suspension import LONGEST_WAIT
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -45,12 +46,13 @@ class Recording(Generic[E]):
     """
 
     def __init__(
-        self, connection: Connection, deliveries: tuple[Delivery[E], ...], *, service: str, clock: Clock
+        self, connection: Connection, deliveries: tuple[Delivery[E], ...], *, service: str, clock: Clock, sign: Sign
     ) -> None:
         self.connection = connection
         self.deliveries = deliveries
         self._service = service
         self._clock = clock
+        self._sign = sign
         self._open = {delivery.id for delivery in deliveries}
         self._settled: dict[UUID, tuple[Delivery[E], Outcome]] = {}
         self.outcomes: list[RecordedOutcome] = []
@@ -63,14 +65,18 @@ class Recording(Generic[E]):
         self._settled[delivery.id] = (delivery, outcome)
 
     def emit(self, delivery: Delivery[E], emits: Iterable[Emit]) -> None:
-        """Record events of a delivery that is not finished: a slice of a long one. Raises EventTooLarge."""
+        """Record events of a delivery that is not finished: a slice of a long one.
+
+        Raises EventTooLarge, and Unavailable when nobody can know our key yet.
+        """
         for emit in emits:
             identifier, record = encode_with_id(
                 emit.topic, emit.event, source=self._service, time=self._clock(), trace=delivery.envelope.traceparent
             )
             if size(record) > emit.topic.max_bytes - _FRAMING:
                 raise EventTooLarge(emit.topic.name)
-            self.outcomes.append(RecordedOutcome(identifier, delivery.cause, record))
+            signed = self._sign(emit.topic, record)
+            self.outcomes.append(RecordedOutcome(identifier, delivery.cause, signed))
 
     def say_waiting(self, topic: Topic, stage: Stage, whys: Container[str]) -> None:
         """Say, once per request and cause, what is parked because of one of these for the first time; settle it before.

@@ -5,10 +5,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from libs.bus.bus import Bus
+from libs.bus.outcomes import Unavailable
+from libs.bus.producers import KEY_PUBLISHER, Producers
+from libs.bus.signing import PRODUCER_KEY, EventSigner, ProducerSettings
 from libs.bus.suspension import Probe
+from libs.bus.trust import read_service_root
+from libs.contracts import topics
+from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
-from libs.runtime.settings import ServiceSettings
 from libs.storage.migrations import LEDGER_MIGRATIONS
 from libs.storage.pool import Pool
 from libs.storage.service import service_database
@@ -16,18 +21,33 @@ from libs.storage.service import service_database
 
 @asynccontextmanager
 async def service_bus(
-    settings: ServiceSettings,
+    settings: ProducerSettings,
     health: Health,
     migrations: Sequence[Path] = (),
     *,
     probes: Mapping[str, Probe] | None = None,
     clock: Clock | None = None,
+    keys: Topic = topics.KEYS,
 ) -> AsyncIterator[tuple[Pool, Bus]]:
     """Open the pool, migrate the ledger and then `migrations`, and yield the pool and a bus that is yet to be wired.
 
     The caller wires the bus and enters it (`async with bus:`); the pool closes after it. Its `clock` is the database's
-    unless another one is given. Raises DatabaseUnavailable when the database does not answer at the start.
+    unless another one is given, `keys` where it learns whose events to believe. Raises DatabaseUnavailable when the
+    database does not answer at the start, ConfigurationError for a key that is none.
     """
+    producers = Producers(settings.kafka_bootstrap, read_service_root(settings.pki_dir), keys)
+
+    def is_known(key_id: str) -> bool:
+        # The key publisher's first word is on its own key.
+        return settings.service == KEY_PUBLISHER or producers.knows(key_id)
+
+    signer = EventSigner(settings.producer_key.get_secret_value(), known=is_known)
+
+    async def ask_for_our_key() -> None:
+        await producers.look()
+        if not is_known(signer.key_id):
+            raise Unavailable(PRODUCER_KEY)
+
     async with service_database(settings, [LEDGER_MIGRATIONS, *migrations]) as (pool, shared):
         yield (
             pool,
@@ -36,8 +56,10 @@ async def service_bus(
                 bootstrap=settings.kafka_bootstrap,
                 pool=pool,
                 health=health,
-                probes=probes,
+                probes={PRODUCER_KEY: ask_for_our_key, **(probes or {})},
                 clock=clock or shared,
                 session_ms=settings.kafka_session_ms,
+                sign=signer,
+                producers=producers,
             ),
         )

@@ -178,7 +178,10 @@ class Slicer:
             progress.handled[arrived.coordinates] = Poison(arrived.why)
             metrics.HANDLED.labels(self._ledgers.service, arrived.topic.name, "poison").inc()
             metrics.DEAD_LETTERS.labels(self._ledgers.service, arrived.topic.name).inc()
-            metrics.alarm(self._ledgers.service, "undecodable", topic=arrived.topic.name, why=arrived.why)
+            if arrived.forged:
+                metrics.alarm(self._ledgers.service, "forged-event", topic=arrived.topic.name, why=arrived.why)
+            else:
+                metrics.alarm(self._ledgers.service, "undecodable", topic=arrived.topic.name, why=arrived.why)
 
     async def _bury_conflicts(self, conflicts: Sequence[Delivery[Event]], progress: Progress) -> None:
         whys = [f"{Reason.ID_CONFLICT}: refused content {delivery.content_hash.hex()}" for delivery in conflicts]

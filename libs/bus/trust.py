@@ -36,16 +36,16 @@ def key_trust(service_root: bytes, clock: Clock = utc_now) -> Callable[[Key], bo
     A key whose certificate has expired, or is not valid yet, is genuine all the same: it is kept, because every reader
     of a compacted topic meets the sealing keys of past days. `usable_key` is asked at each use.
     """
+    return lambda key: genuine_key(key, service_root, clock()) is not None
 
-    def is_genuine(key: Key) -> bool:
-        try:
-            leaf = certificate_facts(key.chain[0])
-        except (CertificateError, IndexError):
-            return False
-        at = min(max(clock(), leaf.not_before), leaf.not_after)
-        return _identity(key, service_root, at) is not None
 
-    return is_genuine
+def genuine_key(key: Key, service_root: bytes, at: datetime | None = None) -> ServiceIdentity | None:
+    """Whom a key stands for by its chain, judged at `at` or, if that is outside its validity, at the nearest moment."""
+    try:
+        leaf = certificate_facts(key.chain[0])
+    except (CertificateError, IndexError):
+        return None
+    return _identity(key, service_root, min(max(at or leaf.not_after, leaf.not_before), leaf.not_after))
 
 
 def usable_key(key: Key | None, service_root: bytes, at: datetime) -> ServiceIdentity | None:

@@ -10,6 +10,7 @@ from libs.bus.delivery import Coordinates, Delivery
 from libs.bus.outcomes import Outcome
 from libs.bus.publisher import Publisher
 from libs.bus.recording import Recording
+from libs.bus.signing import Sign, unsigned
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import Record
 from libs.runtime.clock import Clock
@@ -29,6 +30,7 @@ class Ledgers:
     pool: Pool
     publisher: Publisher
     clock: Clock
+    sign: Sign = unsigned
 
 
 @dataclass
@@ -90,6 +92,7 @@ class Work(Generic[E]):
                 tuple(delivery for delivery in claim if delivery.id in won),
                 service=self._ledgers.service,
                 clock=self._ledgers.clock,
+                sign=self._ledgers.sign,
             )
             yield recording
             new = await recording.write()

@@ -37,6 +37,9 @@ class Topic:
     outsiders: bool = False
     callers_shape: bool = False
     """A service of ours writes it, with content that a caller chose: the caller may not stop a consumer either."""
+    producers: tuple[str, ...] = ()
+    """Who may write it, by a signature of its own (event_signature.py); none on what comes per document, which carries
+    its proof in it, and on what outsiders sign. services/README.md says the same of all topics; a test holds both."""
 
     @property
     def dead_letter(self) -> str:
@@ -48,17 +51,20 @@ def _document(name: str, event: type[Event]) -> Topic:
     return Topic(f"gpki.signing.{name}.v1", event, "document", max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 
 
-def _cancel(name: str, event: type[Event]) -> Topic:
+def _cancel(name: str, event: type[Event], *producers: str) -> Topic:
     # A caller who signs two contents under one id brings about a cancel that names another user than the request has.
-    return Topic(f"gpki.signing.{name}.v1", event, "request", max_bytes=MAX_DOCUMENT_RECORD_BYTES, callers_shape=True)
+    return Topic(
+        f"gpki.signing.{name}.v1",
+        event,
+        "request",
+        max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+        callers_shape=True,
+        producers=producers,
+    )
 
 
-def _request(name: str, event: type[Event], *, outsiders: bool = False, max_bytes: int = MAX_RECORD_BYTES) -> Topic:
-    return Topic(f"gpki.signing.{name}.v1", event, "request", outsiders=outsiders, max_bytes=max_bytes)
-
-
-def _callers_list(name: str, event: type[Event]) -> Topic:
-    return Topic(f"gpki.signing.{name}.v1", event, "request", callers_shape=True)
+def _request(name: str, event: type[Event], *producers: str, max_bytes: int = MAX_RECORD_BYTES) -> Topic:
+    return Topic(f"gpki.signing.{name}.v1", event, "request", max_bytes=max_bytes, producers=producers)
 
 
 def _sealed(name: str) -> Topic:
@@ -69,30 +75,55 @@ def _sealed(name: str) -> Topic:
         "request",
         retention=SEALED_RETENTION,
         callers_shape=True,
+        producers=("gateway",),
     )
 
 
 def _enrolment(
-    name: str, event: type[Event], *, key: Literal["application", "credential"] = "application", outsiders: bool = False
+    name: str, event: type[Event], *producers: str, key: Literal["application", "credential"] = "application"
 ) -> Topic:
+    # What no service of ours writes, a registrar signs.
     return Topic(
         f"gpki.enrolment.{name}.v1",
         event,
         key,
         retention=SEALED_RETENTION,
         max_bytes=MAX_DOCUMENT_RECORD_BYTES,
-        outsiders=outsiders,
+        outsiders=not producers,
+        producers=producers,
     )
 
 
-REQUESTED = _request("requested", signing.Requested, outsiders=True, max_bytes=MAX_REQUESTED_BYTES)
-MEDIUM_RESOLVED = _request("medium-resolved", signing.MediumResolved)
-OTP_DISPATCHED = _request("otp-dispatched", signing.OtpDispatched)
+def _state(name: str, event: type[Event], key: Literal["user", "credential", "key"], *producers: str) -> Topic:
+    return Topic(
+        f"gpki.{name}.v1",
+        event,
+        key,
+        retention=None,
+        max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+        partitions=1 if key == "key" else 4,
+        producers=producers,
+    )
+
+
+REQUESTED = Topic(
+    "gpki.signing.requested.v1", signing.Requested, "request", outsiders=True, max_bytes=MAX_REQUESTED_BYTES
+)
+MEDIUM_RESOLVED = _request("medium-resolved", signing.MediumResolved, "medium_lookup")
+OTP_DISPATCHED = _request("otp-dispatched", signing.OtpDispatched, "otp_dispatch")
 AUTHORISATION_SUBMITTED = _sealed("authorisation-submitted")
 AUTHORISATION_SUBMITTED_BULK = _sealed("authorisation-submitted-bulk")
-AUTHORISATION_FAILED = _request("authorisation-failed", signing.AuthorisationFailed)
-RESEND_REQUESTED = _callers_list("resend-requested", resending.ResendRequested)
-RESEND_ANSWERED = _request("resend-answered", resending.ResendAnswered, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
+AUTHORISATION_FAILED = _request("authorisation-failed", signing.AuthorisationFailed, "hsm_signer")
+RESEND_REQUESTED = Topic(
+    "gpki.signing.resend-requested.v1",
+    resending.ResendRequested,
+    "request",
+    callers_shape=True,
+    producers=("gateway",),
+)
+RESEND_ANSWERED = _request(
+    "resend-answered", resending.ResendAnswered, "otp_dispatch", max_bytes=MAX_DOCUMENT_RECORD_BYTES
+)
 TOKEN_SIGNED = Topic(
     "gpki.signing.token-signed.v1",
     token_route.TokenSigned,
@@ -103,34 +134,38 @@ TOKEN_SIGNED = Topic(
 SIGNED = _document("signed", signing.Signed)
 VERIFIED = _document("verified", signing.Verified)
 POSTED = _document("posted", signing.Posted)
-REJECTED = _request("rejected", signing.Rejected)
-CANCEL_REQUESTED = _cancel("cancel-requested", cancelling.CancelRequested)
-CANCEL_ANSWERED = _cancel("cancel-answered", cancelling.CancelAnswered)
-WAITING = _request("waiting", waiting.Waiting)
+REJECTED = _request(
+    "rejected",
+    signing.Rejected,
+    *("medium_lookup", "otp_dispatch", "hsm_signer", "crl_verifier", "posting", "operations"),
+)
+CANCEL_REQUESTED = _cancel("cancel-requested", cancelling.CancelRequested, "gateway")
+CANCEL_ANSWERED = _cancel("cancel-answered", cancelling.CancelAnswered, "medium_lookup", "hsm_signer", "crl_verifier")
+WAITING = _request("waiting", waiting.Waiting, "otp_dispatch", "hsm_signer", "crl_verifier", "posting")
 PROGRESSED = _request("progressed", progress.Progressed, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
-COMPLETED = _request("completed", signing.Completed)
+COMPLETED = _request("completed", signing.Completed, "posting")
 
-USER = Topic("gpki.user.v1", state.User, "user", retention=None, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
-CERTIFICATE = Topic(
-    "gpki.certificate.v1", state.Certificate, "credential", retention=None, max_bytes=MAX_DOCUMENT_RECORD_BYTES
-)
-KEYS = Topic("gpki.keys.v1", state.Key, "key", retention=None, max_bytes=MAX_DOCUMENT_RECORD_BYTES, partitions=1)
+USER = _state("user", state.User, "user", "enrolment")
+CERTIFICATE = _state("certificate", state.Certificate, "credential", "certificate_authority")
+KEYS = _state("keys", state.Key, "key", "certificate_authority", "hsm_signer")
 
-APPLICATION_SUBMITTED = _enrolment("application-submitted", enrolment.ApplicationSubmitted, outsiders=True)
-KEY_REQUESTED = _enrolment("key-requested", enrolment.KeyRequested)
-CERTIFICATE_REQUESTED = _enrolment("certificate-requested", enrolment.CertificateRequested)
-TOKEN_APPLICATION_SUBMITTED = _enrolment(
-    "token-application-submitted", enrolment.TokenApplicationSubmitted, outsiders=True
+APPLICATION_SUBMITTED = _enrolment("application-submitted", enrolment.ApplicationSubmitted)
+KEY_REQUESTED = _enrolment("key-requested", enrolment.KeyRequested, "enrolment")
+CERTIFICATE_REQUESTED = _enrolment("certificate-requested", enrolment.CertificateRequested, "hsm_signer")
+TOKEN_APPLICATION_SUBMITTED = _enrolment("token-application-submitted", enrolment.TokenApplicationSubmitted)
+TOKEN_CERTIFICATE_REQUESTED = _enrolment(
+    "token-certificate-requested", enrolment.TokenCertificateRequested, "enrolment"
 )
-TOKEN_CERTIFICATE_REQUESTED = _enrolment("token-certificate-requested", enrolment.TokenCertificateRequested)
-DEVICE_REGISTRATION_SUBMITTED = _enrolment(
-    "device-registration-submitted", enrolment.DeviceRegistrationSubmitted, outsiders=True
+DEVICE_REGISTRATION_SUBMITTED = _enrolment("device-registration-submitted", enrolment.DeviceRegistrationSubmitted)
+REVOCATION_REQUESTED = _enrolment("revocation-requested", enrolment.RevocationRequested)
+APPLICATION_REFUSED = _enrolment(
+    "application-refused",
+    enrolment.ApplicationRefused,
+    *("enrolment", "hsm_signer", "certificate_authority"),
 )
-REVOCATION_REQUESTED = _enrolment("revocation-requested", enrolment.RevocationRequested, outsiders=True)
-APPLICATION_REFUSED = _enrolment("application-refused", enrolment.ApplicationRefused)
-PIN_CHANGE_SUBMITTED = _enrolment("pin-change-submitted", pin.PinChangeSubmitted, key="credential", outsiders=True)
-PIN_UNLOCK_ORDERED = _enrolment("pin-unlock-ordered", pin.PinUnlockOrdered, key="credential", outsiders=True)
-PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, key="credential")
+PIN_CHANGE_SUBMITTED = _enrolment("pin-change-submitted", pin.PinChangeSubmitted, key="credential")
+PIN_UNLOCK_ORDERED = _enrolment("pin-unlock-ordered", pin.PinUnlockOrdered, key="credential")
+PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, "hsm_signer", key="credential")
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic

@@ -34,7 +34,8 @@ async def serve(
     """
     async with Token.open(settings) as token:
         probes = {HSM: token.probe}
-        async with service_bus(settings, health, [store.MIGRATIONS], probes=probes, clock=clock) as (pool, bus):
+        bus_of = service_bus(settings, health, [store.MIGRATIONS], probes=probes, clock=clock, keys=routes.keys)
+        async with bus_of as (pool, bus):
             async with pool.acquire() as connection:
                 certificates = await store.authorities(connection)
             await token.require(certificates)

@@ -12,14 +12,15 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.bus.service import service_bus
 from libs.crypto.pki import SubjectKey, requested_key
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
 from libs.runtime.settings import ConfigurationError
+from libs.storage.migrations import LEDGER_MIGRATIONS
 from libs.storage.pool import Pool
+from libs.storage.service import service_database
 from services.certificate_authority import store
 from services.certificate_authority.crls import ISSUERS, Crls
 from services.certificate_authority.hsm_token import NotProvisioned, Token
@@ -68,16 +69,17 @@ class Request:
     file: Path
 
 
-async def initialise(settings: Settings, health: Health, *, clock: Clock | None = None) -> None:
+async def initialise(settings: Settings, _health: Health, *, clock: Clock | None = None) -> None:
     """Make what is missing, leave what is there; may run beside the service, and again after any interruption.
 
     Raises NotProvisioned when token and database do not belong together, RequestRefused, Unavailable.
     """
     async with (
         Token.open(settings) as token,
-        service_bus(settings, health, [store.MIGRATIONS], clock=clock) as (pool, bus),
+        service_database(settings, [LEDGER_MIGRATIONS, store.MIGRATIONS]) as (pool, shared),
     ):
-        provisioning = Provisioning(settings, pool, token, bus.clock)
+        clock = clock or shared
+        provisioning = Provisioning(settings, pool, token, clock)
         certificates = await provisioning.authorities()
         for authority, certificate in certificates.items():
             publish(settings.pki_dir / FILES[authority], certificate.public_bytes(Encoding.PEM))
@@ -90,7 +92,7 @@ async def initialise(settings: Settings, health: Health, *, clock: Clock | None 
             token=token,
             certificates=certificates,
             validity=settings.crl_validity,
-            clock=bus.clock,
+            clock=clock,
         )
         for issuer in ISSUERS:
             await crls.refresh(issuer)

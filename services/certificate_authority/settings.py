@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
 
+from libs.bus.signing import ProducerSettings
 from libs.contracts.manifest import Name
-from libs.runtime.settings import Port, ServiceSettings
+from libs.runtime.settings import Port
 
 Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class Settings(ServiceSettings):
+class Settings(ProducerSettings):
     """Settings of certificate_authority. Validities of authorities are no settings: see `issuance.py`."""
 
     service: Literal["certificate_authority"]

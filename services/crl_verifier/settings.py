@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import ProducerSettings
 
 
-class Settings(ServiceSettings):
+class Settings(ProducerSettings):
     """Settings of crl_verifier."""
 
     service: Literal["crl_verifier"]

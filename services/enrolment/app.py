@@ -21,7 +21,7 @@ async def serve(
 ) -> AsyncIterator[None]:
     """Serve while entered."""
     service_root = read_service_root(settings.pki_dir)
-    async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (_, bus):
+    async with service_bus(settings, health, [MIGRATIONS], clock=clock, keys=routes.keys) as (_, bus):
         enrolment = Enrolment(service_root=service_root, routes=routes)
         devices = Devices(service_root=service_root, routes=routes)
         bus.state({routes.keys: project_keys(key_trust(service_root, bus.clock))})

@@ -1,15 +1,11 @@
 """What enrolment is told from outside."""
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import ProducerSettings
 
 
-class Settings(ServiceSettings):
-    """Beside what every service knows: whom it trusts."""
+class Settings(ProducerSettings):
+    """Settings of enrolment: the common ones."""
 
     service: Literal["enrolment"]
-    pki_dir: Path = Field(description="Directory with `service_root.pem`, the pinned root of registrars' keys.")

@@ -77,7 +77,7 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve while entered; yields the port of the API."""
     service_root = read_service_root(settings.pki_dir)
-    async with service_bus(settings, health, [MIGRATIONS], clock=clock) as (pool, bus):
+    async with service_bus(settings, health, [MIGRATIONS], clock=clock, keys=routes.keys) as (pool, bus):
         bus.state(
             {
                 routes.user: project_users,
@@ -107,7 +107,9 @@ async def serve(
             gather=SLICES_FOLLOW,
         )
         live = Live(pool)
-        promises = Promises(service=settings.service, pool=pool, publisher=bus.publisher, clock=bus.clock)
+        promises = Promises(
+            service=settings.service, pool=pool, publisher=bus.publisher, clock=bus.clock, sign=bus.sign
+        )
 
         def knows_state() -> bool:
             return bus.knows_state

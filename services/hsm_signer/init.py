@@ -9,7 +9,7 @@ from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
-from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY
+from services.hsm_signer.sealing_keys import AUTHORITY_KEY
 from services.hsm_signer.settings import Settings
 
 SEALING_REQUEST = "requests/sealing-authority/hsm_signer.csr.pem"
@@ -23,7 +23,6 @@ async def initialise(settings: Settings, _health: Health) -> None:
     try:
         await hsm.ensure_wrapping_key(settings.wrapping_key)
         await hsm.ensure_mac_key(settings.pepper)
-        await hsm.ensure_mac_key(AT_REST_KEY)
         await hsm.ensure_p256_key(AUTHORITY_KEY)
         builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name("hsm_signer"))
         pem = await hsm.with_private_key(

@@ -1,4 +1,8 @@
-"""The signer's sealing keys: made daily, certified by the sealing authority in the HSM, destroyed when they are old."""
+"""The signer's sealing keys: made daily, certified by the sealing authority in the HSM, destroyed when they are old.
+
+A private key lies in the database, encrypted under a key of the HSM that is its alone and is destroyed with it: what a
+backup, a dead row or a write-ahead log still holds opens nothing any more.
+"""
 
 import secrets
 from collections.abc import Sequence
@@ -7,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.contracts.state import Key
 from libs.crypto.pki import Issuer, ServicePurpose, Validity, build_service, distinguished_name
 from libs.crypto.public_keys import public_key_id
+from libs.hsm.errors import HsmRefused
 from libs.hsm.hsm import Hsm
 from libs.storage.pool import Connection, Pool
 from libs.storage.queries import load_queries
@@ -24,8 +30,7 @@ from libs.storage.queries import load_queries
 AUTHORITY_KEY = "sealing-authority-1"
 """Label of the P-256 key that certifies sealing keys."""
 
-AT_REST_KEY = "sealing-at-rest-1"
-"""Label of the HMAC key from which the key that encrypts a private key at rest comes."""
+log = structlog.get_logger()
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "signer.sql")
 _DOMAIN = b"gpki.sealing-key-at-rest.v1"
@@ -69,8 +74,9 @@ class SealingKeys:
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(_SQL["sealing_keys"])
         self._forget_all_but(rows)
-        if key_id not in self._private:
-            await self._decrypt(rows)
+        for row in rows:
+            if row["key_id"] == key_id and key_id not in self._private:
+                await self._decrypt(row)
         return self._private.get(key_id)
 
     async def is_due(self, now: datetime) -> bool:
@@ -99,18 +105,21 @@ class SealingKeys:
                 validity=validity,
             ).public_bytes(Encoding.DER),
         )
+        await self._hsm.ensure_mac_key(at_rest_label(key_id))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = AESGCM(await self._key_at_rest(key_id)).encrypt(nonce, private.private_bytes_raw(), _DOMAIN)
         return NewSealingKey(key_id, (certificate, *self._authority_chain), nonce + encrypted, now)
 
     async def rotate(self, connection: Connection, new: NewSealingKey, now: datetime) -> list[Key]:
-        """Keep the new key, retire the others, destroy the old; returns the states to publish.
+        """Keep the new key, and retire the others; returns the states to publish.
 
-        Nothing changes, and nothing is returned, when another replica has rotated meanwhile.
+        Nothing changes, and nothing is returned, when another replica has rotated meanwhile: the new key is given up.
+        Raises HsmUnavailable.
         """
         await connection.execute(_SQL["lock_sealing_keys"])
         rows = await connection.fetch(_SQL["sealing_keys"])
         if any(row["retired_at"] is None and now - row["created_at"] < self._lifetime for row in rows):
+            await self._destroy_at_rest(new.key_id)
             return []
         await connection.execute(_SQL["add_sealing_key"], new.key_id, new.chain, new.encrypted, new.created_at)
         retired = await connection.fetch(_SQL["retire_sealing_keys"], new.key_id, now)
@@ -120,29 +129,38 @@ class SealingKeys:
         ]
 
     async def destroy_old(self, connection: Connection, now: datetime) -> None:
-        """Destroy private keys that were replaced longer ago than they are kept."""
-        await connection.execute(_SQL["destroy_sealing_keys"], now - self._kept)
+        """Destroy private keys that were replaced longer ago than they are kept. Raises HsmUnavailable; then again.
+
+        Ends with the transaction: what the HSM has destroyed by then is known to be gone when it is done again.
+        """
+        for row in await connection.fetch(_SQL["destroy_sealing_keys"], now - self._kept):
+            await self._destroy_at_rest(row["key_id"])
         self._forget_all_but(await connection.fetch(_SQL["sealing_keys"]))
 
     def _forget_all_but(self, rows: Sequence[asyncpg.Record]) -> None:
         alive = {row["key_id"] for row in rows}
         self._private = {key_id: key for key_id, key in self._private.items() if key_id in alive}
 
-    async def _decrypt(self, rows: Sequence[asyncpg.Record]) -> None:
-        for row in rows:
-            key_id, encrypted = row["key_id"], row["private_key"]
-            if key_id in self._private or encrypted is None:
-                continue
-            try:
-                raw = AESGCM(await self._key_at_rest(key_id)).decrypt(
-                    encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], _DOMAIN
-                )
-            except InvalidTag:
-                continue  # altered in the database: as good as unknown
-            self._private[key_id] = X25519PrivateKey.from_private_bytes(raw)
+    async def _decrypt(self, row: asyncpg.Record) -> None:
+        key_id, encrypted = row["key_id"], row["private_key"]
+        try:
+            key = await self._key_at_rest(key_id)
+            raw = AESGCM(key).decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], _DOMAIN)
+        except (InvalidTag, HsmRefused):
+            return  # altered in the database, or of a key that the HSM has not: as good as unknown
+        self._private[key_id] = X25519PrivateKey.from_private_bytes(raw)
 
     async def _key_at_rest(self, key_id: str) -> bytes:
-        return await self._hsm.hmac_sha256(AT_REST_KEY, _DOMAIN + key_id.encode())
+        return await self._hsm.hmac_sha256(at_rest_label(key_id), _DOMAIN + key_id.encode())
+
+    async def _destroy_at_rest(self, key_id: str) -> None:
+        if not await self._hsm.destroy_secret_key(at_rest_label(key_id)):
+            log.warning("the key at rest was destroyed before", sealing_key=key_id)
+
+
+def at_rest_label(key_id: str) -> str:
+    """Label of the HMAC key from which the key comes that encrypts this sealing key at rest."""
+    return f"sealing-at-rest-{key_id[:16]}"
 
 
 def authority_key(chain: Sequence[bytes]) -> ec.EllipticCurvePublicKey:

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import ProducerSettings
 from services.hsm_signer import limits
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY, Protection
 
 
-class Settings(ServiceSettings):
+class Settings(ProducerSettings):
     """Settings of hsm_signer; what limits an authorisation otherwise are constants in `limits.py`."""
 
     service: Literal["hsm_signer"]

@@ -37,7 +37,7 @@ DEFAULT_ROUTES = Routes()
 async def serve(settings: Settings, health: Health, routes: Routes = DEFAULT_ROUTES) -> AsyncIterator[None]:
     """Serve while entered."""
     service_root = read_service_root(settings.pki_dir)
-    async with service_bus(settings, health, [MIGRATIONS]) as (_, bus):
+    async with service_bus(settings, health, [MIGRATIONS], keys=routes.keys) as (_, bus):
         bus.state(
             {
                 routes.user: project_users,

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from libs.bus.producers import Producers
+from libs.bus.trust import read_service_root
 from libs.runtime import metrics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
@@ -38,7 +40,11 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
-    async with service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared):
+    producers = Producers(settings.kafka_bootstrap, read_service_root(settings.pki_dir))
+    async with (
+        service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared),
+        aclosing(producers),
+    ):
         reader = Reader(
             service=settings.service,
             bootstrap=settings.kafka_bootstrap,
@@ -47,6 +53,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             health=health,
             clocks=Clocks(settings.service, clock or shared, health),
             write_every=settings.write_every.total_seconds(),
+            producers=producers,
         )
         reconciliation = Reconciliation(
             service=settings.service,
@@ -68,6 +75,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         lag = Lag(settings.kafka_bootstrap)
         every = settings.look_every.total_seconds()
         async with (
+            beside(producers.keep()),
             beside(reader.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),

@@ -1,6 +1,6 @@
 """What records tell the monitor: narrow views of events, which pass over a signature's 5 KB and take nothing apart."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,6 +17,9 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
 
 Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
+Place: TypeAlias = "tuple[TopicPartition, int]"
+"""Where a record lies: partition and offset."""
+
 Key: TypeAlias = "tuple[UUID, str]"
 """A document of a request."""
 
@@ -129,25 +132,28 @@ class Batch:
     requests: dict[UUID, Request] = field(default_factory=dict)
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
     unread: int = 0
-    """Records that are no event of their topic: those who act on them bury them, the monitor passes over them."""
+    """Records that are no event of their producer: those who act on them bury them, the monitor passes over them."""
     newest: datetime | None = None
     """The broker's time of the latest record."""
     recorded_before: timedelta | None = None
     """By how much a `posted` was recorded later than the broker says that it took it, at most; usually below 0."""
 
-    def take(self, records: Mapping[TopicPartition, Iterable[Raw]]) -> None:
-        """Take in what was polled. Never raises."""
+    def take(self, records: Mapping[TopicPartition, Iterable[Raw]], forged: Collection[Place] = ()) -> None:
+        """Take in what was polled, but for what is forged. Never raises."""
         for partition, polled in records.items():
             take, last = _TAKING[partition.topic], None
             for record in polled:
                 try:
-                    take(self, record)
+                    if (partition, record.offset) in forged:
+                        self.unread += 1
+                    else:
+                        take(self, record)
                 except ValidationError:
                     self.unread += 1
                 self.offsets[partition] = record.offset + 1
                 last = record
             if last is not None:
-                self.newest = max(self.newest or _at(last), _at(last))
+                self.newest = max(self.newest or taken_at(last), taken_at(last))
 
     def __len__(self) -> int:
         return len(self.documents) + len(self.requests)
@@ -164,19 +170,19 @@ class Batch:
     def signed(self, record: Raw) -> None:
         """The HSM signed one document."""
         document = self._document((_of_request(record.value or b"").request_id, _key(_text(record.key))))
-        document.signed_at = document.signed_at or _at(record)
+        document.signed_at = document.signed_at or taken_at(record)
 
     def token_signed(self, record: Raw) -> None:
         """A token did."""
         document = self._document((_of_request(record.value or b"").request_id, _key(_text(record.key))))
-        document.token_signed_at = document.token_signed_at or _at(record)
+        document.token_signed_at = document.token_signed_at or taken_at(record)
 
     def posted(self, record: Raw) -> None:
         """One document was posted."""
         event = _posted(record.value or b"")
         document = self._document((event.request_id, event.document_id))
         document.posted_at = document.posted_at or event.posted_at
-        early = event.posted_at - _at(record)
+        early = event.posted_at - taken_at(record)
         self.recorded_before = early if self.recorded_before is None else max(self.recorded_before, early)
 
     def rejected(self, record: Raw) -> None:
@@ -184,16 +190,16 @@ class Batch:
         event = _rejected(record.value or b"")
         if event.documents is None:
             request = self._request(event.request_id)
-            request.ended_at = request.ended_at or _at(record)
+            request.ended_at = request.ended_at or taken_at(record)
         for name in event.documents or ():
             document = self._document((event.request_id, name))
-            document.rejected_at = document.rejected_at or _at(record)
+            document.rejected_at = document.rejected_at or taken_at(record)
 
     def medium_resolved(self, record: Raw) -> None:
         """A request has come into the chain, with its manifest."""
         event = _medium_resolved(record.value or b"")
         request = self._request(event.request_id)
-        request.began_at = request.began_at or _at(record)
+        request.began_at = request.began_at or taken_at(record)
         request.header = request.header or event.signed.manifest.header.model_dump_json()
         entries = [(entry.id, entry.amount, entry.currency) for entry in event.signed.manifest.documents]
         request.documents = request.documents or to_json(entries)
@@ -228,5 +234,6 @@ def _text(key: bytes | None) -> str:
     return (key or b"").decode("utf-8", "replace")
 
 
-def _at(record: Raw) -> datetime:
+def taken_at(record: Raw) -> datetime:
+    """When the broker took it."""
     return datetime.fromtimestamp(record.timestamp / 1000, UTC)

@@ -8,17 +8,20 @@ again from what is committed.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from libs.bus import records, stopping
 from libs.bus.consumption import COMMIT_TIMEOUT
+from libs.bus.delivery import record_of
 from libs.bus.log_start import LogStartGuard
+from libs.bus.outcomes import Unavailable
+from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
 from libs.bus.slices import DATABASE
 from libs.bus.subscriber import HEARTBEATS
@@ -30,7 +33,7 @@ from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import store
 from services.monitor.clocks import Clocks
-from services.monitor.facts import READ, Batch
+from services.monitor.facts import READ, Batch, Place, Raw, taken_at
 
 READING: Final = "reading"
 """The check in /readyz."""
@@ -64,7 +67,9 @@ class Reader:
         health: Health,
         clocks: Clocks,
         write_every: float,
+        producers: Producers,
     ) -> None:
+        self._producers = producers
         self._service = service
         self._bootstrap = bootstrap
         self._session_ms = session_ms
@@ -84,6 +89,7 @@ class Reader:
             began = time.monotonic()
             try:
                 async with self._consumer() as consumer:
+                    await self._producers.look()  # whoever wrote what is read must be known by then
                     await self._follow(consumer)
             except Exception as error:  # noqa: BLE001 (classified: whatever it is, reading begins again)
                 self._failed(error)
@@ -124,18 +130,32 @@ class Reader:
                 await asyncio.Event().wait()
             if polled and not batch.offsets:
                 write_at = time.monotonic() + self._write_every
-            batch.take(polled)
+            batch.take(polled, await self._forged(polled))
             if polled:
                 self._clocks.saw(batch)
             if batch.offsets and (time.monotonic() > write_at or len(batch) >= BATCH):
                 await self._write(batch, consumer)
                 batch = Batch()
 
+    async def _forged(self, polled: Mapping[TopicPartition, Iterable[Raw]]) -> set[Place]:
+        """Where records lie that are not their producer's. Raises Unavailable."""
+        forged: set[Place] = set()
+        for partition, records_of in polled.items():
+            topic = TOPICS[partition.topic]
+            for raw in records_of if topic.producers else ():
+                why = self._producers.judge(topic, record_of(raw), taken_at(raw))
+                if why == UNKNOWN_KEY:
+                    await self._producers.look()
+                    why = self._producers.judge(topic, record_of(raw), taken_at(raw))
+                if why:
+                    forged.add((partition, raw.offset))
+        return forged
+
     async def _write(self, batch: Batch, consumer: AIOKafkaConsumer) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             await store.write(connection, batch)
         if batch.unread:
-            log.warning("passed over what is no event", records=batch.unread)
+            log.warning("passed over what is no event of its producer", records=batch.unread)
         mine = {partition: offset for partition, offset in batch.offsets.items() if partition in consumer.assignment()}
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
@@ -144,7 +164,8 @@ class Reader:
             log.info("commit refused after a rebalance", partitions=len(mine))
 
     def _failed(self, error: Exception) -> None:
-        dependency = BROKER if isinstance(error, KafkaError) else DATABASE if is_unavailable(error) else "loop"
+        away = isinstance(error, KafkaError | Unavailable)
+        dependency = BROKER if away else DATABASE if is_unavailable(error) else "loop"
         if dependency == "loop":
             log.error("reading failed", exc_info=error)
             metrics.alarm(self._service, "loop-failed")

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import KeySettings
 
 Wait = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=1))]
 
 
-class Settings(ServiceSettings):
+class Settings(KeySettings):
     """Settings of monitor."""
 
     service: Literal["monitor"]

@@ -13,10 +13,12 @@ import asyncpg
 import typer
 from aiokafka.errors import KafkaError
 
+from libs.bus.signing import PRODUCER_KEY, EventSigner, Sign, unsigned
 from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
+from libs.runtime.settings import ConfigurationError, read_secret
 from services.operations import database, diagnosis, keys, reading, republish, tracing
 from services.operations.audit import audit
 from services.operations.auditing import known_root
@@ -228,6 +230,7 @@ def replay(letter: Name, kafka: Kafka) -> None:
 def discard(
     letter: Name,
     kafka: Kafka,
+    secrets: Annotated[Path, database.option("GPKI_SECRETS_DIR", "directory with the operator's `producer_key`")],
     reason: Annotated[str, typer.Option(help="why it can never be processed; it is kept with the letter")],
     request: Annotated[UUID | None, typer.Option(help="the request, if the letter does not tell")] = None,
 ) -> None:
@@ -243,7 +246,8 @@ def discard(
         # Of a request of which it was told nothing else, posting would not know when it is complete.
         header = run(_box(kafka).header(rejected.request_id, found.buried_at))
         rejected = rejected.model_copy(update={"header": header})
-    run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason))
+    sign = unsigned if rejected is None else _signer(secrets)
+    run(_box(kafka).discard(found, rejected, by=getpass.getuser(), reason=reason, sign=sign))
     if rejected is None:
         typer.echo(f"{found.name} is discarded; nothing waited for it")
     else:
@@ -260,6 +264,16 @@ def _find(kafka: str, name: str) -> Letter:
     if found is None:
         fail(f"there is no letter {name} (any more): see `dlq list --all`")
     return found
+
+
+def _signer(secrets: Path) -> Sign:
+    try:
+        key = read_secret(secrets / PRODUCER_KEY)
+        if key is None:
+            fail(f"there is no {PRODUCER_KEY} in {secrets}: the operator's events are signed with it")
+        return EventSigner(key, known=lambda _: True)
+    except ConfigurationError as error:
+        fail(str(error))
 
 
 def _box(kafka: str) -> DeadLetters:

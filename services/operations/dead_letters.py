@@ -9,6 +9,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaProducer, TopicPartition
 from pydantic import ValidationError
 
+from libs.bus.signing import Sign
 from libs.contracts import topics
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.manifest import Header
@@ -63,9 +64,12 @@ class DeadLetters:
         """Publish the record where it came from, as it was: whoever handled it already knows it."""
         await self._send(letter.record, resolution(letter, "replayed", by=by, reason=""))
 
-    async def discard(self, letter: Letter, rejected: Rejected | None, *, by: str, reason: str) -> None:
+    async def discard(self, letter: Letter, rejected: Rejected | None, *, by: str, reason: str, sign: Sign) -> None:
         """End what waits for this letter, if anything does, and say so on its topic."""
-        ends = [] if rejected is None else [encode(topics.REJECTED, rejected, source=SOURCE, time=self._clock())]
+        ends = []
+        if rejected is not None:
+            ended = encode(topics.REJECTED, rejected, source=SOURCE, time=self._clock())
+            ends.append(sign(topics.REJECTED, ended))
         await self._send(*ends, resolution(letter, "discarded", by=by, reason=reason))
 
     async def _send(self, *sent: Record) -> None:

@@ -6,6 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from libs.bus.outcomes import Unavailable
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus
+from libs.bus.signing import PRODUCER_KEY
 from libs.bus.trust import key_trust, read_service_root
 from libs.contracts.signing import OTP_LIFETIME
 from libs.crypto.errors import CryptoError
@@ -50,7 +51,7 @@ async def serve(
     async with (
         aclosing(relay),
         aclosing(Deliveries(relay)) as deliveries,
-        service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock) as (pool, bus),
+        service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock, keys=routes.keys) as (pool, bus),
     ):
         bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, bus.clock))})
         dispatch = OtpDispatch(
@@ -74,9 +75,9 @@ def _codes(settings: Settings) -> Codes:
     except ValueError:
         raise ConfigurationError(["otp_key: not a key in hex"]) from None
     try:
-        challenge_key = read_signing_key(settings.challenge_key.get_secret_value())
+        challenge_key = read_signing_key(settings.producer_key.get_secret_value())
     except CryptoError as error:
-        raise ConfigurationError([f"challenge_key: {error}"]) from None
+        raise ConfigurationError([f"{PRODUCER_KEY}: {error}"]) from None
     return Codes(
         box=box,
         challenge_key=challenge_key,

@@ -2,33 +2,26 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretBytes, StringConstraints
 
+from libs.bus.signing import KeySettings, ProducerSettings
 from libs.contracts.signing import OTP_LIFETIME
-from libs.runtime.settings import Port, ServiceSettings
+from libs.runtime.settings import Port
 
 
-class InitSettings(ServiceSettings):
+class InitSettings(KeySettings):
     """What `init` needs, before there is any key."""
 
     service: Literal["otp_dispatch"]
-    pki_dir: Path = Field(
-        description="Directory with `service_root.pem`, the pinned root of callers' and sealing keys; `init` writes "
-        "the request for the challenge key's certificate below it."
-    )
 
 
-class Settings(InitSettings):
-    """Beside what every service knows: whom it trusts, its keys, and the relay."""
+class Settings(InitSettings, ProducerSettings):
+    """Beside what every service knows: its key, and the relay. Its producer key signs activation challenges, too."""
 
     otp_key: SecretBytes = Field(
         description="File `otp_key`: 32 bytes in hex, under which a code lies encrypted until it is recorded."
-    )
-    challenge_key: SecretBytes = Field(
-        description="File `challenge_key`: the Ed25519 key in PEM that signs activation challenges."
     )
     smtp_host: Annotated[str, StringConstraints(min_length=1)] = Field(
         description="The mail relay. No default: a code must not go to whoever listens."

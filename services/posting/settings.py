@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from libs.runtime.settings import ServiceSettings
+from libs.bus.signing import ProducerSettings
 
 
-class Settings(ServiceSettings):
+class Settings(ProducerSettings):
     """Settings of posting: the common ones."""
 
     service: Literal["posting"]

@@ -15,6 +15,7 @@ from libs.gpki_client import Problem
 from services.igfmas.keys import CALLER
 from tests.support.chain import Client, Officers, Request, papers
 from tests.support.journal import dead_letters, of_request
+from tests.support.producers import send_as_service
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -105,7 +106,7 @@ async def test_a_cancel_after_the_end_is_refused_at_the_door_and_too_late_behind
         await take_back(request)
     assert (refused.value.status, refused.value.code) == (409, "cancellation-too-late")
     late = cancel_event(request)
-    await client.chain.send(topics.CANCEL_REQUESTED, late)
+    await send_as_service(client.stack, topics.CANCEL_REQUESTED, late)
     assert await answers(request) == [(late.cancellation, "too-late")]
     await eventually(lambda: shown_as(request, ["too-late"]), "the status shows the answer")
     await ended_once(request)
@@ -118,10 +119,10 @@ async def test_ten_repeats_of_a_cancel_change_nothing(client: Client, officers: 
     await eventually(lambda: state_is(request, "awaiting-authorisation"), "the gateway knows of the code")
     asked = {await take_back(request, key=key) for _ in range(5)}
     repeated = cancel_event(request, cancellation=next(iter(asked)))
-    await asyncio.gather(*(client.chain.send(topics.CANCEL_REQUESTED, repeated) for _ in range(10)))
+    await asyncio.gather(*(send_as_service(client.stack, topics.CANCEL_REQUESTED, repeated) for _ in range(10)))
     await request.end()
     last = cancel_event(request)  # behind the repeats, on their partition: once it is answered, they were read
-    await client.chain.send(topics.CANCEL_REQUESTED, last)
+    await send_as_service(client.stack, topics.CANCEL_REQUESTED, last)
     await eventually(lambda: has_answers(request, 2), "the last answer", every=0.2)
     assert len(asked) == 1
     assert sorted(await answers(request)) == sorted([(*asked, "accepted"), (last.cancellation, "accepted")])
@@ -134,7 +135,7 @@ async def test_a_cancel_before_its_request_ends_it_when_it_comes(client: Client,
     early = CancelRequested(
         request_id=request_id_of(CALLER, name), cancellation=uuid4(), caller=CALLER, user=officers.maker.user
     )
-    await client.chain.send(topics.CANCEL_REQUESTED, early)
+    await send_as_service(client.stack, topics.CANCEL_REQUESTED, early)
     for service in ("medium_lookup", "hsm_signer"):
         kept = f"SELECT count(*) FROM {service}.cancel WHERE request_id = $1"
         await eventually(partial(client.value, kept, early.request_id), f"{service} keeps it")
@@ -153,7 +154,7 @@ async def test_nobody_elses_cancel_ends_anything(client: Client, officers: Offic
     assert (refused.value.status, refused.value.code) == (404, "not-found")
     forged = [cancel_event(request, caller="somebody-else"), cancel_event(request, user=officers.checker.user)]
     for event in forged:
-        await client.chain.send(topics.CANCEL_REQUESTED, event)
+        await send_as_service(client.stack, topics.CANCEL_REQUESTED, event)
     await dead_letters(client.stack, topics.CANCEL_REQUESTED, request.id, count=2)
     assert await of_request(client.stack, topics.CANCEL_ANSWERED, request.id) == []
     assert len((await request.sign()).posted) == 1

@@ -14,10 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.native.secret_files import ensure_secret
 from libs.bus.bus import Bus
+from libs.bus.signing import EventSigner
 from libs.bus.topics import controller_known, create_topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES, Topic
+from libs.crypto.requests import new_signing_key
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
@@ -86,6 +88,7 @@ class Room:
             "pool": self.pool,
             "health": Health(self.schema),
             "session_ms": SESSION_MS,
+            "sign": EventSigner(new_signing_key(), known=lambda _: True),
         }
         return Bus(service=self.schema, **(defaults | options))
 

@@ -38,6 +38,7 @@ from services.igfmas.observation import Observation, RequestSeen
 from services.igfmas.settings import SERVICE_ROOT
 from services.igfmas.trust import Trust
 from services.igfmas.vouchers import Voucher
+from tests.support.producers import send_as_service
 from tests.support.stack import Stack
 
 MAIL_SECONDS = 30.0
@@ -133,7 +134,7 @@ class Request:
     async def submit(self, **parts: Any) -> str:
         """Publish a submission past the gateway; returns the attempt."""
         event = await self.submission(**parts)
-        await self.client.chain.send(DEFAULT_ROUTES.lane(len(self.papers)), event)
+        await send_as_service(self.client.stack, DEFAULT_ROUTES.lane(len(self.papers)), event)
         return event.attempt
 
     async def failure(self, attempt: str) -> AuthorisationFailed:

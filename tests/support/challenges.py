@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from libs.bus.signing import PRODUCER_KEY
 from libs.contracts.signing import OTP_LIFETIME, Channel, SealedChallenge
 from libs.crypto.challenge import make_challenge, seal_challenge
 from libs.crypto.public_keys import public_key_id
@@ -22,7 +23,7 @@ def own_challenge(
     channel: Channel = "e-mail",
 ) -> SealedChallenge:
     """A challenge as otp_dispatch makes it, with its key, so long ago; `producer` is another hand's key."""
-    secret = client.stack.layout.secrets("otp_dispatch") / "challenge_key"
+    secret = client.stack.layout.secrets("otp_dispatch") / PRODUCER_KEY
     signer = producer or read_signing_key(secret.read_bytes())
     delivered = utc_now() - age
     challenge = make_challenge(

@@ -68,8 +68,8 @@ class Stack:
         return f"{prefix}.{uuid.uuid4().hex[:12]}.v1"
 
     def own(self, topic: Topic) -> Topic:
-        """This topic under a name that nobody used; two partitions are enough for two replicas, and half the work."""
-        return replace(topic, name=self.unique_topic(), partitions=2)
+        """This topic under a name that nobody used, which nobody signs; two partitions are enough for two replicas."""
+        return replace(topic, name=self.unique_topic(), partitions=2, producers=())
 
     def pid(self, name: str) -> int:
         """Process id of a part that runs, 0 while it does not."""

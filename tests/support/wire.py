@@ -9,9 +9,10 @@ from typing import TypeVar
 from aiokafka import AIOKafkaProducer
 
 from libs.contracts.base import Event
-from libs.contracts.cloudevents import encode
+from libs.contracts.cloudevents import Record, encode
 from libs.contracts.topics import MAX_RECORD_BYTES, Topic
 from libs.runtime.clock import utc_now
+from tests.support.producers import Hands
 from tests.support.stack import Stack
 from tests.support.tap import Tap, open_tap
 
@@ -24,10 +25,17 @@ class Wire:
 
     producer: AIOKafkaProducer
     tap: Tap
+    hands: Hands
 
     async def send(self, topic: Topic, events: Iterable[Event]) -> None:
         """Append in this order, as far as one partition goes."""
-        records = [encode(topic, event, source="test", time=utc_now()) for event in events]
+        await self.append(
+            self.hands.event(topic, event) if topic.producers else encode(topic, event, source="test", time=utc_now())
+            for event in events
+        )
+
+    async def append(self, records: Iterable[Record]) -> None:
+        """Append records as they stand, in this order."""
         sends = [
             await self.producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
             for record in records
@@ -54,12 +62,14 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(stack: Stack, *watched: Topic) -> AsyncIterator[Wire]:
-    """Connect, and watch these topics from now on."""
+async def open_wire(stack: Stack, hands: Hands, *watched: Topic) -> AsyncIterator[Wire]:
+    """Connect, tell the producers' keys, and watch these topics from now on."""
     producer = AIOKafkaProducer(bootstrap_servers=stack.kafka, linger_ms=2, max_request_size=MAX_RECORD_BYTES)
     await producer.start()
     try:
         async with open_tap(stack, watched, from_now=True) as tap:
-            yield Wire(producer, tap)
+            wire = Wire(producer, tap, hands)
+            await wire.append(hands.keys())
+            yield wire
     finally:
         await producer.stop()

@@ -131,3 +131,4 @@ RETURNING key_id, chain, created_at, retired_at
 
 -- name: destroy_sealing_keys
 UPDATE sealing_key SET private_key = NULL, destroyed_at = now() WHERE retired_at < $1 AND destroyed_at IS NULL
+RETURNING key_id

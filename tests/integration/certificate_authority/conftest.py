@@ -15,7 +15,7 @@ import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from deploy.native.secret_files import ensure_secret
 from libs.bus.topics import create_topics
@@ -24,7 +24,7 @@ from libs.contracts.state import Certificate, Key
 from libs.contracts.topics import Topic
 from libs.crypto.crl import CrlIndex
 from libs.crypto.pki import distinguished_name
-from libs.crypto.requests import certification_request
+from libs.crypto.requests import certification_request, new_signing_key
 from libs.hsm.provision import provision_token
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
@@ -161,6 +161,7 @@ async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterat
             postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
             health_port=0,
             pki_dir=tmp_path / "pki",
+            producer_key=SecretBytes(new_signing_key()),
             pkcs11_module=MODULE,
             pkcs11_token_label=LABEL,
             hsm_pin=USER_PIN,

@@ -38,7 +38,7 @@ async def sign_and_die(token: Token, *arguments: Any) -> bytes:
 def routes(names: dict[str, str]) -> Routes:
     """The service's routes under other topic names."""
     own: dict[str, Topic] = vars(DEFAULT_ROUTES)
-    return Routes(**{field: replace(topic, name=names[field]) for field, topic in own.items()})
+    return Routes(**{field: replace(topic, name=names[field], producers=()) for field, topic in own.items()})
 
 
 def main(settings: RoomSettings, health: Health) -> AbstractAsyncContextManager[int]:

@@ -148,10 +148,14 @@ async def test_killed_between_signing_and_recording_there_is_one_certificate(
     """I-sign-once: what was reserved before the signature is what the replay signs."""
     event = certificate_requested(application(), authority.registrar)
     await send(authority, event)
-    secrets = {"postgres_password": authority.settings.postgres_password, "hsm_pin": USER_PIN}
+    secrets = {
+        "postgres_password": authority.settings.postgres_password.get_secret_value(),
+        "hsm_pin": USER_PIN.get_secret_value(),
+        "producer_key": authority.settings.producer_key.get_secret_value().decode(),
+    }
     for name, secret in secrets.items():
         (tmp_path / name).touch(mode=0o600)
-        (tmp_path / name).write_text(secret.get_secret_value())
+        (tmp_path / name).write_text(secret)
     settings = {
         f"GPKI_{name.upper()}": str(getattr(authority.settings, name))
         for name in ("service", "kafka_bootstrap", "postgres_host", "postgres_port", "postgres_user", "pki_dir")

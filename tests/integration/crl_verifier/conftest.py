@@ -24,6 +24,7 @@ from services.crl_verifier.settings import Settings
 from tests.integration.crl_verifier.crl_server import CrlServer, crl_server
 from tests.support.documents import Officer, officer
 from tests.support.pki import Pki
+from tests.support.producers import Hands
 from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -138,7 +139,14 @@ def pki_dir(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
     (folder / "root.pem").write_bytes(pki.root.certificate.public_bytes(Encoding.PEM))
     (folder / "issuing.pem").write_bytes(pki.issuing.certificate.public_bytes(Encoding.PEM))
+    (folder / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     return folder
+
+
+@pytest.fixture(scope="session")
+def hands(pki: Pki) -> Hands:
+    """Who writes what crl_verifier reads."""
+    return Hands(pki)
 
 
 @pytest.fixture
@@ -149,18 +157,21 @@ def server() -> Iterator[CrlServer]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def wire(stack: Stack) -> AsyncIterator[Wire]:
+async def wire(stack: Stack, hands: Hands) -> AsyncIterator[Wire]:
     """The topics that crl_verifier writes."""
     await create_topics(stack.kafka)
-    async with open_wire(stack, *WATCHED) as opened:
+    async with open_wire(stack, hands, *WATCHED) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def verifier(stack: Stack, wire: Wire, pki: Pki, pki_dir: Path, server: CrlServer) -> AsyncIterator[Verifier]:
+async def verifier(
+    stack: Stack, wire: Wire, pki: Pki, hands: Hands, pki_dir: Path, server: CrlServer
+) -> AsyncIterator[Verifier]:
     """crl_verifier that has seen no CRL before."""
     settings = Settings(
         **common_settings(stack, "crl_verifier"),
+        producer_key=hands.secret("crl_verifier"),
         pki_dir=pki_dir,
         crl_base_url=server.url,
         crl_refresh=REFRESH,

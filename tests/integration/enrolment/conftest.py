@@ -23,6 +23,7 @@ from services.enrolment.routes import DEFAULT_ROUTES, Routes
 from services.enrolment.settings import Settings
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Identity, Pki
+from tests.support.producers import Hands
 from tests.support.requests import key_state
 from tests.support.stack import Stack
 from tests.support.tap import Tap
@@ -98,6 +99,8 @@ async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
         room.owns(*own.values())
+        hands = Hands(pki)
+        await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,
@@ -107,6 +110,7 @@ async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office
             postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
             health_port=0,
             pki_dir=tmp_path,
+            producer_key=hands.secret(room.schema),
         )
         registrar = pki.registrar()
         await room.send(routes.keys, [key_state(registrar, "registrar", "mygpki", pki)])

@@ -48,6 +48,7 @@ from services.gateway.settings import Settings
 from tests.integration.gateway.twins import cut_off_api
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
+from tests.support.producers import Hands
 from tests.support.requests import Caller, documents, header, key_id, key_state, medium_resolved, new_user
 from tests.support.stack import Stack
 from tests.support.tap import Tap
@@ -272,6 +273,8 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
     (folder / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
         room.owns(*vars(routes).values())
+        hands = Hands(pki)
+        await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,
@@ -281,6 +284,7 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
             postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
             health_port=0,
             pki_dir=folder,
+            producer_key=hands.secret(room.schema),
             gateway_port=0,
         )
         tap = await room.tap(*vars(routes).values())

@@ -10,7 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from deploy.native.layout import CHECKOUT
 from deploy.native.parts import inherited, service_environment
+from libs.bus.signing import PRODUCER_KEY
 from libs.bus.topics import create_topics
+from libs.crypto.requests import new_signing_key
+from libs.runtime.secret_files import ensure_secret
 from tests.support.pki import Pki
 from tests.support.stack import WITH_US, Stack
 from tests.support.waiting import eventually
@@ -22,6 +25,7 @@ STOPS_WITHIN = 20
 async def test_the_process_serves_until_sigterm_and_ends_with_zero(stack: Stack, pki: Pki, tmp_path: Path) -> None:
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     await create_topics(stack.kafka)
+    ensure_secret(stack.layout.secrets("gateway"), PRODUCER_KEY, new_signing_key)
     settings = service_environment(stack.layout, "gateway") | {"GPKI_PKI_DIR": str(tmp_path)}
     with (tmp_path / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

@@ -4,6 +4,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 
 from libs.bus.publisher import Publisher
+from libs.bus.signing import unsigned
 from libs.runtime.clock import utc_now
 from libs.storage.pool import Pool
 from services.gateway.access import Access
@@ -25,7 +26,7 @@ def cut_off_api(settings: Settings, routes: Routes, pki: Pki, pool: Pool, live: 
     """Over this pool, with these streams."""
     away = Publisher("127.0.0.1:1", client_id="cut-off")
     root = pki.service_root.certificate.public_bytes(Encoding.DER)
-    promises = Promises(service=settings.service, pool=pool, publisher=away, clock=utc_now)
+    promises = Promises(service=settings.service, pool=pool, publisher=away, clock=utc_now, sign=unsigned)
     return create_api(
         service=settings.service,
         access=Access(pool, root, utc_now, lambda: True),

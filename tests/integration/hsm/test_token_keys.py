@@ -171,3 +171,15 @@ async def test_adapter_refuses_what_would_leave_the_hsm_or_weaken_the_signature(
                 call()
 
     await hsm.with_private_key(label, attempt)
+
+
+async def test_a_destroyed_mac_key_is_gone_for_good(hsm: Hsm) -> None:
+    """What its MACs protected cannot be had again: a key of the same name is another one."""
+    await hsm.ensure_mac_key("for-a-while")
+    before = await hsm.hmac_sha256("for-a-while", b"x")
+    assert await hsm.destroy_secret_key("for-a-while")
+    assert not await hsm.destroy_secret_key("for-a-while")
+    with pytest.raises(HsmRefused):
+        await hsm.hmac_sha256("for-a-while", b"x")
+    await hsm.ensure_mac_key("for-a-while")
+    assert await hsm.hmac_sha256("for-a-while", b"x") != before

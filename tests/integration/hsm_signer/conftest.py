@@ -41,7 +41,7 @@ from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Credential, Custody, Protection
 from services.hsm_signer.lanes import Lane
-from services.hsm_signer.sealing_keys import AT_REST_KEY, AUTHORITY_KEY, SealingKeys
+from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys
 from services.hsm_signer.signing import Signing
 from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.bus import Room, open_room
@@ -221,7 +221,6 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
 
 
 async def sealing_authority(hsm: Hsm, pki: Pki) -> tuple[bytes, ...]:
-    await hsm.ensure_mac_key(AT_REST_KEY)
     await hsm.ensure_p256_key(AUTHORITY_KEY)
     public = await hsm.with_private_key(AUTHORITY_KEY, lambda key: key.public_key())
     assert isinstance(public, ec.EllipticCurvePublicKey)

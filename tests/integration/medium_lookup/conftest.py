@@ -25,6 +25,7 @@ from services.medium_lookup.app import Routes, serve
 from services.medium_lookup.settings import Settings
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
+from tests.support.producers import Hands
 from tests.support.requests import Caller, certificate_state, key_state, new_user, user_state
 from tests.support.stack import Stack
 from tests.support.tap import Tap
@@ -127,6 +128,8 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.Fixture
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     async with open_room(stack) as room:
         room.owns(*vars(routes).values())
+        hands = Hands(pki)
+        await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,
@@ -136,6 +139,7 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.Fixture
             postgres_password=SecretStr(ensure_secret(stack.layout.secrets(ROLE), "postgres_password")),
             health_port=0,
             pki_dir=tmp_path,
+            producer_key=hands.secret(room.schema),
             **({"media": request.param} if hasattr(request, "param") else {}),
         )
         caller = pki.caller()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest_asyncio
 from aiokafka import TopicPartition
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.topics import create_topics
 from libs.contracts.base import Event
@@ -38,6 +39,8 @@ from tests.support.bus import SESSION_MS
 from tests.support.documents import document, fresh_ids, manifest
 from tests.support.faults import administration, reset
 from tests.support.journal import ends_of
+from tests.support.pki import Pki
+from tests.support.producers import Hands
 from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -134,6 +137,7 @@ class Watch:
     wire: Wire
     database: Pool
     folder: Path
+    pki_dir: Path
     now: datetime = field(default_factory=utc_now)
     """What a monitor's clock shows that was given `clock=watch.clock`."""
 
@@ -154,7 +158,7 @@ class Watch:
         }
         clock = options.pop("clock", utc_now)
         health = Health("monitor")
-        settings = Settings(**common_settings(self.stack, "monitor"), **(given | options))
+        settings = Settings(**common_settings(self.stack, "monitor"), pki_dir=self.pki_dir, **(given | options))
         async with serve(settings, health, clock=clock):
             yield health
 
@@ -193,8 +197,10 @@ async def watch(stack: Stack, tmp_path: Path) -> AsyncIterator[Watch]:
     await create_topics(stack.kafka)
     database = await service_pool(stack, "monitor")
     try:
-        async with open_wire(stack) as wire:
-            one = Watch(stack, wire, database, tmp_path / "daily")
+        pki = Pki(now=utc_now())
+        (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
+        async with open_wire(stack, Hands(pki)) as wire:
+            one = Watch(stack, wire, database, tmp_path / "daily", tmp_path)
             await begin_now(one)
             yield one
     finally:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretBytes, SecretStr
 
 from deploy.native.secret_files import ensure_secret
+from libs.bus.signing import PRODUCER_KEY
 from libs.bus.topics import create_topics
 from libs.contracts import topics
 from libs.contracts.resending import ResendAnswered, ResendRequested
@@ -37,6 +38,7 @@ from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
 from tests.support.bus import ROLE, Room, open_room, waits_for
 from tests.support.devices import resend_of
 from tests.support.pki import Identity, Pki
+from tests.support.producers import Hands
 from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
 from tests.support.stack import Stack
 from tests.support.tap import Tap
@@ -146,7 +148,7 @@ class Dispatching:
 
     def opened(self, event: OtpDispatched, root: bytes) -> Challenge:
         """The challenge, as the signer opens it."""
-        key = read_signing_key(self.settings.challenge_key.get_secret_value())
+        key = read_signing_key(self.settings.producer_key.get_secret_value())
         info = sealing_info(PURPOSE_CHALLENGE, str(event.request_id), root, event.sealing_key_id)
         producers = {public_key_id(key.public_key()): key.public_key()}
         return open_challenge(event.challenge, self.sealing.key, info, producers.get)
@@ -225,6 +227,9 @@ async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path)
     shared_sink.rules()
     async with open_room(stack) as room:
         room.owns(*vars(own).values())
+        hands = Hands(pki)
+        (secrets / PRODUCER_KEY).write_bytes(hands.secret(room.schema).get_secret_value())
+        await room.send(own.keys, hands.keys(own.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
             kafka_bootstrap=stack.kafka,
@@ -235,7 +240,7 @@ async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path)
             health_port=0,
             pki_dir=tmp_path,
             otp_key=SecretBytes((secrets / "otp_key").read_bytes()),
-            challenge_key=SecretBytes((secrets / "challenge_key").read_bytes()),
+            producer_key=hands.secret(room.schema),
             smtp_host=HOST,
             smtp_port=shared_sink.port,
         )

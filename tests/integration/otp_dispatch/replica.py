@@ -22,7 +22,9 @@ class RoomSettings(Settings):
 def routes(names: dict[str, str]) -> Routes:
     """The service's routes under other topic names, with two partitions: as many as replicas."""
     own: dict[str, Topic] = vars(DEFAULT_ROUTES)
-    return Routes(**{field: replace(topic, name=names[field], partitions=2) for field, topic in own.items()})
+    return Routes(
+        **{field: replace(topic, name=names[field], partitions=2, producers=()) for field, topic in own.items()}
+    )
 
 
 def main(settings: RoomSettings, health: Health) -> AbstractAsyncContextManager[None]:

@@ -178,7 +178,7 @@ async def process(dispatching: Dispatching) -> AsyncIterator[asyncio.subprocess.
         **{
             f"GPKI_{name.upper()}": str(getattr(settings, name))
             for name in type(settings).model_fields
-            if name not in {"postgres_password", "otp_key", "challenge_key"} and getattr(settings, name) is not None
+            if name not in {"postgres_password", "otp_key", "producer_key"} and getattr(settings, name) is not None
         },
     }
     child = await asyncio.create_subprocess_exec(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.topics import create_topics
 from libs.contracts import topics
@@ -18,10 +19,13 @@ from services.posting.app import serve
 from services.posting.settings import Settings
 from tests.support.documents import Officer, officer, signed, verified
 from tests.support.pki import Pki
+from tests.support.producers import Hands
 from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.wire import Wire, open_wire
+
+WATCHED = (topics.POSTED, topics.REJECTED, topics.COMPLETED, topics.VERIFIED, topics.WAITING)
 
 Replica = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -96,10 +100,20 @@ def pki() -> Pki:
 
 
 @pytest.fixture(scope="session")
-def replica(stack: Stack) -> Replica:
+def hands(pki: Pki) -> Hands:
+    """Who writes what posting reads."""
+    return Hands(pki)
+
+
+@pytest.fixture(scope="session")
+def replica(stack: Stack, pki: Pki, hands: Hands, tmp_path_factory: pytest.TempPathFactory) -> Replica:
     """Makes replicas of posting."""
+    pki_dir = tmp_path_factory.mktemp("pki")
+    (pki_dir / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     settings = Settings(
         **common_settings(stack, "posting"),
+        producer_key=hands.secret("posting"),
+        pki_dir=pki_dir,
     )
 
     @asynccontextmanager
@@ -111,13 +125,15 @@ def replica(stack: Stack) -> Replica:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def posting(stack: Stack, pki: Pki, replica: Replica) -> AsyncIterator[Posting]:
+async def posting(stack: Stack, pki: Pki, hands: Hands, replica: Replica) -> AsyncIterator[Posting]:
     """One replica, and the topics that it writes."""
     await create_topics(stack.kafka)
     database = await service_pool(stack, "posting")
     try:
         async with (
-            open_wire(stack, topics.POSTED, topics.REJECTED, topics.COMPLETED, topics.VERIFIED, topics.WAITING) as wire,
+            open_wire(
+                stack, hands, topics.POSTED, topics.REJECTED, topics.COMPLETED, topics.VERIFIED, topics.WAITING
+            ) as wire,
             replica(),
         ):
             yield Posting(wire, database, pki)

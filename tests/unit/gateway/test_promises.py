@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from libs.bus.outcomes import Unavailable
+from libs.bus.signing import unsigned
 from libs.contracts.cloudevents import Record
 from libs.runtime.clock import utc_now
 from services.gateway import promises
@@ -32,7 +33,9 @@ async def test_publishes_that_nobody_waits_for_any_more_are_bounded(monkeypatch:
     """Their calls were answered 503 and came again; each keeps its records until the broker answers."""
     monkeypatch.setattr(promises, "PUBLISH_WAIT", 0.01)
     broker = SilentBroker()
-    kept = Promises(service="gateway", pool=cast("Any", None), publisher=cast("Any", broker), clock=utc_now)
+    kept = Promises(
+        service="gateway", pool=cast("Any", None), publisher=cast("Any", broker), clock=utc_now, sign=unsigned
+    )
     for _ in range(3):
         answers = await asyncio.gather(*(kept._publish([]) for _ in range(MAX_PUBLISHING)), return_exceptions=True)
         assert {type(answer) for answer in answers} == {Unavailable}

@@ -63,3 +63,19 @@ def test_every_chain_topic_has_a_consumer_or_is_for_igfmas() -> None:
 def test_the_reading_of_code_can_fail(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("from libs.contracts import topics\nx = topics.SIGNED\n")
     assert topics_named_in(tmp_path) == {"signed"}
+
+
+def test_who_may_write_a_signed_topic_is_whose_row_emits_it() -> None:
+    """I-38. The operator ends what a dead letter was of."""
+    for topic in topics.TOPICS.values():
+        emitting = {service for service, (_, emitted) in TABLE.items() if event_of(topic.name) in emitted}
+        if topic.producers:
+            assert set(topic.producers) == emitting | ({"operations"} if topic is topics.REJECTED else set()), (
+                topic.name
+            )
+
+
+def test_every_topic_is_signed_but_what_carries_its_proof_and_what_costs_per_document() -> None:
+    unsigned = {topic for topic in topics.TOPICS.values() if not topic.producers}
+    per_document = {topic for topic in topics.TOPICS.values() if topic.key == "document"} | {topics.PROGRESSED}
+    assert unsigned == per_document | {topic for topic in topics.TOPICS.values() if topic.outsiders}

@@ -184,15 +184,15 @@ def test_challenges_are_sealed_to_the_youngest_key_that_is_good_now(pki: Pki, mo
     assert chosen(old, young, at=EPOCH + timedelta(days=4)) is None
 
 
-def test_init_makes_keys_once_and_asks_for_the_certificate_of_the_challenge_key(tmp_path: Path) -> None:
+def test_init_makes_keys_once_and_asks_for_the_certificate_of_the_producer_key(tmp_path: Path) -> None:
     secrets, pki_dir = tmp_path / "secrets", tmp_path / "pki"
     make_keys(secrets, pki_dir)
     before = {file.name: file.read_bytes() for file in secrets.iterdir()}
     make_keys(secrets, pki_dir)
     assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
-    assert before.keys() == {"otp_key", "challenge_key"}
+    assert before.keys() == {"otp_key", "producer_key"}
     assert len(bytes.fromhex(before["otp_key"].decode())) == 32
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in secrets.iterdir())
     pem = (pki_dir / "requests" / "producer" / "otp_dispatch.csr.pem").read_bytes()
     der = x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER)
-    assert requested_key(der) == read_signing_key(before["challenge_key"]).public_key()
+    assert requested_key(der) == read_signing_key(before["producer_key"]).public_key()

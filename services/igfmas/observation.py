@@ -87,9 +87,11 @@ class Observation:
         """What was said of our requests about documents that they do not have."""
 
     def expect(self, request_id: UUID, action: str, entries: Iterable[Document]) -> RequestSeen:
-        """Name a request of ours, before it is published."""
-        seen = RequestSeen(request_id, action, {entry.id: DocumentSeen(entry) for entry in entries})
-        self.requests[request_id] = seen
+        """Name a request of ours, before it is published; published again, it keeps what was seen of it meanwhile."""
+        seen = self.requests.get(request_id)
+        if seen is None:
+            seen = RequestSeen(request_id, action, {entry.id: DocumentSeen(entry) for entry in entries})
+            self.requests[request_id] = seen
         return seen
 
     def see(self, topic: Topic, request_id: UUID, event: Event | None, at: Millis) -> None:

@@ -205,6 +205,14 @@ def test_what_was_sent_and_is_not_on_the_topic_is_a_contradiction(run: Run) -> N
     assert any("not on the topic" in fault for fault in account.contradictions)
 
 
+def test_what_is_published_again_keeps_what_was_seen_of_it_meanwhile(run: Run) -> None:
+    """A publish that is not answered in time may have been taken: iGFMAS sends it again, and nobody the code."""
+    asked = run.ask()
+    before = run.observation.requests[asked.header.request_id]
+    assert run.observation.expect(asked.header.request_id, "sah", asked.documents) is before
+    assert before.submitted_at
+
+
 def test_an_outcome_for_a_document_that_was_not_asked_for_is_a_contradiction(run: Run) -> None:
     asked = run.ask()
     run.good(asked)

@@ -6,8 +6,9 @@ import os
 import time
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, UnknownError
 from aiokafka.partitioner import murmur2
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -17,6 +18,7 @@ from libs.bus.subscriber import FETCH_BYTES, FETCH_MAX
 from libs.contracts.cloudevents import Record, size
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_RECORD_BYTES
 from tests.contract.broker import Broker, Name, any_header_name, drain
+from tests.fuzz.target import CORPUS
 
 LOG_APPEND_TIME = 1
 
@@ -136,3 +138,25 @@ async def test_our_size_of_a_record_is_never_less_than_the_brokers(broker: Broke
             await producer.send_and_wait(topic, record.value, key=record.key, headers=headers)
     with pytest.raises(MessageSizeTooLargeError):
         await producer.send_and_wait(topic, b"v" * limit)
+
+
+async def test_the_broker_refuses_a_batch_in_which_a_length_leads_past_the_end(broker: Broker) -> None:
+    """aiokafka's compiled integers would read there: see libs/bus/records.py."""
+    topic = await broker.topic()
+    producer = await broker.producer(request_timeout_ms=5_000)
+    for malformed in (False, True):
+        batch = producer.create_batch()
+        batch.append(key=b"k", value=b"v", timestamp=None)
+        batch.close()
+        if malformed:
+            batch._buffer = bytearray((CORPUS / "records" / "found-length-past-the-end").read_bytes())
+        sent = await producer.send_batch(batch, topic, partition=0)
+        if malformed:
+            with pytest.raises(UnknownError):  # what it has no word for; a time-out is another
+                await sent
+        else:
+            await sent
+    consumer = await broker.consumer(topic)
+    (record,) = await drain(consumer, 1)
+    assert record.value == b"v"
+    assert await consumer.end_offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): 1}

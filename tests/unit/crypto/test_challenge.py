@@ -1,5 +1,6 @@
 """An activation challenge binds one OTP to one request, and only its producer can make one."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -114,3 +115,16 @@ def test_codes_use_all_of_their_space_and_no_ambiguous_letter():
     assert new_reference_code(lambda bound: bound - 1) == "999"
     assert not set(REFERENCE_ALPHABET) & set("B8I1O0S5Z2l")
     assert len({new_otp() for _ in range(50)}) > 40
+
+
+def test_a_million_codes_are_uniform():
+    """OTP-1: chi-square over the first and over the last three digits; a fair source fails this once in 10^9 runs."""
+    codes = Counter(new_otp() for _ in range(10**6))
+    for place in (slice(0, 3), slice(3, 6)):
+        seen = Counter[str]()
+        for code, times in codes.items():
+            seen[code[place]] += times
+        expected = 10**6 / 1000
+        square = sum((seen[f"{number:03d}"] - expected) ** 2 / expected for number in range(1000))
+        # 999 degrees of freedom: mean 999, deviation 45, and six of them either way: too even is no chance either.
+        assert 730 < square < 1300

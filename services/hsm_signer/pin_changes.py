@@ -61,6 +61,10 @@ class PinChanges:
                     assert verdict is not None
                     recording.settle(claimed, await _decide(recording.connection, delivery, slot, verdict))
                 else:
+                    if isinstance(slot, Done):
+                        # A slot that was taken before a crash, and is not tried now, is given back.
+                        wish = delivery.event.change
+                        await store.decide_attempt(recording.connection, wish.change, wish.sealed_sha256, "void")
                     recording.settle(claimed, slot)
 
     async def _slot(  # noqa: PLR0911 (each return is one answer of a closed list)

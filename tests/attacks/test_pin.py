@@ -151,6 +151,18 @@ async def test_a_change_that_is_altered_on_its_way_is_nobodys(cabinet: Cabinet, 
         assert await cabinet.authorise(officer, pin=PIN) == "signed"
 
 
+async def test_a_slot_that_a_crash_left_and_that_is_not_tried_any_more_takes_nobody_a_try(cabinet: Cabinet) -> None:
+    """I-11."""
+    officer = await cabinet.enrol(PIN)
+    event = await cabinet.pin_change(officer, old=PIN, new=NEW)
+    async with cabinet.room.pool.acquire() as connection:
+        await store.take_slot(connection, event.change.change, officer, event.change.sealed_sha256)
+    await cabinet.certify(officer, status="suspended")
+    await cabinet.room.send(cabinet.pin_change_submitted, [event])
+    assert (await cabinet.pin_answered(event.change.change)).reason is Reason.CERTIFICATE_SUSPENDED
+    assert await cabinet.room.pool.fetchval("select state from attempt") == "void"
+
+
 @pytest.mark.parametrize("defence", ["on", "off"])
 async def test_a_change_that_is_played_again_brings_no_old_pin_back(
     cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str

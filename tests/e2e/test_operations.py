@@ -178,11 +178,12 @@ async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Clien
 
 
 async def test_keys_tells_how_many_credentials_are_under_each_key_and_which(client: Client, officers: Officers) -> None:
-    status, told, why = await gpki(client.stack, "keys")
+    operator = operator_environment(client.stack.layout)
+    status, told, why = await gpki(client.stack, "keys", more=operator)
     assert (status, why) == (0, "")
     assert re.search(r"^user-wrapping-1 +[\d,]+ keys wrapped$", told, re.MULTILINE)
     assert re.search(r"^pin-pepper-1 +[\d,]+ PINs$", told, re.MULTILINE)
     assert re.search(r"^Argon2id 7,168 KiB x 5 x 1: [\d,]+ PINs$", told, re.MULTILINE)
-    status, told, _ = await gpki(client.stack, "keys", "--left", "pin-pepper-1")
+    status, told, _ = await gpki(client.stack, "keys", "--left", "pin-pepper-1", more=operator)
     assert status == 0
     assert f"{officers.maker.credential_id}  {officers.maker.user}\n" in told

@@ -230,9 +230,9 @@ def replay(letter: Name, kafka: Kafka) -> None:
 def discard(
     letter: Name,
     kafka: Kafka,
-    secrets: Annotated[Path, database.option("GPKI_SECRETS_DIR", "directory with the operator's `producer_key`")],
     reason: Annotated[str, typer.Option(help="why it can never be processed; it is kept with the letter")],
     request: Annotated[UUID | None, typer.Option(help="the request, if the letter does not tell")] = None,
+    secrets: Annotated[Path | None, database.option("GPKI_SECRETS_DIR", "directory with `producer_key`")] = None,
 ) -> None:
     """Give it up: what waits for it ends as `rejected: poison`."""
     found = _find(kafka, letter)
@@ -266,11 +266,11 @@ def _find(kafka: str, name: str) -> Letter:
     return found
 
 
-def _signer(secrets: Path) -> Sign:
+def _signer(secrets: Path | None) -> Sign:
     try:
-        key = read_secret(secrets / PRODUCER_KEY)
+        key = None if secrets is None else read_secret(secrets / PRODUCER_KEY)
         if key is None:
-            fail(f"there is no {PRODUCER_KEY} in {secrets}: the operator's events are signed with it")
+            fail(f"what ends a request is signed with {PRODUCER_KEY}, and GPKI_SECRETS_DIR names no directory with it")
         return EventSigner(key, known=lambda _: True)
     except ConfigurationError as error:
         fail(str(error))

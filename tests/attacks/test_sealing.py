@@ -4,8 +4,9 @@ Each attack is made twice: against the defence, and with the defence away, where
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkcs11 import Attribute, ObjectClass
 
 from libs.bus.trust import key_trust
+from libs.contracts.cloudevents import encode
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, SealedChallenge
 from libs.contracts.state import Key, User
@@ -89,7 +91,7 @@ async def submission(
 
 async def an_officer(signer: Signer) -> User:
     user = user_state(new_user())
-    await signer.know(user, certificate={})
+    await signer.know(user, certificate={"certificate": signer.pki.officer(user.user).der})
     return user
 
 
@@ -166,15 +168,18 @@ async def test_a_blob_that_is_replayed_is_one_attempt(signer: Signer) -> None:
     [key] = await rotated(signer, keys, utc_now())
     public, request = await public_key(keys, key.key_id), signer.request(user)
     event = await submission(signer, user, request, key.key_id, public, otp=WRONG_OTP)
-    for _ in range(10):  # as new events: the record's own id would be known
-        await signer.room.send(signer.submitted, [event.model_copy(update={"sealing_key_id": key.key_id})])
+    record = encode(signer.submitted, event, source="gateway", time=utc_now())
+    others = [header for header in record.headers if header[0] != "ce_id"]
+    for _ in range(10):  # under another event id each: its own would be known
+        again = replace(record, headers=(("ce_id", str(uuid4()).encode()), *others))
+        await signer.room.send(signer.submitted, [again])
     assert (await signer.failed(event)).reason is Reason.OTP_INCORRECT
     await signer.room.all_committed(signer.submitted, 10, f"{signer.room.schema}.interactive")
     assert await counted(signer, request) == 1
 
-    again = await submission(signer, user, request, key.key_id, public, otp=WRONG_OTP)
-    await signer.room.send(signer.submitted, [again])
-    await signer.failed(again)
+    anew = await submission(signer, user, request, key.key_id, public, otp=WRONG_OTP)
+    await signer.room.send(signer.submitted, [anew])
+    assert (await signer.failed(anew)).reason is Reason.OTP_INCORRECT
     assert await counted(signer, request) == 2
 
 

@@ -1,5 +1,6 @@
 """What is signed is posted or rejected, and what is posted was signed: all else is an alarm, and nothing more."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -152,3 +153,21 @@ async def test_what_is_no_event_is_passed_over(watch: Watch) -> None:
         await watch.read()
         assert health.ready
     assert len(await watch.rows()) == 1
+
+
+async def test_a_forged_rejection_answers_for_nothing(watch: Watch) -> None:
+    """I-35, I-38: who can write the broker would hide with it what he kept from being posted."""
+    asked = request()
+    event = rejected(asked, [asked.documents[0].id])
+    forged = watch.wire.hands.event(topics.REJECTED, event, by="gateway", source="posting")
+    bare = replace(forged, headers=forged.headers[:-1])
+    answered = "SELECT rejected_at IS NOT NULL FROM document WHERE request_id = $1"
+    async with watch.running(**PATIENT) as health:
+        await watch.send(topics.SIGNED, signed(asked))
+        await watch.wire.append([forged, bare])
+        await watch.read()
+        assert not await watch.database.fetchval(answered, asked.header.request_id)
+        await watch.send(topics.REJECTED, [event])
+        await watch.read()
+        assert await watch.database.fetchval(answered, asked.header.request_id)
+        assert health.ready

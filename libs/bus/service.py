@@ -23,7 +23,7 @@ async def service_bus(
     probes: Mapping[str, Probe] | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[tuple[Pool, Bus]]:
-    """Open the pool, migrate the ledger and then `migrations`, and yield the pool and a bus that is yet to be wired.
+    """Open the pool, find the ledger's and then `migrations` applied, and yield the pool and a bus to be wired.
 
     The caller wires the bus and enters it (`async with bus:`); the pool closes after it. Its `clock` is the database's
     unless another one is given. Raises DatabaseUnavailable when the database does not answer at the start.
@@ -33,7 +33,7 @@ async def service_bus(
             pool,
             Bus(
                 service=settings.service,
-                bootstrap=settings.kafka_bootstrap,
+                kafka=settings.kafka,
                 pool=pool,
                 health=health,
                 probes=probes,

@@ -33,7 +33,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
     async with service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared):
         reader = Reader(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             session_ms=settings.kafka_session_ms,
             pool=pool,
             health=health,
@@ -41,7 +41,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         reconciliation = Reconciliation(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             pool=pool,
             clock=clock or shared,
             unposted=settings.signed_not_posted_after,
@@ -49,7 +49,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         closing = Closing(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             pool=pool,
             clock=clock or shared,
             directory=settings.daily_file_dir,

@@ -17,6 +17,7 @@ from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
+from libs.runtime.kafka_access import KafkaAccess
 from services.operations import database, diagnosis, reading, republish, tracing
 from services.operations.audit import audit
 from services.operations.auditing import known_root
@@ -250,7 +251,7 @@ def discard(
         typer.echo(f"{found.name} is discarded; request {rejected.request_id}: {what} ends as rejected: poison")
 
 
-def _find(kafka: str, name: str) -> Letter:
+def _find(kafka: KafkaAccess, name: str) -> Letter:
     wanted, _, number = name.rpartition(":")
     topic: Topic | None = topics.TOPICS.get(wanted.removesuffix(".dlq"))
     if topic is None or not number.isdecimal():
@@ -261,7 +262,7 @@ def _find(kafka: str, name: str) -> Letter:
     return found
 
 
-def _box(kafka: str) -> DeadLetters:
+def _box(kafka: KafkaAccess) -> DeadLetters:
     return DeadLetters(kafka, utc_now)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 
+from deploy.native.parts import operator_environment
 from tests.support.stack import Stack
 
 
@@ -13,7 +14,7 @@ async def gpki(stack: Stack, *arguments: str, more: Mapping[str, str] | None = N
         stack.layout.checkout / "gpki",
         *arguments,
         cwd=stack.layout.state,
-        env=os.environ | {"GPKI_KAFKA_BOOTSTRAP": stack.kafka} | dict(more or {}),
+        env=os.environ | operator_environment(stack.layout) | dict(more or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -175,7 +175,7 @@ async def verifier(stack: Stack, wire: Wire, pki: Pki, pki_dir: Path, server: Cr
     database = await service_pool(stack, "crl_verifier")
     try:
         if await database.fetchval("select to_regclass('crl')"):
-            await database.execute("truncate crl")
+            await database.execute("delete from crl")
         yield Verifier(wire, database, pki, server, start)
     finally:
         await database.close()

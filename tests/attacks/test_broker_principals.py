@@ -45,7 +45,7 @@ def reads(service: str) -> set[str]:
 async def test_a_service_can_write_and_read_nothing_but_what_the_chain_s_table_says(
     full_stack: Stack, service: str
 ) -> None:
-    """I-38: whoever has its password: every other topic and dead letter, written to and fetched from."""
+    """I-39: whoever has its password: every other topic and dead letter, written to and fetched from."""
     async with Attacker(broker.access(full_stack.layout, service)) as attacker:
         forbidden = ALL - writes(service)
         assert len(forbidden) > 30

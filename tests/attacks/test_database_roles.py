@@ -120,7 +120,7 @@ async def test_a_role_reads_and_writes_no_table_of_another_service(full_stack: S
 
 @pytest.mark.parametrize("role", SERVICES)
 async def test_a_role_cannot_change_what_its_service_keeps(full_stack: Stack, role: str) -> None:
-    """I-39: records, the signing log, what was told and what was decided: appended to, and never touched again."""
+    """I-40: records, the signing log, what was told and what was decided: appended to, and never touched again."""
     async with session(full_stack, role) as attacker:
         for table in KEPT[role]:
             column = await attacker.fetchval(

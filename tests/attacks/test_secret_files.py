@@ -47,7 +47,7 @@ def copied(stack: Stack, owner: str, folder: Path) -> list[Path]:
 async def test_no_service_starts_with_a_secret_that_others_can_read(
     full_stack: Stack, tmp_path: Path, mode: int
 ) -> None:
-    """I-40: every secret of every service, each told in one sentence, with exit code 78 and without its value."""
+    """I-41: every secret of every service, each told in one sentence, with exit code 78 and without its value."""
 
     async def attack(service: str) -> None:
         files = copied(full_stack, service, tmp_path / service)

@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint unit bench soak faults fuzz audit clean
+.PHONY: help setup demo up down status test attacks lint unit bench soak faults fuzz audit clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -32,6 +32,9 @@ status: setup ## what runs, and whether it answers
 
 test: setup ## everything that needs no container engine: lint, types, all tests on the embedded stack
 	@$(PY) -m pytest -n $(WORKERS)
+
+attacks: setup ## what whoever has a password, a file or a place on the wire cannot do (part of `make test`)
+	@$(PY) -m pytest tests/attacks
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check

@@ -1,17 +1,27 @@
 """Kafka of the embedded stack: KRaft brokers, formatted once, with a bounded heap; one, or three for a test."""
 
+import contextlib
 import re
 import secrets
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
+from pydantic import SecretStr
+
 from deploy.native import kafka_jars, programs
 from deploy.native.failures import StackError, preparation_failed
-from deploy.native.layout import Layout
+from deploy.native.layout import ADMINISTRATOR, Layout
 from deploy.native.ports import HOST
+from deploy.native.secret_files import ensure_secret
+from libs.runtime.kafka_access import MECHANISM, KafkaAccess
+from libs.runtime.secret_files import write_secret
 
 HERE = Path(__file__).resolve().parent / "kafka"
+BROKERS = "kafka"
+"""The principal of the brokers among each other; a superuser, and the only one whom the controllers know."""
+
 HEAP = "-Xmx384m"
 JVM_FLAGS = (
     "-server",
@@ -61,7 +71,34 @@ def prepare(layout: Layout) -> None:
         properties = layout.config / f"{broker}.properties"
         properties.write_text(_properties(layout, node, broker))
         if not _is_formatted(layout.broker_data(broker)):
-            _storage_tool(layout, broker, "format", "--cluster-id", cluster, "--config", str(properties))
+            with _accounts(layout) as accounts:
+                _storage_tool(
+                    *(layout, broker, "format", "--cluster-id", cluster, "--config", str(properties)),
+                    f"@{accounts}",  # a file of arguments: a password has no place on a command line
+                )
+
+
+def password(layout: Layout, principal: str) -> str:
+    """Of this principal, from its secrets directory; made if there is none."""
+    return ensure_secret(layout.secrets(principal), "kafka_password")
+
+
+def access(layout: Layout, principal: str = ADMINISTRATOR) -> KafkaAccess:
+    """The stack's brokers as this principal."""
+    return KafkaAccess(layout.bootstrap, principal, SecretStr(password(layout, principal)))
+
+
+@contextlib.contextmanager
+def _accounts(layout: Layout) -> Iterator[Path]:
+    """The superusers, who must be known before anybody can log in; all others they make (`principals`)."""
+    file = layout.state / "kafka.accounts"
+    names = (BROKERS, ADMINISTRATOR)
+    lines = [f"--add-scram\n{MECHANISM}=[name={name},password={password(layout, name)}]\n" for name in names]
+    write_secret(file, "".join(lines).encode())
+    try:
+        yield file
+    finally:
+        file.unlink()
 
 
 def _properties(layout: Layout, node: int, broker: str) -> str:
@@ -73,6 +110,9 @@ def _properties(layout: Layout, node: int, broker: str) -> str:
         controller_port=layout.ports[f"{broker}_controller"],
         voters=",".join(voters),
         data=layout.broker_data(broker),
+        brokers=BROKERS,
+        administrator=ADMINISTRATOR,
+        secrets=layout.secrets(BROKERS),
         replication=replication,
         in_sync=(replication + 1) // 2,  # one of three may be away
     )
@@ -89,6 +129,8 @@ def _cluster_of(layout: Layout, broker: str) -> str | None:
         found = re.search(r"^cluster\.id=(\S+)$", (data / "meta.properties").read_text(), re.MULTILINE)
         if found is None:
             raise broken(layout, broker, f"{data / 'meta.properties'} names no cluster")
+        if ADMINISTRATOR.encode() not in (data / "bootstrap.checkpoint").read_bytes():
+            raise StackError(f"{data} was made before Kafka had accounts", "`make clean`: the stack's data is lost")
         return found[1]
     if data.exists() and any(data.iterdir()):
         raise broken(layout, broker, "it holds files but no meta.properties")

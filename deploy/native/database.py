@@ -11,12 +11,19 @@ import asyncpg
 
 from deploy.native import programs
 from deploy.native.failures import StackError, preparation_failed
-from deploy.native.layout import DATABASE, SERVICES, Layout
+from deploy.native.layout import ADMINISTRATOR, DATABASE, SERVICES, Layout
 from deploy.native.ports import HOST
 from deploy.native.secret_files import ensure_secret, scram_verifier
 from libs.runtime.secret_files import write_secret
 
 SUPERUSER = "postgres"
+
+OWNER = "schema_owner"
+"""Owns every schema and its tables; nobody logs in as it, and no service is a member of it."""
+
+OPERATOR = "operator"
+"""Reads of the schemas what its command line needs (`schemas`), and writes nothing."""
+
 INITDB_SECONDS = 60
 ROLE_TIMEOUT = "5s"
 """`lock_timeout` and `idle_in_transaction_session_timeout` of every role: a frozen replica holds nobody."""
@@ -148,7 +155,7 @@ def _create(layout: Layout) -> None:
     unfinished = layout.state / "postgres.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
-    password = ensure_secret(layout.secrets("operator"), "postgres_password")
+    password = ensure_secret(layout.secrets(ADMINISTRATOR), "postgres_password")
     user = account()
     if user is not None:
         os.chown(unfinished, user.pw_uid, user.pw_gid)
@@ -179,7 +186,7 @@ def _create(layout: Layout) -> None:
 
 def dsn(layout: Layout, role: str, database: str = DATABASE) -> str:
     """Return the connection URL of one role (a service's, or `postgres`). It holds the password: never log it."""
-    owner = "operator" if role == SUPERUSER else role
+    owner = ADMINISTRATOR if role == SUPERUSER else role
     password = ensure_secret(layout.secrets(owner), "postgres_password")
     return f"postgresql://{role}:{password}@{HOST}:{layout.ports['postgres']}/{database}"
 
@@ -194,9 +201,9 @@ async def probe(layout: Layout, role: str = SERVICES[0], database: str = DATABAS
 
 
 async def create_roles(layout: Layout) -> None:
-    """Create database, and per service role and schema of its own; then log in once as each. Repeatable.
+    """Create database, and per service role and schema; then log in once as each. Repeatable.
 
-    A role owns its schema, sees no other, and cannot create one.
+    A role sees its own schema only, and cannot create anything in it: its tables are made by OWNER (`schemas`).
     """
     connection = await asyncpg.connect(dsn(layout, SUPERUSER, "postgres"), timeout=5)
     try:
@@ -208,12 +215,18 @@ async def create_roles(layout: Layout) -> None:
     connection = await asyncpg.connect(dsn(layout, SUPERUSER), timeout=5)
     try:
         await connection.execute("revoke all on schema public from public")
-        for role in SERVICES:
+        if not await connection.fetchval("select 1 from pg_roles where rolname = $1", OWNER):
+            await connection.execute(f"create role {OWNER} nologin")
+        for role in (*SERVICES, OPERATOR):
             async with connection.transaction():
                 await _create_role(connection, layout, role)
+        for service in SERVICES:
+            await connection.execute(f"create schema if not exists {service} authorization {OWNER}")
+            await connection.execute(f"alter role {service} set search_path = {service}")
+        await connection.execute(f"alter role {OPERATOR} set default_transaction_read_only = on")
     finally:
         await connection.close(timeout=5)
-    for role in SERVICES:
+    for role in (*SERVICES, OPERATOR):
         await probe(layout, role)
 
 
@@ -224,8 +237,6 @@ async def _create_role(connection: asyncpg.Connection, layout: Layout, role: str
         await connection.execute(f"create role {role} login")
     verifier = scram_verifier(password, secrets.token_bytes(16))
     await connection.execute(f"alter role {role} password '{verifier}'")
-    await connection.execute(f"alter role {role} set search_path = {role}")
     await connection.execute(f"alter role {role} set lock_timeout = '{ROLE_TIMEOUT}'")
     await connection.execute(f"alter role {role} set idle_in_transaction_session_timeout = '{ROLE_TIMEOUT}'")
     await connection.execute(f"grant connect on database {DATABASE} to {role}")
-    await connection.execute(f"create schema if not exists {role} authorization {role}")

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping
 from importlib import import_module
 from typing import Any
 
+from deploy.native import broker
 from deploy.native.failures import StackError
 from deploy.native.layout import SERVICES, Layout, open_layout
 from deploy.native.parts import TOKENS, client_environment, inherited, service_environment
@@ -19,8 +20,7 @@ PRODUCERS = {service: service for service in SERVICES if service != "monitor"} |
 async def initialise(layout: Layout) -> None:
     """Create what services expect to find; every step may run again on a stack that has it.
 
-    Wants Kafka and PostgreSQL ready and roles made. Schemas are not made here: each service applies its own migrations
-    when it starts, under a lock that its replicas share. Raises StackError.
+    Wants Kafka and PostgreSQL ready, with accounts, roles and schemas made. Raises StackError.
     """
     topics = import_module("libs.bus.topics")  # lazily: the infrastructure alone needs no broker client
     signing = import_module("libs.bus.signing")
@@ -28,7 +28,7 @@ async def initialise(layout: Layout) -> None:
         signing.make_producer_key(owner, layout.secrets(secrets), layout.pki)
     # Whoever has a key makes it himself and leaves a request; the authority comes last and answers all of them.
     await _together(
-        topics.create_topics(layout.bootstrap, replication=len(layout.brokers)),
+        topics.create_topics(broker.access(layout), replication=len(layout.brokers)),
         _run(layout, _once(layout, "otp_dispatch"), "services.otp_dispatch.init"),
         _run(layout, client_environment(layout), "services.igfmas", "init"),
         _with_token(layout, "hsm_signer", "services.hsm_signer.init"),

@@ -39,6 +39,9 @@ PORT_NAMES = (
 
 DATABASE = "gpki"
 
+ADMINISTRATOR = "administrator"
+"""Whose secrets are those of the superusers of Kafka and PostgreSQL; no service and no operator is told them."""
+
 
 @dataclass(frozen=True)
 class Layout:

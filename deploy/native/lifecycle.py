@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -135,14 +136,18 @@ async def _start_infrastructure(layout: Layout, supervisor: Supervisor, say: Say
         server_up = partial(database.probe, layout, database.SUPERUSER, "postgres")
         await await_ready(layout, supervisor, [replace(declared[0], probe=server_up)])  # roles are not made yet
         await database.create_roles(layout)
+        # While the broker starts: they bring all of libs.bus.
+        principals, schemas = (import_module(f"deploy.native.{name}") for name in ("principals", "schemas"))
+        await schemas.migrate_all(layout)
         await await_ready(layout, supervisor, declared)
+        await principals.admit(layout)
 
 
 async def _start_services(layout: Layout, supervisor: Supervisor, say: Say) -> None:
     missing = [name for name in SERVICES if not (layout.checkout / "services" / name / "__main__.py").exists()]
     if missing:
         raise StackError(f"no such service in this checkout: {', '.join(missing)}", "start with --infrastructure")
-    async with _timed(say, "topics, tokens, schemas, certificate authority"):
+    async with _timed(say, "topics, tokens, certificate authority"):
         await init.initialise(layout)
     declared = parts.services(layout)
     async with _timed(say, f"services: {', '.join(part.name for part in declared)}"):

@@ -66,7 +66,7 @@ def infrastructure(layout: Layout) -> tuple[Part, ...]:
             Part(
                 name=name,
                 command=broker.command(layout, name),
-                probe=partial(probes.kafka, layout.ports[name], brokers=len(layout.brokers)),
+                probe=partial(_broker_ready, layout, name, brokers=len(layout.brokers)),
                 listens=(name, f"{name}_controller"),
                 environment={"MALLOC_ARENA_MAX": "2"},
                 ready_seconds=60,
@@ -83,6 +83,10 @@ def infrastructure(layout: Layout) -> tuple[Part, ...]:
             listens=("smtp",),
         ),
     )
+
+
+async def _broker_ready(layout: Layout, name: str, *, brokers: int) -> None:
+    await probes.kafka(broker.access(layout), layout.ports[name], brokers=brokers)
 
 
 def services(layout: Layout) -> tuple[Part, ...]:
@@ -111,6 +115,7 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_SECRETS_DIR": str(layout.secrets(name)),
         "GPKI_HEALTH_PORT": str(port[f"health_{name}"]),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
+        "GPKI_KAFKA_USER": name,
         "GPKI_POSTGRES_HOST": HOST,
         "GPKI_POSTGRES_PORT": str(port["postgres"]),
         "GPKI_POSTGRES_DATABASE": DATABASE,
@@ -141,6 +146,7 @@ def client_environment(layout: Layout) -> dict[str, str]:
     """Return what the reference client is told; it is no service, and has neither schema nor health port."""
     return {
         "GPKI_SECRETS_DIR": str(layout.secrets("igfmas")),
+        "GPKI_OBSERVER_DIR": str(layout.secrets("observer")),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
         "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
@@ -149,16 +155,14 @@ def client_environment(layout: Layout) -> dict[str, str]:
 
 
 def operator_environment(layout: Layout) -> dict[str, str]:
-    """Return what the operator's command line is told. The database's account is the administrator's: no service's
-    may see the schema of another.
-    """
+    """Return what the operator's command line is told."""
     return {
         "GPKI_SECRETS_DIR": str(layout.secrets("operator")),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_POSTGRES_HOST": HOST,
         "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
         "GPKI_POSTGRES_DATABASE": DATABASE,
-        "GPKI_POSTGRES_USER": database.SUPERUSER,
+        "GPKI_POSTGRES_USER": database.OPERATOR,
         "GPKI_SMTP_HOST": HOST,
         "GPKI_SMTP_PORT": str(layout.ports["smtp"]),
         "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import urllib.request
+from dataclasses import replace
 
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.native.ports import HOST
+from libs.runtime.kafka_access import KafkaAccess
 
 CLIENT_SECONDS = 5
 """Bound on one attempt of any probe."""
@@ -14,10 +16,12 @@ CLIENT_SECONDS = 5
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is what a probe waits for, no news
 
 
-async def kafka(port: int, *, brokers: int = 1) -> None:
-    """Ask the broker for its metadata, and find that all know each other. Raises KafkaError or OSError."""
+async def kafka(access: KafkaAccess, port: int, *, brokers: int = 1) -> None:
+    """Ask the broker at this port for its metadata, and find that all know each other. Raises KafkaError or OSError."""
     await _connects(port)  # aiokafka alone would retry a refused connection for seconds
-    admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=CLIENT_SECONDS * 1000)
+    admin = AIOKafkaAdminClient(
+        **replace(access, bootstrap=f"{HOST}:{port}").options(), request_timeout_ms=CLIENT_SECONDS * 1000
+    )
     try:
         await admin.start()
         cluster = await admin.describe_cluster()

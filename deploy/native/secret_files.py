@@ -6,19 +6,27 @@ import hmac
 import secrets
 from pathlib import Path
 
+from deploy.native.failures import StackError
 from libs.runtime import secret_files
+from libs.runtime.settings import ConfigurationError
 
 SCRAM_ITERATIONS = 4096
 """PostgreSQL's own default; the passwords are 192 random bits, so stretching adds nothing."""
 
 
 def ensure_secret(directory: Path, name: str) -> str:
-    """Return the secret `directory/name`, made with 192 random bits (directory 0700, file 0600) if it is not there."""
-    return secret_files.ensure_secret(directory, name, _new_secret).decode().strip()
+    """Return the secret `directory/name`, made with 192 random bits (directory 0700, file 0600) if it is not there.
+
+    Raises StackError when others may read the one that is there.
+    """
+    try:
+        return secret_files.ensure_secret(directory, name, _new_secret).decode().strip()
+    except ConfigurationError as error:
+        raise StackError(str(error), "see who read or changed it, and let only its owner") from None
 
 
 def _new_secret() -> bytes:
-    return f"{secrets.token_urlsafe(24)}\n".encode()
+    return secrets.token_urlsafe(24).encode()  # no end of line: Kafka takes every byte of the file
 
 
 def scram_verifier(password: str, salt: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import structlog
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
+from faststream.security import SASLScram256
 
 from libs.bus.consumption import Consumption
 from libs.bus.delivery import nobody
@@ -28,6 +29,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.health import Health
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Pool, end_stalled_sessions
 
 STOP_BOUND = 15.0
@@ -69,7 +71,7 @@ class Bus:
         self,
         *,
         service: str,
-        bootstrap: str,
+        kafka: KafkaAccess,
         pool: Pool,
         health: Health,
         probes: Mapping[str, Probe] | None = None,
@@ -81,11 +83,11 @@ class Bus:
     ) -> None:
         """`producers` judge events of signed topics; who consumes one must have them. `sign` signs what is emitted."""
         self._service = service
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._health = health
         self._session_ms = session_ms
         self._lease = lease
-        self.publisher = Publisher(bootstrap, client_id=service)
+        self.publisher = Publisher(kafka, client_id=service)
         self.clock = clock
         """By which everything is judged that is no append time."""
         self.sign = sign
@@ -149,7 +151,8 @@ class Bus:
             await self._producers.look()  # nothing is consumed before every producer's key is known
             await self._stack.enter_async_context(beside(self._producers.keep()))
         broker = KafkaBroker(
-            self._bootstrap.split(","),  # FastStream takes a string for one host, commas and all
+            self._kafka.bootstrap.split(","),  # FastStream takes a string for one host, commas and all
+            security=SASLScram256(self._kafka.principal, self._kafka.password.get_secret_value()),
             client_id=self._service,
             request_timeout_ms=self._session_ms + UNANSWERED_MS,
             allow_auto_create_topics=False,
@@ -240,7 +243,7 @@ class Bus:
     async def _open(self, gated: Sequence[Suspension]) -> None:
         states = [consumer for consumer in self._consumers if not consumer.after_state]
         for consumer in states:
-            await caught_up(self._bootstrap, consumer.group, list(consumer.handlers))
+            await caught_up(self._kafka, consumer.group, list(consumer.handlers))
         self.knows_state = True
         for suspension in gated:
             suspension.release(STATE_GROUP)

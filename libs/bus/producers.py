@@ -26,6 +26,7 @@ from libs.contracts.state import Key
 from libs.contracts.topics import Topic
 from libs.crypto.service_certificates import ServiceIdentity
 from libs.crypto.signatures import verify
+from libs.runtime.kafka_access import KafkaAccess
 
 KEY_PUBLISHER: Final = "certificate_authority"
 """The one producer whose word on other producers' keys counts; what it says of its own key vouches for itself."""
@@ -58,8 +59,8 @@ class _Known:
 class Producers:
     """Who may write what, by `gpki.keys.v1`. Used from one event loop; `judge` and `knows` from any thread."""
 
-    def __init__(self, bootstrap: str, service_root: bytes, topic: Topic = topics.KEYS) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, service_root: bytes, topic: Topic = topics.KEYS) -> None:
+        self._kafka = kafka
         self._partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         self._service_root = service_root
         self._consumer: AIOKafkaConsumer | None = None
@@ -95,7 +96,7 @@ class Producers:
             records.install()
             stopping.install()
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **self._kafka.options(),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 fetch_max_wait_ms=FETCH_WAIT_MS,

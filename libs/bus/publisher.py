@@ -12,6 +12,7 @@ from aiokafka.partitioner import murmur2
 from libs.bus.outcomes import Unavailable
 from libs.contracts.cloudevents import Record
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES
+from libs.runtime.kafka_access import KafkaAccess
 
 BROKER = "broker"
 """The dependency's name in `Unavailable`."""
@@ -36,8 +37,8 @@ class Publisher:
     A producer that failed is replaced: an idempotent producer does not survive every failure of its broker.
     """
 
-    def __init__(self, bootstrap: str, *, client_id: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, *, client_id: str) -> None:
+        self._kafka = kafka
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
@@ -86,7 +87,7 @@ class Publisher:
         async with self._connecting:
             if self._producer is None:
                 fresh = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **self._kafka.options(),
                     client_id=self._client_id,
                     enable_idempotence=True,
                     max_request_size=MAX_DEAD_LETTER_BYTES,

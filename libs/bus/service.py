@@ -29,13 +29,13 @@ async def service_bus(
     clock: Clock | None = None,
     keys: Topic = topics.KEYS,
 ) -> AsyncIterator[tuple[Pool, Bus]]:
-    """Open the pool, migrate the ledger and then `migrations`, and yield the pool and a bus that is yet to be wired.
+    """Open the pool, find the ledger's and then `migrations` applied, and yield the pool and a bus to be wired.
 
     The caller wires the bus and enters it (`async with bus:`); the pool closes after it. Its `clock` is the database's
     unless another one is given, `keys` where it learns whose events to believe. Raises DatabaseUnavailable when the
     database does not answer at the start, ConfigurationError for a key that is none.
     """
-    producers = Producers(settings.kafka_bootstrap, read_service_root(settings.pki_dir), keys)
+    producers = Producers(settings.kafka, read_service_root(settings.pki_dir), keys)
 
     def is_known(key_id: str) -> bool:
         # The key publisher's first word is on its own key.
@@ -53,7 +53,7 @@ async def service_bus(
             pool,
             Bus(
                 service=settings.service,
-                bootstrap=settings.kafka_bootstrap,
+                kafka=settings.kafka,
                 pool=pool,
                 health=health,
                 probes={PRODUCER_KEY: ask_for_our_key, **(probes or {})},

@@ -7,6 +7,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from libs.contracts.topics import Topic
+from libs.runtime.kafka_access import KafkaAccess
 
 _POLL = 0.1
 """Seconds between two looks at the group's offsets."""
@@ -20,14 +21,14 @@ _RETRY = 1.0
 log = structlog.get_logger()
 
 
-async def caught_up(bootstrap: str, group: str, topics: Sequence[Topic]) -> None:
+async def caught_up(kafka: KafkaAccess, group: str, topics: Sequence[Topic]) -> None:
     """Return when `group` has committed up to where these topics ended when this was called.
 
     Counts all replicas of the group together: the state that they read lies in one schema. Waits through broker
     failures.
     """
     while True:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**kafka.options(), group_id=group, enable_auto_commit=False)
         try:
             async with asyncio.timeout(_LOOK):
                 await consumer.start()

@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NodeNotReadyError, TopicAlreadyExistsError, for_code
 
 from libs.contracts.topics import CHAIN_RETENTION, MAX_DEAD_LETTER_BYTES, TOPICS, Topic
+from libs.runtime.kafka_access import KafkaAccess
 
 _EVERYWHERE = {
     "message.timestamp.type": "LogAppendTime",
@@ -37,14 +38,16 @@ class TopicError(Exception):
     """A topic could not be created, or stands on the broker with other settings than declared."""
 
 
-async def create_topics(bootstrap: str, *, replication: int = 1, topics: Iterable[Topic] | None = None) -> list[str]:
+async def create_topics(
+    kafka: KafkaAccess, *, replication: int = 1, topics: Iterable[Topic] | None = None
+) -> list[str]:
     """Create every declared topic and its dead letter; returns the names that were new.
 
     aiokafka's admin does not raise per-topic errors, so each code is read here. Safe to run again and from many
     hosts at once. Raises TopicError, naming topic and cause.
     """
     wanted = declared_shapes(TOPICS.values() if topics is None else topics, replication)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**kafka.options())
     await admin.start()
     try:
         await controller_known(admin)

@@ -10,19 +10,20 @@ from aiokafka.errors import KafkaError
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, partition_of
 from libs.contracts.topics import Topic
+from libs.runtime.kafka_access import KafkaAccess
 
 BOUND = 5.0
 """Seconds for the whole question: aiokafka would ask for ever."""
 
 
-async def unread(bootstrap: str, group: str, topic: Topic, keys: Collection[bytes], before: datetime) -> set[bytes]:
+async def unread(kafka: KafkaAccess, group: str, topic: Topic, keys: Collection[bytes], before: datetime) -> set[bytes]:
     """Those of these keys in whose partition `group` has yet to handle a record that the broker took before this time.
 
     The record need not be of the key. What was deleted unread counts as read. Raises Unavailable.
     """
     places = {key: TopicPartition(topic.name, partition_of(key, topic.partitions)) for key in keys}
     partitions = set(places.values())
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kafka.options(), group_id=group, enable_auto_commit=False)
     try:
         async with asyncio.timeout(BOUND):
             await consumer.start()

@@ -51,7 +51,8 @@ def requested(manifest: Manifest, caller: Caller, *, clock: Clock = utc_now) -> 
 class KafkaClient:
     """Requests out, their ends in. Enter it once. `options` (security, TLS) go to aiokafka as they are.
 
-    `group` names your system's consumers: what ended while none ran is told when one runs again.
+    `group` names your system's consumers, beginning with your own name and a hyphen, which the brokers allow you: what
+    ended while none ran is told when one runs again.
     """
 
     def __init__(self, bootstrap: str, caller: Caller, *, group: str, **options: Any) -> None:

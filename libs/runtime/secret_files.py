@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from libs.runtime.settings import SECRETS_DIR, ConfigurationError
+from libs.runtime.settings import SECRETS_DIR, ConfigurationError, read_secret
 
 
 def secrets_directory() -> Path:
@@ -18,7 +18,8 @@ def secrets_directory() -> Path:
 def ensure_secret(directory: Path, name: str, make: Callable[[], bytes]) -> bytes:
     """The content of `directory/name`, made now (directory 0700, file 0600) if it is not there.
 
-    Whole or not at all, and never replaced: of two that make it at once, both get the content of the first.
+    Whole or not at all, and never replaced: of two that make it at once, both get the content of the first. Raises
+    ConfigurationError when one that was there is not its owner's alone.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = directory / name
@@ -30,7 +31,15 @@ def ensure_secret(directory: Path, name: str, make: Callable[[], bytes]) -> byte
             pass
         finally:
             temporary.unlink()
-    return file.read_bytes()
+    return require_secret(file)
+
+
+def require_secret(file: Path) -> bytes:
+    """The content of a secret file. Raises ConfigurationError if there is none, or if it is not its owner's alone."""
+    content = read_secret(file)
+    if content is None:
+        raise ConfigurationError([f"there is no file {file}: the secret is read from it"])
+    return content
 
 
 def write_secret(file: Path, content: bytes) -> None:

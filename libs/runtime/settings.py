@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 from pydantic import Field, SecretBytes, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from libs.runtime.kafka_access import Bootstrap, KafkaAccess
 from libs.runtime.redaction import validation_lines
 
 PREFIX: Final = "GPKI_"
@@ -46,9 +47,14 @@ class ServiceSettings(BaseSettings):
         description="Name of the folder, consumer group, database schema and metric label. No default: a subclass "
         "narrows it to its own name, so that a process started with another's settings refuses to start."
     )
-    kafka_bootstrap: Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")] = Field(
+    kafka_bootstrap: Bootstrap = Field(
         description="host:port of one or more brokers, comma-separated. No default: a wrong broker is worse than none."
     )
+    kafka_user: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="The service's principal, which may write its own topics only. No default: a shared one hides "
+        "mistakes."
+    )
+    kafka_password: SecretStr = Field(description="File `kafka_password`: the password of that principal.")
     kafka_session_ms: Annotated[int, Field(ge=6_000, le=60_000)] = Field(
         default=10_000,
         description="Milliseconds after which the broker gives a silent replica's partitions to its twin. Less brings "
@@ -87,6 +93,11 @@ class ServiceSettings(BaseSettings):
         """Arguments, then the environment; no .env file is ever read."""
         del settings_cls, dotenv_settings, file_secret_settings
         return init_settings, env_settings
+
+    @property
+    def kafka(self) -> KafkaAccess:
+        """The brokers, and this service as they know it."""
+        return KafkaAccess(self.kafka_bootstrap, self.kafka_user, self.kafka_password)
 
 
 def load_settings(settings: type[S]) -> S:
@@ -145,7 +156,10 @@ def _read_secrets(settings: type[ServiceSettings]) -> tuple[dict[str, Any], dict
 
 
 def read_secret(file: Path) -> bytes | None:
-    """The content of a secret file, None if there is none. Raises ConfigurationError if others could read it."""
+    """The content of a secret file, None if there is none.
+
+    Raises ConfigurationError if others could read it, or if it is another account's, who could change it.
+    """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -159,6 +173,10 @@ def read_secret(file: Path) -> bytes | None:
         if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             mode = stat.S_IMODE(status.st_mode)
             raise ConfigurationError([f"{file}: mode {mode:04o} lets others read this secret; chmod 600 it"])
+        if status.st_uid != os.geteuid():
+            raise ConfigurationError(
+                [f"{file}: belongs to uid {status.st_uid}, this process runs as uid {os.geteuid()}; chown it"]
+            )
         content = opened.read(MAX_SECRET + 1)
     if len(content) > MAX_SECRET:
         raise ConfigurationError([f"{file}: longer than {MAX_SECRET} bytes"])

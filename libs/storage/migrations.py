@@ -1,8 +1,10 @@
-"""Migrations: numbered `.sql` files, applied once each, in order, under a lock that replicas share."""
+"""Migrations: numbered `.sql` files, applied once each, in order, under a lock, by the owner of the schema."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from asyncpg import UndefinedTableError
 
 from libs.storage.pool import Pool
 
@@ -16,10 +18,30 @@ class MigrationChanged(Exception):
     """A file that was applied before now has other content; add a new file instead of editing an old one."""
 
 
+class NotMigrated(Exception):
+    """A schema lacks what this version of the service needs; its owner applies it before the service starts."""
+
+
+async def require_migrated(pool: Pool, folders: Sequence[Path]) -> None:
+    """Return if all of these were applied as they are. A service asks: its role cannot apply them.
+
+    Raises NotMigrated, MigrationChanged.
+    """
+    try:
+        done = {row["name"]: row["sha256"] for row in await pool.fetch("SELECT name, sha256 FROM migration")}
+    except UndefinedTableError:
+        done = {}
+    for name, file in files(folders).items():
+        if name not in done:
+            raise NotMigrated(f"{name} is not applied: have the owner of the schemas apply it, then start again")
+        if done[name] != digest_of(file):
+            raise MigrationChanged(name)
+
+
 async def migrate(pool: Pool, folders: Sequence[Path]) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; returns the names applied.
 
-    Safe to run from many replicas at once. Raises MigrationChanged.
+    As the owner of the schema, which no service is. Safe to run from many hosts at once. Raises MigrationChanged.
     """
     applied: list[str] = []
     async with pool.acquire() as connection:

@@ -7,7 +7,7 @@ from pathlib import Path
 from libs.runtime.background import beside
 from libs.runtime.settings import ServiceSettings
 from libs.storage.clock import DatabaseClock
-from libs.storage.migrations import migrate
+from libs.storage.migrations import require_migrated
 from libs.storage.pool import CONNECTIONS, Pool, open_pool
 
 
@@ -15,9 +15,10 @@ from libs.storage.pool import CONNECTIONS, Pool, open_pool
 async def service_database(
     settings: ServiceSettings, migrations: Sequence[Path], *, connections: int = CONNECTIONS
 ) -> AsyncIterator[tuple[Pool, DatabaseClock]]:
-    """Open the pool, look at the time, migrate; the pool closes in the end.
+    """Open the pool, look at the time, find the schema migrated; the pool closes in the end.
 
-    Raises DatabaseUnavailable when the database does not answer at the start: the supervisor tries again.
+    Raises DatabaseUnavailable when the database does not answer at the start, NotMigrated when its owner has not
+    applied these migrations yet: the supervisor tries again. Raises MigrationChanged.
     """
     pool = await open_pool(
         host=settings.postgres_host,
@@ -31,7 +32,7 @@ async def service_database(
     try:
         clock = DatabaseClock(settings.service)
         await clock.start(pool)
-        await migrate(pool, migrations)
+        await require_migrated(pool, migrations)
         async with beside(clock.keep(pool)):
             yield pool, clock
     finally:

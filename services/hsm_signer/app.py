@@ -52,7 +52,7 @@ def unread_submissions(settings: Settings) -> handlers.Unread:
     async def ask(requests: Collection[UUID], before: datetime) -> set[UUID]:
         keys = {str(request).encode(): request for request in requests}
         found = [
-            await unread(settings.kafka_bootstrap, f"{settings.service}.{lane}", topic, keys, before)
+            await unread(settings.kafka, f"{settings.service}.{lane}", topic, keys, before)
             for lane, topic in lanes.items()
         ]
         return {keys[key] for key in set().union(*found)}

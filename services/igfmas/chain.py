@@ -21,6 +21,7 @@ from libs.contracts.signing import Requested
 from libs.contracts.state import Certificate, Key, User
 from libs.contracts.topics import MAX_RECORD_BYTES, Topic
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from services.igfmas.keys import CALLER
 from services.igfmas.observation import Observation
 
@@ -68,10 +69,18 @@ class NotInTime(Exception):
 
 
 class Chain:
-    """Producer and follower, of these topics of documents, or of none. Enter it once; used from one event loop."""
+    """Producer and follower, of these topics of documents, or of none. Enter it once; used from one event loop.
+
+    It produces as `kafka`, the caller, who may read little more than the ends; it follows as `observer`.
+    """
 
     def __init__(
-        self, bootstrap: str, observation: Observation, clock: Clock, documents: Sequence[Topic] = DOCUMENTS
+        self,
+        kafka: KafkaAccess,
+        observer: KafkaAccess,
+        observation: Observation,
+        clock: Clock,
+        documents: Sequence[Topic] = DOCUMENTS,
     ) -> None:
         self.observation = observation
         self.users: dict[str, User] = {}
@@ -80,12 +89,12 @@ class Chain:
         self.keys: dict[str, Key] = {}
         self._clock = clock
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap, client_id=CALLER, acks="all", enable_idempotence=True,
+            **kafka.options(), client_id=CALLER, acks="all", enable_idempotence=True,
             max_request_size=MAX_RECORD_BYTES, linger_ms=2,
         )  # fmt: skip
         self._requests, self._documents = (
             AIOKafkaConsumer(
-                bootstrap_servers=bootstrap, client_id=CALLER, enable_auto_commit=False,
+                **observer.options(), client_id=CALLER, enable_auto_commit=False,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES, request_timeout_ms=REQUEST_MS,
             ) for _ in range(2)
         )  # fmt: skip

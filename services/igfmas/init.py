@@ -5,6 +5,7 @@ import sys
 from pydantic import ValidationError
 
 from libs.crypto.errors import CryptoError
+from libs.runtime.settings import ConfigurationError
 from services.igfmas.keys import make_keys
 from services.igfmas.settings import InitSettings
 
@@ -19,6 +20,9 @@ def initialise() -> int:
         return 78
     try:
         make_keys(settings.secrets_dir, settings.pki_dir)
+    except ConfigurationError as error:
+        sys.stderr.write(f"configuration: {error}\n")
+        return 78
     except (OSError, CryptoError) as error:
         sys.stderr.write(f"igfmas init: {error}\n")
         return 1

@@ -6,7 +6,7 @@ from typing import Final
 from libs.crypto.pki import distinguished_name
 from libs.crypto.requests import certification_request, new_signing_key, read_signing_key
 from libs.gpki_client import Caller
-from libs.runtime.secret_files import ensure_secret, publish
+from libs.runtime.secret_files import ensure_secret, publish, require_secret
 
 CALLER: Final = "igfmas"
 SYSTEM: Final = "iGFMAS"
@@ -30,7 +30,7 @@ def make_keys(secrets_dir: Path, pki_dir: Path) -> None:
 
 
 def read_keys(secrets_dir: Path) -> tuple[Caller, Caller]:
-    """The caller's and the registrar's key, as `make_keys` wrote them. Raises OSError, GpkiError."""
+    """The caller's and the registrar's key, as `make_keys` wrote them. Raises ConfigurationError, GpkiError."""
     named = ((CALLER, CALLER_KEY), (REGISTRAR, REGISTRAR_KEY))
-    caller, registrar = (Caller.from_pem(name, (secrets_dir / file).read_bytes()) for name, file in named)
+    caller, registrar = (Caller.from_pem(name, require_secret(secrets_dir / file)) for name, file in named)
     return caller, registrar

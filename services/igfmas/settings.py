@@ -3,8 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from libs.runtime.kafka_access import Bootstrap, KafkaAccess
+from libs.runtime.secret_files import require_secret
+from services.igfmas.keys import CALLER
+
+OBSERVER: Final = "observer"
 
 SERVICE_ROOT: Final = "service_root.pem"
 """In the PKI directory: the root that is pinned."""
@@ -24,8 +30,21 @@ class InitSettings(BaseSettings):
 class Settings(InitSettings):
     """Enough to work: a client that is not told where its platform is does not guess."""
 
-    kafka_bootstrap: Annotated[str, StringConstraints(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")] = Field(
-        description="host:port of one or more brokers, comma-separated."
-    )
+    kafka_bootstrap: Bootstrap = Field(description="host:port of one or more brokers, comma-separated.")
+    observer_dir: Path = Field(description="Directory (0700) with the `kafka_password` of who may read every topic.")
     gateway_url: Url = Field(description="The GPKI API, without a path.")
     crl_base_url: Url = Field(description="Where root.crl and issuing.crl are, for the evidence that is exported.")
+
+    @property
+    def kafka(self) -> KafkaAccess:
+        """The brokers, and iGFMAS as they know it. Raises ConfigurationError."""
+        return KafkaAccess(self.kafka_bootstrap, CALLER, _password(self.secrets_dir))
+
+    @property
+    def observer(self) -> KafkaAccess:
+        """The same as who reads every topic, to show the chain moving, and writes none. Raises ConfigurationError."""
+        return KafkaAccess(self.kafka_bootstrap, OBSERVER, _password(self.observer_dir))
+
+
+def _password(directory: Path) -> SecretStr:
+    return SecretStr(require_secret(directory / "kafka_password").decode())

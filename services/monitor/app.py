@@ -40,14 +40,14 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def serve(settings: Settings, health: Health, *, clock: Clock | None = None) -> AsyncIterator[None]:
     """Serve until left."""
-    producers = Producers(settings.kafka_bootstrap, read_service_root(settings.pki_dir))
+    producers = Producers(settings.kafka, read_service_root(settings.pki_dir))
     async with (
         service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared),
         aclosing(producers),
     ):
         reader = Reader(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             session_ms=settings.kafka_session_ms,
             pool=pool,
             health=health,
@@ -57,7 +57,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         reconciliation = Reconciliation(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             pool=pool,
             clock=clock or shared,
             unposted=settings.signed_not_posted_after,
@@ -65,14 +65,14 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         closing = Closing(
             service=settings.service,
-            bootstrap=settings.kafka_bootstrap,
+            kafka=settings.kafka,
             pool=pool,
             clock=clock or shared,
             directory=settings.daily_file_dir,
             after=settings.daily_file_after,
         )
         pruning = Pruning(pool=pool, clock=clock or shared, keep=settings.keep)
-        lag = Lag(settings.kafka_bootstrap)
+        lag = Lag(settings.kafka)
         every = settings.look_every.total_seconds()
         async with (
             beside(producers.keep()),

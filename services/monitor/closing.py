@@ -19,6 +19,7 @@ from libs.contracts import topics
 from libs.contracts.manifest import Header
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Connection, Pool
 from services.monitor import store
 from services.monitor.daily_file import DailyFile, IncompleteError
@@ -45,14 +46,14 @@ class Closing:
         self,
         *,
         service: str,
-        bootstrap: str,
+        kafka: KafkaAccess,
         pool: Pool,
         clock: Clock,
         directory: Path,
         after: timedelta,
     ) -> None:
         self._service = service
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._pool = pool
         self._clock = clock
         self._directory = directory
@@ -81,7 +82,7 @@ class Closing:
         if day is None or self._clock() < midnight_after(day) + self._after:
             return None
         async with asyncio.timeout(CATCH_UP):
-            await caught_up(self._bootstrap, self._service, OF_THE_DAY)
+            await caught_up(self._kafka, self._service, OF_THE_DAY)
         async with self._pool.acquire() as connection, connection.transaction():
             await store.close_day(connection, day, self._clock())
         return day

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
+from libs.runtime.kafka_access import KafkaAccess
 
 LOOK: Final = 10.0
 """Seconds for one look, whole; then the broker is not asked until the next."""
@@ -21,8 +22,8 @@ MAX_GROUPS: Final = 200
 class Lag:
     """One look at a time. Groups that have gone are told of no longer."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess) -> None:
+        self._kafka = kafka
 
     async def look(self) -> None:
         """Ask, and set the metric. Raises KafkaError, and TimeoutError; then the metric is as it was."""
@@ -39,7 +40,7 @@ class Lag:
 
     async def _committed(self) -> dict[str, dict[TopicPartition, int]]:
         """Group → what it has committed of our topics; where it begins, the loop commits at once."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=int(LOOK * 1000))
+        admin = AIOKafkaAdminClient(**self._kafka.options(), request_timeout_ms=int(LOOK * 1000))
         try:
             await admin.start()
             names = sorted(name for name, _ in await admin.list_consumer_groups())[:MAX_GROUPS]
@@ -56,7 +57,7 @@ class Lag:
             await admin.close()
 
     async def _ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        asked = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        asked = AIOKafkaConsumer(**self._kafka.options(), enable_auto_commit=False)
         try:
             await asked.start()
             wanted = list(places)

@@ -29,6 +29,7 @@ from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
 from libs.runtime.health import Health
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import store
@@ -61,7 +62,7 @@ class Reader:
         self,
         *,
         service: str,
-        bootstrap: str,
+        kafka: KafkaAccess,
         session_ms: int,
         pool: Pool,
         health: Health,
@@ -71,7 +72,7 @@ class Reader:
     ) -> None:
         self._producers = producers
         self._service = service
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._session_ms = session_ms
         self._pool = pool
         self._health = health
@@ -99,7 +100,7 @@ class Reader:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.options(),
             group_id=self._service,
             client_id=self._service,
             enable_auto_commit=False,

@@ -11,6 +11,7 @@ from libs.bus.state import caught_up
 from libs.contracts import topics
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Pool
 from services.monitor import store
 from services.monitor.store import Kind, Late
@@ -31,10 +32,10 @@ class Reconciliation:
     """One look at a time."""
 
     def __init__(
-        self, *, service: str, bootstrap: str, pool: Pool, clock: Clock, unposted: timedelta, unsigned: timedelta
+        self, *, service: str, kafka: KafkaAccess, pool: Pool, clock: Clock, unposted: timedelta, unsigned: timedelta
     ) -> None:
         self._service = service
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._pool = pool
         self._clock = clock
         self._after: dict[Kind, timedelta] = {"signed-not-posted": unposted, "posted-not-signed": unsigned}
@@ -47,7 +48,7 @@ class Reconciliation:
         if found.untold:
             # Ours to be behind: what answers may lie on the topics already.
             async with asyncio.timeout(CATCH_UP):
-                await caught_up(self._bootstrap, self._service, EVIDENCE)
+                await caught_up(self._kafka, self._service, EVIDENCE)
             for kind, then in before.items():
                 async with self._pool.acquire() as connection, connection.transaction():
                     late = await store.tell_late(connection, kind, then)

@@ -18,6 +18,7 @@ from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
+from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError, read_secret
 from services.operations import database, diagnosis, keys, reading, republish, tracing
 from services.operations.audit import audit
@@ -255,7 +256,7 @@ def discard(
         typer.echo(f"{found.name} is discarded; request {rejected.request_id}: {what} ends as rejected: poison")
 
 
-def _find(kafka: str, name: str) -> Letter:
+def _find(kafka: KafkaAccess, name: str) -> Letter:
     wanted, _, number = name.rpartition(":")
     topic: Topic | None = topics.TOPICS.get(wanted.removesuffix(".dlq"))
     if topic is None or not number.isdecimal():
@@ -276,7 +277,7 @@ def _signer(secrets: Path | None) -> Sign:
         fail(str(error))
 
 
-def _box(kafka: str) -> DeadLetters:
+def _box(kafka: KafkaAccess) -> DeadLetters:
     return DeadLetters(kafka, utc_now)
 
 

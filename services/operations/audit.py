@@ -13,6 +13,7 @@ from libs.contracts import topics
 from libs.contracts.signing import Posted, Rejected
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Connection
 from services.operations.auditing import ALL, Audit, Key, Row, Told, Topics, first_whole
 from services.operations.database import Database, connection
@@ -34,7 +35,7 @@ ORDER BY l.position NULLS LAST, r.record_id
 
 
 async def audit(
-    kafka: str, database: Database, clock: Clock, *, late: timedelta, known: tuple[int, bytes] | None
+    kafka: KafkaAccess, database: Database, clock: Clock, *, late: timedelta, known: tuple[int, bytes] | None
 ) -> Audit:
     """Compare. Raises KafkaError, or what asyncpg raises, when one of the two cannot be asked.
 
@@ -62,7 +63,7 @@ async def _rows(asked: Connection) -> AsyncIterator[Row]:
         yield Row(row["position"], row["leaf_hash"], row["record_id"], record)
 
 
-async def _topics(kafka: str, clock: Clock) -> Topics:
+async def _topics(kafka: KafkaAccess, clock: Clock) -> Topics:
     async with consumer(kafka) as reader:
         told = Topics(at=clock())
         places = [TopicPartition(topic.name, number) for topic in READ for number in range(topic.partitions)]

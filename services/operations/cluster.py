@@ -12,6 +12,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import for_code
 
 from libs.bus.topics import Shape, shapes_of
+from libs.runtime.kafka_access import KafkaAccess
 from services.operations.reading import TIMEOUT_MS, consumer
 
 
@@ -36,9 +37,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def administration(bootstrap: str, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
+async def administration(kafka: KafkaAccess, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client. Raises KafkaError when the broker cannot be asked."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=timeout_ms)
     try:
         await admin.start()
         yield admin
@@ -46,15 +47,15 @@ async def administration(bootstrap: str, *, timeout_ms: int = TIMEOUT_MS) -> Asy
         await admin.close()
 
 
-async def look(bootstrap: str, names: Iterable[str]) -> Cluster:
+async def look(kafka: KafkaAccess, names: Iterable[str]) -> Cluster:
     """These topics and every group that has to do with one. Raises KafkaError, TopicError."""
-    async with administration(bootstrap) as admin:
+    async with administration(kafka) as admin:
         shapes = await existing(admin, names)
         groups = await _groups(admin)
     places = [TopicPartition(name, number) for name, shape in shapes.items() for number in range(shape.partitions)]
     if not places:
         return Cluster(shapes)
-    async with consumer(bootstrap) as asked:
+    async with consumer(kafka) as asked:
         asked.assign(places)
         asked.pause(*places)  # a fetch of what is assigned stands before every question
         begins, ends = await asked.beginning_offsets(places), await asked.end_offsets(places)
@@ -62,9 +63,9 @@ async def look(bootstrap: str, names: Iterable[str]) -> Cluster:
     return Cluster(shapes, begins, ends, known)
 
 
-async def first_times(bootstrap: str, places: Iterable[TopicPartition]) -> dict[TopicPartition, datetime | None]:
+async def first_times(kafka: KafkaAccess, places: Iterable[TopicPartition]) -> dict[TopicPartition, datetime | None]:
     """When the broker took the first record that each of these still has, None when it has none. Raises KafkaError."""
-    async with consumer(bootstrap) as asked:
+    async with consumer(kafka) as asked:
         found = await asked.offsets_for_times(dict.fromkeys(places, 0))
     return {
         place: None if first is None else datetime.fromtimestamp(first.timestamp / 1000, UTC)
@@ -72,12 +73,12 @@ async def first_times(bootstrap: str, places: Iterable[TopicPartition]) -> dict[
     }
 
 
-async def move(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+async def move(kafka: KafkaAccess, group: str, offsets: Mapping[TopicPartition, int]) -> None:
     """Have a group that nobody is in go on from these offsets.
 
     Raises CommitFailedError when somebody is in it: the broker refuses. Raises KafkaError.
     """
-    async with consumer(bootstrap, group=group) as mover:
+    async with consumer(kafka, group=group) as mover:
         mover.assign(list(offsets))
         mover.pause(*offsets)
         await mover.commit(dict(offsets))

@@ -10,9 +10,8 @@ import asyncpg
 import typer
 from pydantic import SecretStr
 
-from libs.runtime.settings import ConfigurationError, read_secret
 from libs.storage.pool import Connection
-from services.operations.terminal import fail
+from services.operations.terminal import secret
 
 SECONDS: Final = 5.0
 """To connect."""
@@ -56,13 +55,7 @@ class Database:
 
 def database(*, host: str, port: int, name: str, user: str, secrets: Path) -> Database:
     """With the password from its file; ends the command when there is none, or others may read it."""
-    try:
-        password = read_secret(secrets / "postgres_password")
-    except ConfigurationError as error:
-        fail(str(error))
-    if password is None:
-        fail(f"there is no file {secrets / 'postgres_password'}: the database's password is read from it")
-    return Database(host, port, name, user, SecretStr(password.decode("utf-8", "replace")))
+    return Database(host, port, name, user, secret(secrets, "postgres_password"))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from libs.contracts.manifest import Header
 from libs.contracts.signing import MediumResolved, Rejected
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from services.operations.letters import Letter, Raw, letters, resolution
 from services.operations.reading import TIMEOUT_MS, consumer, placed, until_end
 
@@ -28,13 +29,13 @@ SOURCE = "operations"
 class DeadLetters:
     """The dead letters of one cluster. Raises KafkaError when the broker cannot be asked."""
 
-    def __init__(self, bootstrap: str, clock: Clock) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: KafkaAccess, clock: Clock) -> None:
+        self._kafka = kafka
         self._clock = clock
 
     async def read(self, *read: Topic) -> list[Letter]:
         """The letters of these topics, each topic's in its order, with what was done with them so far."""
-        async with consumer(self._bootstrap) as reader:
+        async with consumer(self._kafka) as reader:
             partitions = {TopicPartition(topic.dead_letter, 0): topic for topic in read}
             reader.assign(list(partitions))
             await reader.seek_to_beginning()
@@ -47,7 +48,7 @@ class DeadLetters:
         """The header of a request, as medium_lookup told it in the day before `near`; None when it is not there."""
         key = str(request).encode()
         partition = placed(topics.MEDIUM_RESOLVED, key)
-        async with consumer(self._bootstrap) as reader:
+        async with consumer(self._kafka) as reader:
             reader.assign([partition])
             began = round((near - LOOK_BACK).timestamp() * 1000)
             first = (await reader.offsets_for_times({partition: began}))[partition]
@@ -83,7 +84,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._kafka.options(),
             acks="all",
             enable_idempotence=True,
             max_request_size=MAX_DEAD_LETTER_BYTES,

@@ -17,6 +17,7 @@ from cryptography import x509
 from libs.bus.topics import declared_shapes
 from libs.contracts.topics import TOPICS
 from libs.runtime.clock import Clock
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
 from services.operations.cluster import administration, existing
@@ -49,7 +50,7 @@ class NotAnsweredError(Exception):
 class Stack:
     """Where everything is. `health` has the port on this host of each service that runs here."""
 
-    kafka: str
+    kafka: KafkaAccess
     database: Database
     smtp_host: str
     smtp_port: int

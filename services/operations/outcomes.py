@@ -11,6 +11,7 @@ from libs.bus.delivery import delivery_id
 from libs.bus.publisher import Publisher
 from libs.contracts.base import Event
 from libs.contracts.topics import Topic
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage import ledger
 from libs.storage.pool import Connection
 from services.operations.database import LEDGERS, Database, connection, look_into
@@ -85,7 +86,7 @@ async def _handled(consumer: Connection, ids: Collection[UUID]) -> set[UUID]:
 
 async def publish(
     database: Database,
-    bootstrap: str,
+    kafka: KafkaAccess,
     topic: Topic,
     outcomes: Mapping[str, Sequence[UUID]],
     told: Callable[[int], None],
@@ -95,7 +96,7 @@ async def publish(
     Raises Unavailable when it does not: then some were published, and all of them may be again.
     """
     many = max(1, CHUNK_BYTES // topic.max_bytes)
-    publisher = Publisher(bootstrap, client_id="operations")
+    publisher = Publisher(kafka, client_id="operations")
     try:
         async with connection(database) as asked:
             for schema, ids in outcomes.items():

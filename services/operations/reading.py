@@ -14,6 +14,7 @@ from libs.bus import records
 from libs.bus.publisher import partition_of
 from libs.contracts import topics
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
+from libs.runtime.kafka_access import KafkaAccess
 from services.operations.tracing import Seen, documents_of, request_of
 
 Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
@@ -32,14 +33,14 @@ def placed(topic: Topic, key: bytes) -> TopicPartition:
 
 
 @asynccontextmanager
-async def consumer(bootstrap: str, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+async def consumer(kafka: KafkaAccess, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer with nothing assigned, which joins no group: `group` is only who it commits for.
 
     Raises KafkaError when the broker cannot be asked.
     """
     records.install()
     opened = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **kafka.options(),
         group_id=group,
         enable_auto_commit=False,
         max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
@@ -75,7 +76,7 @@ async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
         left = {partition for partition in left if await reader.position(partition) < ends[partition]}
 
 
-async def request(bootstrap: str, request_id: UUID) -> list[Seen]:
+async def request(kafka: KafkaAccess, request_id: UUID) -> list[Seen]:
     """Every record of one request on the topics of the chain, all as they ended at one moment; in no order.
 
     First what is keyed by the request, which names its documents; then, from the first of these records on, what is
@@ -84,7 +85,7 @@ async def request(bootstrap: str, request_id: UUID) -> list[Seen]:
     """
     key = str(request_id).encode()
     lists, papers = _partitions(key)
-    async with consumer(bootstrap) as reader:
+    async with consumer(kafka) as reader:
         reader.assign([*lists, *papers])
         reader.pause(*lists, *papers)  # a fetch of what is assigned stands before every question
         ends = await reader.end_offsets([*lists, *papers])

@@ -11,6 +11,7 @@ from aiokafka.errors import CommitFailedError
 from libs.contracts import topics
 from libs.contracts.signing import AuthorisationSubmitted
 from libs.contracts.topics import Topic
+from libs.runtime.kafka_access import KafkaAccess
 from services.operations import database, outcomes
 from services.operations.cluster import first_times, look, move
 from services.operations.database import MIGRATIONS, Database
@@ -130,14 +131,14 @@ def _by_service(found: Mapping[str, Sequence[UUID]]) -> str:
     return ", ".join(f"{len(ids)} by {service}" for service, ids in found.items()) or "none"
 
 
-def _publish(ledgers: Database, kafka: str, topic: Topic, found: Mapping[str, Sequence[UUID]]) -> None:
+def _publish(ledgers: Database, kafka: KafkaAccess, topic: Topic, found: Mapping[str, Sequence[UUID]]) -> None:
     number = sum(map(len, found.values()))
     with typer.progressbar(length=number, label=topic.name) as bar:
         run(outcomes.publish(ledgers, kafka, topic, found, bar.update))
     typer.echo(f"{topic.name}: {number} published again")
 
 
-def _move(kafka: str, gaps: Sequence[Gap]) -> None:
+def _move(kafka: KafkaAccess, gaps: Sequence[Gap]) -> None:
     for group in sorted({gap.group for gap in gaps}):
         offsets = {gap.place: gap.begin for gap in gaps if gap.group == group}
         try:

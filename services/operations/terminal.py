@@ -3,19 +3,58 @@
 import asyncio
 import re
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
+from pydantic import SecretStr
 
 from libs.bus.outcomes import Unavailable
+from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.redaction import scrub_text
+from libs.runtime.secret_files import require_secret, secrets_directory
+from libs.runtime.settings import ConfigurationError
 from libs.storage.errors import is_unavailable
 
 T = TypeVar("T")
 
-Kafka = Annotated[str, typer.Option(envvar="GPKI_KAFKA_BOOTSTRAP", help="host:port of a broker")]
+OPERATOR = "operator"
+"""As whom the operator is known to Kafka."""
+
+
+def fail(why: str) -> NoReturn:
+    """End the command with exit code 1."""
+    typer.echo(f"error: {why}", err=True)
+    raise typer.Exit(1)
+
+
+def secret(directory: Path, name: str) -> SecretStr:
+    """From its file; ends the command when there is none, or others may read it."""
+    try:
+        return SecretStr(require_secret(directory / name).decode("utf-8", "replace"))
+    except ConfigurationError as error:
+        fail(str(error))
+
+
+def _access(bootstrap: str) -> KafkaAccess:
+    try:
+        directory = secrets_directory()
+    except ConfigurationError as error:
+        fail(str(error))
+    return KafkaAccess(bootstrap, OPERATOR, secret(directory, "kafka_password"))
+
+
+Kafka = Annotated[
+    KafkaAccess,
+    typer.Option(
+        envvar="GPKI_KAFKA_BOOTSTRAP",
+        parser=_access,
+        metavar="TEXT",
+        help=f"host:port of a broker; the password of {OPERATOR} is the file `kafka_password` in GPKI_SECRETS_DIR",
+    ),
+]
 
 MAX_SHOWN = 200
 """Characters of one text that a line shows."""
@@ -36,12 +75,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         if not (is_unavailable(error) or isinstance(error, asyncpg.InsufficientPrivilegeError)):
             raise
         fail(f"PostgreSQL could not be asked ({type(error).__name__}): address, account and its password file?")
-
-
-def fail(why: str) -> NoReturn:
-    """End the command with exit code 1."""
-    typer.echo(f"error: {why}", err=True)
-    raise typer.Exit(1)
 
 
 def printable(raw: bytes) -> str:

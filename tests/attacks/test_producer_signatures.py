@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import SecretStr
 
 from libs.bus.producers import Producers
 from libs.contracts import topics
@@ -24,6 +25,7 @@ from libs.contracts.topics import Topic
 from libs.crypto.pki import distinguished_name
 from libs.crypto.requests import certification_request
 from libs.runtime.clock import utc_now
+from libs.runtime.kafka_access import KafkaAccess
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Request, client, papers
 from tests.support.journal import dead_letters, history
@@ -31,6 +33,8 @@ from tests.support.pki import Pki, p256_key
 from tests.support.producers import EVERYBODY, Hands, append, as_service, send_as_service
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+
+NOBODY = KafkaAccess("nowhere:1", "nobody", SecretStr("x"))
 
 __all__ = ["client"]
 
@@ -159,7 +163,7 @@ def test_each_service_s_own_credentials_write_its_own_topics_and_no_other(servic
     """I-38: what a compromised service can sign; the column of the wiring is the whole of it."""
     pki = Pki(now=utc_now())
     hands = Hands(pki)
-    producers = Producers("nowhere:1", pki.service_root.certificate.public_bytes(Encoding.DER))
+    producers = Producers(NOBODY, pki.service_root.certificate.public_bytes(Encoding.DER))
     producers.learn(hands.keys())
     believed = set()
     for topic in topics.TOPICS.values():

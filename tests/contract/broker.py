@@ -40,7 +40,7 @@ class Broker:
         return name
 
     async def producer(self, **options: Any) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(bootstrap_servers=self.stack.kafka, **options)
+        producer = AIOKafkaProducer(**self.stack.kafka.options(), **options)
         await producer.start()
         self._resources.push_async_callback(producer.stop)
         return producer
@@ -55,7 +55,7 @@ class Broker:
         """A consumer as the loop has it; with a group once it has joined."""
         consumer = AIOKafkaConsumer(
             *topics,
-            bootstrap_servers=self.stack.kafka,
+            **self.stack.kafka.options(),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -67,7 +67,7 @@ class Broker:
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
         """Every offset that the group has committed."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
         await admin.start()
         try:
             return {tp: o.offset for tp, o in (await admin.list_consumer_group_offsets(group)).items()}

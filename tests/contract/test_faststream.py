@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.security import SASLScram256
 
 from libs.bus.reach import Reach
 from libs.bus.subscriber import POLL_MS, Batch, Poll, subscribe
@@ -24,6 +25,12 @@ BAD: dict[str, dict[str, Any]] = {
 }
 
 
+def host_of(broker: Broker) -> KafkaBroker:
+    kafka = broker.stack.kafka
+    security = SASLScram256(kafka.principal, kafka.password.get_secret_value())
+    return KafkaBroker(kafka.bootstrap, security=security, allow_auto_create_topics=False, logger=None)
+
+
 async def nine_with_a_bad_one(broker: Broker, bad: dict[str, Any]) -> str:
     topic = await broker.topic()
     producer = await broker.producer()
@@ -37,7 +44,7 @@ async def nine_with_a_bad_one(broker: Broker, bad: dict[str, Any]) -> str:
 async def test_its_own_parser_loses_the_whole_batch_of_one_undecodable_record(broker: Broker, bad: str) -> None:
     """The fault: when this fails after an upgrade, our parser and decoder can go."""
     topic = await nine_with_a_bad_one(broker, BAD[bad])
-    host = KafkaBroker(broker.stack.kafka, allow_auto_create_topics=False, logger=None)
+    host = host_of(broker)
     seen: list[int] = []
     subscriber = host.subscriber(
         topic, batch=True, group_id=topic, auto_offset_reset="earliest", ack_policy=AckPolicy.MANUAL
@@ -71,7 +78,7 @@ def _has(seen: list[int], count: int) -> bool:
 
 
 def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
-    host = KafkaBroker(broker.stack.kafka, allow_auto_create_topics=False, logger=None)
+    host = host_of(broker)
     subscriber = subscribe(
         host,
         [declared(topic)],

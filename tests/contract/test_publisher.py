@@ -1,6 +1,7 @@
 """The idempotent producer, and the one that replaces it when its broker is gone."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -70,4 +71,4 @@ async def test_while_the_broker_is_away_publishing_fails_in_bounded_time_and_lea
 
 async def test_no_broker_is_unavailable(broker: Broker) -> None:
     with pytest.raises(Unavailable):
-        await Publisher("127.0.0.1:1", client_id="test").start()
+        await Publisher(replace(broker.stack.kafka, bootstrap="127.0.0.1:1"), client_id="test").start()

@@ -21,7 +21,7 @@ async def topic_with_a_leader(broker: Broker) -> str:
 
 
 async def resting_after_a_failed_fetch(broker: Broker, topic: str) -> AIOKafkaConsumer:
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker.stack.kafka, retry_backoff_ms=60_000)
+    consumer = AIOKafkaConsumer(**broker.stack.kafka.options(), retry_backoff_ms=60_000)
     await consumer.start()
     failed = asyncio.Event()
 

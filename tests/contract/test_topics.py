@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 async def test_the_admin_only_returns_the_error_code_of_a_topic(broker: Broker) -> None:
     """The fault: replication 3 on one broker creates nothing and raises nothing."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.stack.kafka)
+    admin = AIOKafkaAdminClient(**broker.stack.kafka.options())
     await admin.start()
     response = await admin.create_topics([NewTopic(broker.stack.unique_topic(), 1, 3)])
     await admin.close()
@@ -34,7 +34,7 @@ async def test_every_declared_topic_and_its_dead_letter_are_created_once(broker:
     first = await create_topics(broker.stack.kafka)
     again = await create_topics(broker.stack.kafka)
     assert again == []
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.stack.kafka)
+    admin = AIOKafkaAdminClient(**broker.stack.kafka.options())
     await admin.start()
     there = set(await admin.list_topics())
     await admin.close()

@@ -120,7 +120,7 @@ async def test_an_audit_and_the_monitor_name_what_is_signed_and_never_posted(cli
     record = encode(topics.SIGNED, event, source="test", time=utc_now())
     # Under a header of another request, so that crl_verifier buries it: it waits for an operator.
     value = record.value.replace(f'"request":"{asked.header.request}"'.encode(), b'"request":"another"')
-    producer = AIOKafkaProducer(bootstrap_servers=client.stack.kafka)
+    producer = AIOKafkaProducer(**client.stack.kafka.options())
     await producer.start()
     try:
         await producer.send_and_wait(record.topic, key=record.key, value=value, headers=list(record.headers))
@@ -168,7 +168,7 @@ async def test_a_daily_file_equals_the_ledger_though_the_monitor_was_killed(
         day = await pool.fetchval("SELECT day FROM request WHERE request_id = $1", asked[0].id)
         closing = Closing(
             service="monitor",
-            bootstrap=client.stack.kafka,
+            kafka=client.stack.kafka,
             pool=pool,
             clock=lambda: midnight_after(day) + timedelta(minutes=2),
             directory=tmp_path,

@@ -29,7 +29,7 @@ async def gpki(stack: Stack, *arguments: str) -> tuple[int, str, str]:
 
 
 async def publish(stack: Stack, record: Record) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka)
+    producer = AIOKafkaProducer(**stack.kafka.options())
     await producer.start()
     try:
         await producer.send_and_wait(record.topic, value=record.value, key=record.key, headers=list(record.headers))

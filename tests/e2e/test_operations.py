@@ -5,6 +5,7 @@ import base64
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -84,7 +85,7 @@ async def test_a_request_is_found_wherever_its_producer_s_client_placed_it_and_i
     key = str(uuid4()).encode()
     numbers = list(range(topics.REQUESTED.partitions))
     other = next(number for number in numbers if number != DefaultPartitioner()(key, numbers, numbers))
-    producer = AIOKafkaProducer(bootstrap_servers=client.stack.kafka)
+    producer = AIOKafkaProducer(**client.stack.kafka.options())
     await producer.start()
     try:
         await producer.send_and_wait(topics.REQUESTED.name, value=b"{}", key=key, partition=other)
@@ -117,7 +118,7 @@ def findings(told: str) -> dict[str, str]:
 
 
 async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_signature(client: Client) -> None:
-    status, told, why = await gpki(client.stack, "doctor", more=operator_environment(client.stack.layout))
+    status, told, why = await gpki(client.stack, "doctor")
     assert (status, why) == (0, ""), told
     assert findings(told) == dict.fromkeys(
         ("clock", "Kafka", "PostgreSQL", *SERVICES, "HSM", "SMTP", "CRL of root", "CRL of issuing"), "ok"
@@ -143,7 +144,7 @@ async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_
     """The checks do not depend on each other."""
     ports = client.stack.layout.ports
     given = {name: value.format(**ports) for name, value in wrong.items()}
-    status, told, _ = await gpki(client.stack, "doctor", more=operator_environment(client.stack.layout) | given)
+    status, told, _ = await gpki(client.stack, "doctor", more=given)
     assert status == 1
     assert {name for name, state in findings(told).items() if state == "FAIL"} == failing
     lines = told.splitlines()
@@ -154,11 +155,12 @@ async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_
     )
 
 
-async def test_a_doctor_without_the_password_s_file_says_which_it_wants(client: Client, tmp_path: Path) -> None:
-    more = operator_environment(client.stack.layout) | {"GPKI_SECRETS_DIR": str(tmp_path)}
-    status, printed, why = await gpki(client.stack, "doctor", more=more)
-    assert (status, printed) == (1, "")
-    assert f"there is no file {tmp_path / 'postgres_password'}" in why
+async def test_a_doctor_without_a_password_s_file_says_which_it_wants(client: Client, tmp_path: Path) -> None:
+    for name in ("kafka_password", "postgres_password"):
+        status, printed, why = await gpki(client.stack, "doctor", more={"GPKI_SECRETS_DIR": str(tmp_path)})
+        assert (status, printed) == (1, "")
+        assert f"there is no file {tmp_path / name}" in why
+        shutil.copy(client.stack.layout.secrets("operator") / name, tmp_path)
 
 
 async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Client) -> None:

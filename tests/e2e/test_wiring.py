@@ -4,10 +4,11 @@ from collections import defaultdict
 
 import pytest
 
+from deploy.native.chain import event_of
 from deploy.native.layout import SERVICES
 from tests.support.faults import administration, all_read, groups
 from tests.support.stack import Stack
-from tests.unit.house.test_chain_table import TABLE, event_of
+from tests.unit.house.test_chain_table import TABLE
 
 pytestmark = pytest.mark.stack
 

@@ -195,13 +195,13 @@ async def test_the_search_finds_what_is_there(client: Client) -> None:
 
 async def throw_away_topic(stack: Stack, value: bytes) -> str:
     topic = stack.unique_topic("canary")
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(**stack.kafka.options())
     await admin.start()
     try:
         await admin.create_topics([NewTopic(topic, 1, 1)])
     finally:
         await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka)
+    producer = AIOKafkaProducer(**stack.kafka.options())
     await producer.start()
     try:
         await producer.send_and_wait(topic, value)

@@ -135,9 +135,7 @@ async def test_every_group_at_the_start_of_its_topics_again_changes_nothing(clie
 
 async def publish(client: Client, records: list[Raw]) -> None:
     """The same bytes under the same headers."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=client.stack.kafka, linger_ms=5, max_request_size=MAX_DEAD_LETTER_BYTES
-    )
+    producer = AIOKafkaProducer(**client.stack.kafka.options(), linger_ms=5, max_request_size=MAX_DEAD_LETTER_BYTES)
     await producer.start()
     try:
         sent = [

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
@@ -84,7 +85,7 @@ class Room:
     def bus(self, **options: Any) -> Bus:
         """A replica of the service; give `pool=` for one with connections of its own."""
         defaults: dict[str, Any] = {
-            "bootstrap": self.stack.kafka,
+            "kafka": self.stack.kafka,
             "pool": self.pool,
             "health": Health(self.schema),
             "session_ms": SESSION_MS,
@@ -121,7 +122,7 @@ class Room:
 
     async def begun(self, topic: Topic, group: str | None = None) -> dict[int, int]:
         """The same, and where it only has begun."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
         await admin.start()
         try:
             offsets = await admin.list_consumer_group_offsets(group or self.schema)
@@ -131,7 +132,7 @@ class Room:
 
     async def members(self, group: str | None = None) -> int:
         """How many members the group has, as the broker sees it."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.stack.kafka)
+        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
         await admin.start()
         try:
             (response,) = await admin.describe_consumer_groups([group or self.schema])
@@ -173,8 +174,8 @@ async def open_room_pool(stack: Stack, schema: str) -> Pool:
 
 
 @asynccontextmanager
-async def open_room(stack: Stack) -> AsyncIterator[Room]:
-    """Make schema, ledger and a producer; drop the schema at the end."""
+async def open_room(stack: Stack, *migrations: Path) -> AsyncIterator[Room]:
+    """Make schema, ledger, what is in these folders and a producer; drop the schema at the end."""
     schema = f"t_{uuid.uuid4().hex[:10]}"
     superuser = await asyncpg.connect(stack.postgres_dsn("postgres"))
     await superuser.execute(f"create schema {schema} authorization {ROLE}")
@@ -182,10 +183,8 @@ async def open_room(stack: Stack) -> AsyncIterator[Room]:
         async with AsyncExitStack() as resources:
             pool = await open_room_pool(stack, schema)
             resources.push_async_callback(pool.close)
-            await migrate(pool, [LEDGER_MIGRATIONS])
-            producer = AIOKafkaProducer(
-                bootstrap_servers=stack.kafka, linger_ms=2, max_request_size=MAX_DEAD_LETTER_BYTES
-            )
+            await migrate(pool, [LEDGER_MIGRATIONS, *migrations])
+            producer = AIOKafkaProducer(**stack.kafka.options(), linger_ms=2, max_request_size=MAX_DEAD_LETTER_BYTES)
             await producer.start()
             resources.push_async_callback(producer.stop)
             room = Room(stack, schema, pool, producer, resources)
@@ -198,7 +197,7 @@ async def open_room(stack: Stack) -> AsyncIterator[Room]:
 
 async def delete_topics(stack: Stack, names: Sequence[str]) -> None:
     """Leave no topic behind: a broker that is killed later reads the log of every one again before it is ready."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(**stack.kafka.options())
     await admin.start()
     try:
         await controller_known(admin)

@@ -90,7 +90,7 @@ async def serve(wiring: dict[str, str]) -> None:
     pool = await open_room_pool(stack, wiring["schema"])
     bus = Bus(
         service=wiring["schema"],
-        bootstrap=stack.kafka,
+        kafka=stack.kafka,
         pool=pool,
         health=Health(wiring["schema"]),
         session_ms=SESSION_MS,

@@ -14,6 +14,7 @@ import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from deploy.native import broker
 from deploy.native.parts import client_environment
 from libs.contracts.manifest import Action, Manifest, SignedManifest
 from libs.contracts.problems import ProblemCode
@@ -32,10 +33,10 @@ from services.igfmas.chain import DOCUMENTS, Chain
 from services.igfmas.desk import Desk, Pressed
 from services.igfmas.documents import Paper, manifest_of, paper_of, request_of
 from services.igfmas.enrolment import Officer
-from services.igfmas.keys import read_keys
+from services.igfmas.keys import CALLER, read_keys
 from services.igfmas.mailbox import Mailbox
 from services.igfmas.observation import Observation, RequestSeen
-from services.igfmas.settings import SERVICE_ROOT
+from services.igfmas.settings import OBSERVER, SERVICE_ROOT
 from services.igfmas.trust import Trust
 from services.igfmas.vouchers import Voucher
 from tests.support.producers import send_as_service
@@ -256,8 +257,9 @@ async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> Asy
     environment = client_environment(stack.layout)
     caller, registrar = read_keys(stack.layout.secrets("igfmas"))
     root = (stack.layout.pki / SERVICE_ROOT).read_bytes()
+    kafka, observer = (broker.access(stack.layout, principal) for principal in (CALLER, OBSERVER))
     async with AsyncExitStack() as resources:
-        chain = await resources.enter_async_context(Chain(stack.kafka, Observation(), utc_now, documents))
+        chain = await resources.enter_async_context(Chain(kafka, observer, Observation(), utc_now, documents))
         gateway = await resources.enter_async_context(GpkiClient(stack.gateway, caller, service_root=root))
         database = await asyncpg.create_pool(stack.postgres_dsn("postgres"), min_size=1, max_size=4)
         resources.push_async_callback(database.close)

@@ -4,17 +4,17 @@ import asyncio
 import os
 from collections.abc import Mapping
 
+from deploy.native.parts import operator_environment
 from tests.support.stack import Stack
 
 
 async def gpki(stack: Stack, *arguments: str, more: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """Exit code, what it printed, what it complained of; `more` is added to what it is told of the stack."""
-    told = {"GPKI_KAFKA_BOOTSTRAP": stack.kafka, "GPKI_SECRETS_DIR": str(stack.layout.secrets("operator"))}
     process = await asyncio.create_subprocess_exec(
         stack.layout.checkout / "gpki",
         *arguments,
         cwd=stack.layout.state,
-        env=os.environ | told | dict(more or {}),
+        env=os.environ | operator_environment(stack.layout) | dict(more or {}),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -178,7 +178,7 @@ def spawn(command: list[str], folder: Path, environment: dict[str, str], log: Pa
 
 @asynccontextmanager
 async def administration(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+    admin = AIOKafkaAdminClient(**stack.kafka.options())
     await admin.start()
     try:
         yield admin
@@ -286,7 +286,7 @@ async def read_again_from_the_start(stack: Stack) -> None:
 
 async def reset(stack: Stack, group: str, offsets: dict[TopicPartition, int]) -> None:
     """Commit offsets for a group that nobody is in."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**stack.kafka.options(), group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
         consumer.assign(list(offsets))

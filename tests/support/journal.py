@@ -27,7 +27,7 @@ def partitions_of(topic: Topic | str) -> list[TopicPartition]:
 async def observer(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of no group."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=stack.kafka, enable_auto_commit=False, max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES
+        **stack.kafka.options(), enable_auto_commit=False, max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES
     )
     await consumer.start()
     try:

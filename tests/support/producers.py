@@ -74,7 +74,7 @@ async def send_as_service(stack: Stack, topic: Topic, event: Event) -> None:
 
 async def append(stack: Stack, *records: Record) -> None:
     """Write records as they stand, as whoever may write anything on the broker."""
-    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka, max_request_size=MAX_RECORD_BYTES)
+    producer = AIOKafkaProducer(**stack.kafka.options(), max_request_size=MAX_RECORD_BYTES)
     await producer.start()
     try:
         for record in records:

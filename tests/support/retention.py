@@ -7,7 +7,6 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from deploy.native import lifecycle
-from deploy.native.parts import operator_environment
 from deploy.native.ports import HOST
 from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
@@ -74,7 +73,7 @@ async def halted(stack: Stack, service: str) -> None:
 
 async def republish(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     """`gpki republish …`: exit code, what it printed, what it complained of."""
-    return await gpki(stack, "republish", *arguments, more=operator_environment(stack.layout))
+    return await gpki(stack, "republish", *arguments)
 
 
 async def put_right(stack: Stack, service: str) -> str:

@@ -4,18 +4,25 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from deploy.native import broker
 from deploy.native.layout import DATABASE
 from deploy.native.ports import HOST
 from deploy.native.secret_files import ensure_secret
+from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Pool, open_pool
 from tests.support.stack import Stack
+
+
+def kafka_settings(access: KafkaAccess) -> dict[str, Any]:
+    """The settings by which a service has this access to the brokers."""
+    return {"kafka_bootstrap": access.bootstrap, "kafka_user": access.principal, "kafka_password": access.password}
 
 
 def common_settings(stack: Stack, service: str) -> dict[str, Any]:
     """The settings that every service has."""
     return {
         "service": service,
-        "kafka_bootstrap": stack.kafka,
+        **kafka_settings(broker.access(stack.layout, service)),
         "postgres_host": HOST,
         "postgres_port": stack.layout.ports["postgres"],
         "postgres_user": service,

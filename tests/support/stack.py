@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from deploy.native import database, lifecycle
+from deploy.native import broker, database, lifecycle
 from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.parts import infrastructure, services
 from deploy.native.ports import HOST
 from deploy.native.supervisor import Supervisor
 from libs.contracts.topics import Topic
+from libs.runtime.kafka_access import KafkaAccess
 from tests.support.waiting import eventually
 
 SESSION_MS = 6_000
@@ -45,9 +46,9 @@ class Stack:
         self._supervisor = Supervisor(layout)
 
     @property
-    def kafka(self) -> str:
-        """Bootstrap address."""
-        return self.layout.bootstrap
+    def kafka(self) -> KafkaAccess:
+        """The brokers, as who may do anything there."""
+        return broker.access(self.layout)
 
     @property
     def smtp(self) -> tuple[str, int]:

@@ -65,7 +65,7 @@ class Tap:
 @asynccontextmanager
 async def open_tap(stack: Stack, watched: Iterable[Topic], *, from_now: bool = False) -> AsyncIterator[Tap]:
     """Observe topics and their dead letters from their beginning, or from now on."""
-    consumer, asker = (AIOKafkaConsumer(bootstrap_servers=stack.kafka, enable_auto_commit=False) for _ in range(2))
+    consumer, asker = (AIOKafkaConsumer(**stack.kafka.options(), enable_auto_commit=False) for _ in range(2))
     try:
         await consumer.start()
         await asker.start()

@@ -64,7 +64,7 @@ class Wire:
 @asynccontextmanager
 async def open_wire(stack: Stack, hands: Hands, *watched: Topic) -> AsyncIterator[Wire]:
     """Connect, tell the producers' keys, and watch these topics from now on."""
-    producer = AIOKafkaProducer(bootstrap_servers=stack.kafka, linger_ms=2, max_request_size=MAX_RECORD_BYTES)
+    producer = AIOKafkaProducer(**stack.kafka.options(), linger_ms=2, max_request_size=MAX_RECORD_BYTES)
     await producer.start()
     try:
         async with open_tap(stack, watched, from_now=True) as tap:

@@ -12,13 +12,19 @@ from gpki_client.kafka import KafkaClient
 ENV = os.environ
 
 
-async def sign(content: bytes, request: str, caller: Caller) -> None:
+async def sign(content: bytes, request: str, caller: Caller, password: str) -> None:
     """Produce `requested`; the officer enters PIN and OTP elsewhere; then `completed` says what became of it."""
     digest = hashlib.sha256(content).hexdigest()
     document = Document(f"{request}-1", "baucar", "Bekalan alat tulis", "Syarikat Maju", "1250.00", "MYR", digest)
     who = {"caller": caller.name, "system": ENV["GPKI_SYSTEM"], "user": ENV["GPKI_USER"], "office": ENV["GPKI_OFFICE"]}
     manifest = Manifest.of([document], request=request, action="sah", **who)
-    async with KafkaClient(ENV["GPKI_KAFKA"], caller, group=f"{caller.name}-sdk") as kafka:
+    security = {
+        "security_protocol": "SASL_PLAINTEXT",  # SASL_SSL, with an ssl_context, wherever it leaves your own machine
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_plain_username": caller.name,
+        "sasl_plain_password": password,
+    }
+    async with KafkaClient(ENV["GPKI_KAFKA"], caller, group=f"{caller.name}-sdk", **security) as kafka:
         await kafka.request(manifest)
         print("requested", manifest.request_id, manifest.root.hex(), flush=True)
         async for end in kafka.completed():
@@ -29,4 +35,5 @@ async def sign(content: bytes, request: str, caller: Caller) -> None:
 
 if __name__ == "__main__":
     key = Path(ENV["GPKI_CALLER_KEY"]).read_bytes()
-    asyncio.run(sign(Path(sys.argv[1]).read_bytes(), sys.argv[2], Caller.from_pem(ENV["GPKI_CALLER"], key)))
+    known = Path(ENV["GPKI_KAFKA_PASSWORD_FILE"]).read_text().strip()
+    asyncio.run(sign(Path(sys.argv[1]).read_bytes(), sys.argv[2], Caller.from_pem(ENV["GPKI_CALLER"], key), known))

@@ -21,6 +21,7 @@ from libs.crypto.errors import CryptoError
 from libs.gpki_client import GpkiClient, GpkiError
 from libs.gpki_client.device import Device, DeviceClient
 from libs.runtime.clock import utc_now
+from libs.runtime.settings import ConfigurationError
 from services.igfmas.account import account_of, stages_of
 from services.igfmas.chain import Chain, ChainError, NotInTime
 from services.igfmas.demo import results as leavings
@@ -47,8 +48,8 @@ DONE, FAILED, UNUSABLE_INPUT, INTERRUPTED = 0, 1, 2, 130
 REFUSALS: Final = 3
 
 EXPECTED: Final = (
-    ChainError, CryptoError, EvidenceError, GpkiError, KafkaError, NoMail, NotInTime, OSError, Refused, TrustError,
-    Unexpected,
+    ChainError, ConfigurationError, CryptoError, EvidenceError, GpkiError, KafkaError, NoMail, NotInTime, OSError,
+    Refused, TrustError, Unexpected,
 )  # fmt: skip
 """What can go wrong on the way, each with a text that says what; anything else is a bug of ours and is shown whole."""
 
@@ -167,7 +168,7 @@ class Demonstration:
         cast, device = new_cast(), Device.new()
         write_officers(self._results / "officers.json", cast.roaming)
         async with (
-            Chain(settings.kafka_bootstrap, observation, utc_now) as chain,
+            Chain(settings.kafka, settings.observer, observation, utc_now) as chain,
             GpkiClient(settings.gateway_url, caller, service_root=root) as gateway,
             DeviceClient(settings.gateway_url, device, cast.approver.user) as phone,
         ):

@@ -12,7 +12,7 @@ from tests.support.chain import Client
 async def poison_everywhere(client: Client, seeded: random.Random) -> None:
     """On every topic of the chain a record that nobody can read, and one whose header is not UTF-8."""
     await moment(seeded)
-    producer = AIOKafkaProducer(bootstrap_servers=client.stack.kafka)
+    producer = AIOKafkaProducer(**client.stack.kafka.options())
     await producer.start()
     try:
         for topic in topics.TOPICS.values():

@@ -1,7 +1,7 @@
 """What stops a consumer until a person has looked, and what it waits for before its first record."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -97,7 +97,7 @@ async def gap(room: Room, source: Topic, target: Topic) -> None:
 
 async def delete(room: Room, source: Topic, *, before: int) -> None:
     """What retention does to the first partition."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=room.stack.kafka)
+    admin = AIOKafkaAdminClient(**room.stack.kafka.options())
     await admin.start()
     await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=before)})
     await admin.close()
@@ -258,7 +258,8 @@ async def test_of_several_brokers_one_that_does_not_answer_is_passed_over(room: 
     event = room.event()
     tap = await room.tap(target)
     await room.send(source, [event])
-    bus = room.bus(bootstrap=f"127.0.0.1:1,{room.stack.kafka}")
+    kafka = room.stack.kafka
+    bus = room.bus(kafka=replace(kafka, bootstrap=f"127.0.0.1:1,{kafka.bootstrap}"))
     bus.state({source: pass_on(target)})
     async with bus:
         await tap.until(lambda: len(tap.of(target)) == 1, "passed on")

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from dataclasses import replace
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -213,7 +214,7 @@ async def test_a_stop_leaves_no_task_of_the_bus_behind(room: Room) -> None:
 
 
 async def test_a_start_without_a_broker_says_unavailable_and_leaves_nothing_open(room: Room) -> None:
-    bus = room.bus(bootstrap="127.0.0.1:1")
+    bus = room.bus(kafka=replace(room.stack.kafka, bootstrap="127.0.0.1:1"))
     bus.consume({await room.topic(): pass_on(await room.topic())})
     async with every_task_ends():
         with pytest.raises(Unavailable):

@@ -32,10 +32,12 @@ from libs.runtime.secret_files import publish
 from services.certificate_authority.app import serve
 from services.certificate_authority.provisioning import initialise
 from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
+from services.certificate_authority.store import MIGRATIONS
 from tests.integration.certificate_authority.replica import RoomSettings
 from tests.integration.hsm.softhsm import MODULE, SO_PIN, USER_PIN, SoftHsm
 from tests.support.bus import ROLE, Room, open_room, waits_for
 from tests.support.pki import p256_key
+from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
 
@@ -150,11 +152,11 @@ async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterat
     own = {name: stack.own(topic) for name, topic in vars(DEFAULT_ROUTES).items()}
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
-    async with open_room(stack) as room:
+    async with open_room(stack, MIGRATIONS) as room:
         room.owns(*own.values())
         settings = RoomSettings(
             service=room.schema,
-            kafka_bootstrap=stack.kafka,
+            **kafka_settings(stack.kafka),
             postgres_host="127.0.0.1",
             postgres_port=stack.layout.ports["postgres"],
             postgres_user=ROLE,

@@ -148,20 +148,22 @@ async def test_killed_between_signing_and_recording_there_is_one_certificate(
     """I-sign-once: what was reserved before the signature is what the replay signs."""
     event = certificate_requested(application(), authority.registrar)
     await send(authority, event)
+    known = authority.settings
     secrets = {
-        "postgres_password": authority.settings.postgres_password.get_secret_value(),
+        "kafka_password": known.kafka_password.get_secret_value(),
+        "postgres_password": known.postgres_password.get_secret_value(),
         "hsm_pin": USER_PIN.get_secret_value(),
-        "producer_key": authority.settings.producer_key.get_secret_value().decode(),
+        "producer_key": known.producer_key.get_secret_value().decode(),
     }
     for name, secret in secrets.items():
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(secret)
     settings = {
         f"GPKI_{name.upper()}": str(getattr(authority.settings, name))
-        for name in ("service", "kafka_bootstrap", "postgres_host", "postgres_port", "postgres_user", "pki_dir")
+        for name in ("service", "kafka_bootstrap", "kafka_user", "postgres_host", "postgres_port", "postgres_user")
     } | {
         f"GPKI_{name.upper()}": str(getattr(authority.settings, name))
-        for name in ("health_port", "pkcs11_module", "pkcs11_token_label", "crl_port", "crl_base_url")
+        for name in ("pki_dir", "health_port", "pkcs11_module", "pkcs11_token_label", "crl_port", "crl_base_url")
     }
     process = await asyncio.create_subprocess_exec(
         *(*WITH_US, sys.executable, "-m", "tests.integration.certificate_authority.replica"),

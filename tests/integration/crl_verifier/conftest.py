@@ -186,7 +186,7 @@ async def verifier(
     database = await service_pool(stack, "crl_verifier")
     try:
         if await database.fetchval("select to_regclass('crl')"):
-            await database.execute("truncate crl")
+            await database.execute("delete from crl")
         yield Verifier(wire, database, pki, server, start)
     finally:
         await database.close()

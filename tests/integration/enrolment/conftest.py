@@ -21,10 +21,12 @@ from libs.runtime.health import Health
 from services.enrolment.app import serve
 from services.enrolment.routes import DEFAULT_ROUTES, Routes
 from services.enrolment.settings import Settings
+from services.enrolment.store import MIGRATIONS
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Identity, Pki
 from tests.support.producers import Hands
 from tests.support.requests import key_state
+from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
 
@@ -97,13 +99,13 @@ async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
-    async with open_room(stack) as room:
+    async with open_room(stack, MIGRATIONS) as room:
         room.owns(*own.values())
         hands = Hands(pki)
         await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
-            kafka_bootstrap=stack.kafka,
+            **kafka_settings(stack.kafka),
             postgres_host="127.0.0.1",
             postgres_port=stack.layout.ports["postgres"],
             postgres_user=ROLE,

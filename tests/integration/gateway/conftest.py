@@ -45,11 +45,13 @@ from services.gateway.app import DEFAULT_ROUTES, Routes, serve
 from services.gateway.live import Live
 from services.gateway.schemas import Problem, SigningStatus
 from services.gateway.settings import Settings
+from services.gateway.store import MIGRATIONS
 from tests.integration.gateway.twins import cut_off_api
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
 from tests.support.producers import Hands
 from tests.support.requests import Caller, documents, header, key_id, key_state, medium_resolved, new_user
+from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
@@ -271,13 +273,13 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
     routes = Routes(**{field: stack.own(topic) for field, topic in own.items()})
     await create_topics(stack.kafka, topics=list(vars(routes).values()))
     (folder / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
-    async with open_room(stack) as room:
+    async with open_room(stack, MIGRATIONS) as room:
         room.owns(*vars(routes).values())
         hands = Hands(pki)
         await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
-            kafka_bootstrap=stack.kafka,
+            **kafka_settings(stack.kafka),
             postgres_host="127.0.0.1",
             postgres_port=stack.layout.ports["postgres"],
             postgres_user=ROLE,

@@ -1,5 +1,7 @@
 """The API of a twin on the same schema, whose broker is away."""
 
+from dataclasses import replace
+
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
 
@@ -24,7 +26,7 @@ from tests.support.pki import Pki
 
 def cut_off_api(settings: Settings, routes: Routes, pki: Pki, pool: Pool, live: Live) -> FastAPI:
     """Over this pool, with these streams."""
-    away = Publisher("127.0.0.1:1", client_id="cut-off")
+    away = Publisher(replace(settings.kafka, bootstrap="127.0.0.1:1"), client_id="cut-off")
     root = pki.service_root.certificate.public_bytes(Encoding.DER)
     promises = Promises(service=settings.service, pool=pool, publisher=away, clock=utc_now, sign=unsigned)
     return create_api(

@@ -23,10 +23,12 @@ from libs.runtime.health import Health
 from libs.storage import state
 from services.medium_lookup.app import Routes, serve
 from services.medium_lookup.settings import Settings
+from services.medium_lookup.store import MIGRATIONS
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
 from tests.support.producers import Hands
 from tests.support.requests import Caller, certificate_state, key_state, new_user, user_state
+from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
@@ -126,13 +128,13 @@ async def lookup(stack: Stack, pki: Pki, tmp_path: Path, request: pytest.Fixture
     )
     await create_topics(stack.kafka, topics=[*vars(routes).values(), topics.REJECTED, topics.CANCEL_ANSWERED])
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
-    async with open_room(stack) as room:
+    async with open_room(stack, MIGRATIONS) as room:
         room.owns(*vars(routes).values())
         hands = Hands(pki)
         await room.send(routes.keys, hands.keys(routes.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
-            kafka_bootstrap=stack.kafka,
+            **kafka_settings(stack.kafka),
             postgres_host="127.0.0.1",
             postgres_port=stack.layout.ports["postgres"],
             postgres_user=ROLE,

@@ -211,6 +211,6 @@ async def begin_now(watch: Watch) -> None:
     """Empty the tables, and put the group to where the topics end."""
     for table in ("document", "request", "daily_file"):
         if await watch.database.fetchval("SELECT to_regclass($1)", f"monitor.{table}"):
-            await watch.database.execute(f"TRUNCATE {table}")
+            await watch.database.execute(f"DELETE FROM {table}")
     ends: dict[TopicPartition, int] = await ends_of(watch.stack, *READ)
     await reset(watch.stack, "monitor", ends)

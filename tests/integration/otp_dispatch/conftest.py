@@ -29,10 +29,12 @@ from libs.crypto.requests import read_signing_key
 from libs.crypto.sealing import PURPOSE_CHALLENGE, sealing_info
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
+from libs.runtime.secret_files import write_secret
 from libs.storage import state
 from services.otp_dispatch.app import serve
 from services.otp_dispatch.init import make_keys
 from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
+from services.otp_dispatch.store import MIGRATIONS
 from tests.integration.otp_dispatch.replica import RoomSettings, routes
 from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
 from tests.support.bus import ROLE, Room, open_room, waits_for
@@ -40,6 +42,7 @@ from tests.support.devices import resend_of
 from tests.support.pki import Identity, Pki
 from tests.support.producers import Hands
 from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user, user_state
+from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
@@ -221,18 +224,18 @@ async def dispatching(stack: Stack, pki: Pki, shared_sink: Sink, tmp_path: Path)
     secrets = tmp_path / "secrets"
     make_keys(secrets, tmp_path)
     password = ensure_secret(stack.layout.secrets(ROLE), "postgres_password")
-    (secrets / "postgres_password").write_text(password)
-    (secrets / "postgres_password").chmod(0o600)
+    write_secret(secrets / "postgres_password", password.encode())
+    write_secret(secrets / "kafka_password", stack.kafka.password.get_secret_value().encode())
     await shared_sink.start()
     shared_sink.rules()
-    async with open_room(stack) as room:
+    async with open_room(stack, MIGRATIONS) as room:
         room.owns(*vars(own).values())
         hands = Hands(pki)
         (secrets / PRODUCER_KEY).write_bytes(hands.secret(room.schema).get_secret_value())
         await room.send(own.keys, hands.keys(own.keys, of=[room.schema]))
         settings = RoomSettings(
             service=room.schema,
-            kafka_bootstrap=stack.kafka,
+            **kafka_settings(stack.kafka),
             postgres_host="127.0.0.1",
             postgres_port=stack.layout.ports["postgres"],
             postgres_user=ROLE,

@@ -15,6 +15,7 @@ from libs.contracts.signing import MediumResolved
 from libs.contracts.waiting import WaitsFor
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
+from libs.runtime.settings import secret_fields
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
 from tests.support.stack import WITH_US
 from tests.support.waiting import eventually
@@ -178,7 +179,7 @@ async def process(dispatching: Dispatching) -> AsyncIterator[asyncio.subprocess.
         **{
             f"GPKI_{name.upper()}": str(getattr(settings, name))
             for name in type(settings).model_fields
-            if name not in {"postgres_password", "otp_key", "producer_key"} and getattr(settings, name) is not None
+            if name not in secret_fields(type(settings)) and getattr(settings, name) is not None
         },
     }
     child = await asyncio.create_subprocess_exec(

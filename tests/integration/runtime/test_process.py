@@ -39,11 +39,13 @@ class Child:
     def __init__(self, tmp_path: Path, body: str, **env: str) -> None:
         secrets = tmp_path / "secrets"
         secrets.mkdir(mode=0o700)
-        (secrets / "postgres_password").write_text("CANARY-secret")
-        (secrets / "postgres_password").chmod(0o600)
+        for name in ("kafka_password", "postgres_password"):
+            (secrets / name).write_text("CANARY-secret")
+            (secrets / name).chmod(0o600)
         settings = {
             "GPKI_SERVICE": "posting",
             "GPKI_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+            "GPKI_KAFKA_USER": "posting",
             "GPKI_POSTGRES_HOST": "127.0.0.1",
             "GPKI_POSTGRES_USER": "posting",
             "GPKI_HEALTH_PORT": "0",

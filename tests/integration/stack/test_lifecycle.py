@@ -80,7 +80,7 @@ async def test_up_twice_down_twice_and_the_data_is_still_there(native: Commands)
     first = native("up", "--infrastructure")
     assert first.returncode == 0, first.stderr
     layout = open_layout(native.state)
-    connection = await asyncpg.connect(database.dsn(layout, "posting"))
+    connection = await asyncpg.connect(database.dsn(layout, database.SUPERUSER))
     await connection.execute("create table kept as select 42 as n")
     await connection.close()
     family = native.family()
@@ -100,7 +100,7 @@ async def test_up_twice_down_twice_and_the_data_is_still_there(native: Commands)
     assert "nothing was running" in native("down").stdout
 
     assert native("up", "--infrastructure").returncode == 0
-    connection = await asyncpg.connect(database.dsn(layout, "posting"))
+    connection = await asyncpg.connect(database.dsn(layout, database.SUPERUSER))
     assert await connection.fetchval("select n from kept") == 42
     await connection.close()
 

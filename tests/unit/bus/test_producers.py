@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import SecretStr
 
 from libs.bus.delivery import Delivery, Undecodable, decode, decode_parked
 from libs.bus.outcomes import Unavailable
@@ -20,12 +21,15 @@ from libs.contracts.state import Key
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import new_signing_key, read_signing_key
 from libs.runtime.clock import utc_now
+from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError
 from libs.storage.ledger import Due
 from tests.support.pki import Pki
 from tests.support.producers import Hands
 from tests.support.requests import key_state
 from tests.unit.bus.records import raw
+
+NOBODY = KafkaAccess("nowhere:1", "nobody", SecretStr("x"))
 
 NOW = utc_now().replace(microsecond=0)
 REJECTED = topics.REJECTED
@@ -42,7 +46,7 @@ def hands(pki: Pki) -> Hands:
 
 
 def judges(pki: Pki) -> Producers:
-    return Producers("nowhere:1", pki.service_root.certificate.public_bytes(Encoding.DER))
+    return Producers(NOBODY, pki.service_root.certificate.public_bytes(Encoding.DER))
 
 
 @pytest.fixture

@@ -1,30 +1,14 @@
 """services/README.md is the architecture: its table names the topics that a service's code names, no more, no fewer."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
 
+from deploy.native.chain import chain_table, event_of
 from libs.contracts import topics
 
 SERVICES = Path(__file__).parents[3] / "services"
-ROW = re.compile(r"^\| (\w+) \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-
-
-def event_of(topic: str) -> str:
-    return topic.split(".")[-2]
-
-
-def chain_table(text: str) -> dict[str, tuple[set[str], set[str]]]:
-    """Service -> (consumed, emitted), by event; `nothing` is none."""
-    rows = {name: (_events(consumes), _events(emits)) for name, consumes, emits in ROW.findall(text)}
-    rows.pop("service", None)
-    return rows
-
-
-def _events(cell: str) -> set[str]:
-    return set(cell.split(", ")) - {"nothing"}
 
 
 def topics_named_in(service: Path) -> set[str]:
@@ -40,7 +24,7 @@ def topics_named_in(service: Path) -> set[str]:
     return named
 
 
-TABLE = chain_table((SERVICES / "README.md").read_text())
+TABLE = chain_table()
 FOLDERS = sorted(path.parent.name for path in SERVICES.glob("*/app.py"))
 
 

@@ -13,6 +13,7 @@ CANARY = "CANARY-9431"
 GOOD = {
     "GPKI_SERVICE": "posting",
     "GPKI_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
+    "GPKI_KAFKA_USER": "posting",
     "GPKI_POSTGRES_HOST": "127.0.0.1",
     "GPKI_POSTGRES_USER": "posting",
     "GPKI_HEALTH_PORT": "0",
@@ -33,7 +34,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GPKI_SECRETS_DIR", str(tmp_path))
-    for name in ("postgres_password", "signing_pin"):
+    for name in ("kafka_password", "postgres_password", "signing_pin"):
         (tmp_path / name).write_text(CANARY + "\n")
         (tmp_path / name).chmod(0o600)
     return tmp_path
@@ -64,6 +65,7 @@ def test_every_missing_name_is_told_at_once(place: Path, monkeypatch: pytest.Mon
     assert lines == [
         "GPKI_SERVICE: Field required",
         "GPKI_KAFKA_BOOTSTRAP: Field required",
+        "GPKI_KAFKA_USER: Field required",
         "GPKI_POSTGRES_HOST: Field required",
         "GPKI_POSTGRES_USER: Field required",
         "$GPKI_SECRETS_DIR/postgres_password: Field required",
@@ -107,6 +109,14 @@ def test_a_secret_that_others_can_reach_is_refused_beside_the_other_faults(
     assert "chmod 600" in lines[0]
     assert f"{mode:04o}" in lines[0]
     assert lines[1] == "GPKI_KAFKA_BOOTSTRAP: Field required"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away, and read one that is another's")
+def test_a_secret_of_another_account_is_refused(place: Path) -> None:
+    """Who owns a file can change it, and lend it."""
+    os.chown(place / "signing_pin", 65534, 65534)
+    (line,) = fault()
+    assert "belongs to uid 65534" in line
 
 
 def test_a_secret_in_the_environment_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,3 +40,24 @@ def test_a_data_directory_of_another_kind_is_named(tmp_path: Path) -> None:
     (stack.broker_data("kafka_2") / "something").touch()
     with pytest.raises(StackError, match="kafka_2: the data directory"):
         broker._cluster_of(stack, "kafka_2")
+
+
+def test_storage_that_was_made_before_there_were_accounts_is_said_to_be(tmp_path: Path) -> None:
+    """Nobody could log in there: it would look like a broker that never gets ready."""
+    stack = layout(tmp_path, BROKERS[:1])
+    data = stack.broker_data("kafka")
+    data.mkdir()
+    (data / "meta.properties").write_text("cluster.id=c1\n")
+    (data / "bootstrap.checkpoint").write_bytes(b"\x00metadata.version")
+    with pytest.raises(StackError, match="before Kafka had accounts"):
+        broker._cluster_of(stack, "kafka")
+    (data / "bootstrap.checkpoint").write_bytes(b"\x00administrator")
+    assert broker._cluster_of(stack, "kafka") == "c1"
+
+
+def test_no_password_is_in_a_broker_s_configuration(tmp_path: Path) -> None:
+    stack = layout(tmp_path, BROKERS[:1])
+    secret = broker.password(stack, broker.BROKERS)
+    properties = broker._properties(stack, 1, "kafka")
+    assert secret not in properties
+    assert f"${{secret:{stack.secrets('kafka')}:kafka_password}}" in properties

@@ -65,7 +65,7 @@ def test_a_service_is_told_where_its_parts_are_and_no_secret(
     secret = ensure_secret(layout.secrets(name), "postgres_password")
     environment = service_environment(layout, name)
     assert secret not in str(environment)
-    assert environment["GPKI_POSTGRES_USER"] == environment["GPKI_SERVICE"] == name
+    assert environment["GPKI_POSTGRES_USER"] == environment["GPKI_KAFKA_USER"] == environment["GPKI_SERVICE"] == name
     assert Path(environment["GPKI_SECRETS_DIR"], "postgres_password").read_text().strip() == secret
     assert ("GPKI_PKCS11_MODULE" in environment) == (name in ("hsm_signer", "certificate_authority"))
     assert ("GPKI_SMTP_HOST" in environment) == (name == "otp_dispatch")

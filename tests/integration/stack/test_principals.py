@@ -1,0 +1,53 @@
+"""Accounts and permissions are made again at every start, exactly as they are declared."""
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError
+
+from deploy.native import broker, principals
+from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
+from libs.contracts.topics import SIGNED
+from libs.runtime.kafka_access import KafkaAccess
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.stack
+
+
+async def test_what_nobody_declared_is_gone_after_a_start_and_what_is_declared_is_there(stack: Stack) -> None:
+    stray = Acl("gateway", Operation.WRITE, Resource.TOPIC, SIGNED.name).entry()
+    missing = Acl("hsm_signer", Operation.WRITE, Resource.TOPIC, SIGNED.name).entry()
+    admin = AIOKafkaAdminClient(**stack.kafka.options())
+    await admin.start()
+    try:
+        declared = {acl.entry() for acl in principals.declared()}
+        assert missing in declared
+        assert await acls(admin) == declared
+        await add_acls(admin, [stray])
+        assert await acls(admin) == declared | {stray}
+        await principals.admit(stack.layout)
+        assert await acls(admin) == declared
+    finally:
+        await admin.close()
+
+
+async def test_a_password_that_was_taken_away_is_replaced_and_comes_in_no_more(stack: Stack) -> None:
+    before = broker.access(stack.layout, "observer")
+    assert await comes_in(before)
+    (stack.layout.secrets("observer") / "kafka_password").unlink()
+    await principals.admit(stack.layout)
+    after = broker.access(stack.layout, "observer")
+    assert after != before
+    assert await comes_in(after)
+    assert not await comes_in(before)
+
+
+async def comes_in(access: KafkaAccess) -> bool:
+    options = access.options()
+    host, _, port = options.pop("bootstrap_servers").partition(":")
+    try:
+        connection = await create_conn(host, int(port), **options)
+    except KafkaError:
+        return False
+    connection.close()
+    return True

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, progress, resending, signing, state, token_route, waiting
+from libs.contracts import cancelling, enrolment, log, progress, resending, signing, state, token_route, waiting
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ class Topic:
 
     name: str
     event: type[Event]
-    key: Literal["request", "document", "user", "credential", "key", "application"]
+    key: Literal["request", "document", "user", "credential", "key", "application", "log", "tile"]
     retention: timedelta | None = CHAIN_RETENTION
     max_bytes: int = MAX_RECORD_BYTES
     partitions: int = 4
@@ -114,6 +114,19 @@ CERTIFICATE = Topic(
 )
 KEYS = Topic("gpki.keys.v1", state.Key, "key", retention=None, max_bytes=MAX_DOCUMENT_RECORD_BYTES, partitions=1)
 
+LOG_CHECKPOINT = Topic(
+    "gpki.log.checkpoint.v1", log.LogCheckpoint, "log", max_bytes=MAX_DOCUMENT_RECORD_BYTES, partitions=1
+)
+LOG_COUNTERSIGNED = Topic(
+    "gpki.log.countersigned.v1",
+    log.CheckpointCountersigned,
+    "log",
+    retention=None,  # the newest is what an audit holds the log against, however long ago it was
+    max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+    partitions=1,
+)
+LOG_TILE = Topic("gpki.log.tile.v1", log.LogTile, "tile", max_bytes=MAX_DOCUMENT_RECORD_BYTES, partitions=1)
+
 APPLICATION_SUBMITTED = _enrolment("application-submitted", enrolment.ApplicationSubmitted, outsiders=True)
 KEY_REQUESTED = _enrolment("key-requested", enrolment.KeyRequested)
 CERTIFICATE_REQUESTED = _enrolment("certificate-requested", enrolment.CertificateRequested)
@@ -151,6 +164,9 @@ TOPICS: dict[str, Topic] = {
         USER,
         CERTIFICATE,
         KEYS,
+        LOG_CHECKPOINT,
+        LOG_COUNTERSIGNED,
+        LOG_TILE,
         APPLICATION_SUBMITTED,
         KEY_REQUESTED,
         CERTIFICATE_REQUESTED,

@@ -8,6 +8,9 @@ from typing import Final
 
 import structlog
 
+from libs.contracts.log import LOG_KEY_FILE
+from libs.crypto import notes
+from libs.crypto.requests import read_signing_key
 from libs.runtime import metrics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
@@ -18,11 +21,12 @@ from services.monitor.closing import Closing
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
+from services.monitor.witness import Keys, Witness
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
-CONNECTIONS: Final = 3
-"""One to write, one to look, one for the daily file."""
+CONNECTIONS: Final = 4
+"""One to write, one to look, one for the daily file, one for the witness."""
 
 log = structlog.get_logger()
 
@@ -56,13 +60,30 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             caller=settings.daily_file_caller,
             after=settings.daily_file_after,
         )
+        witness = Witness(
+            service=settings.service,
+            bootstrap=settings.kafka_bootstrap,
+            pool=pool,
+            health=health,
+            clock=clock or shared,
+            keys=_keys(settings),
+            late=settings.checkpoint_late_after,
+        )
         every = settings.look_every.total_seconds()
         async with (
             beside(reader.run()),
+            beside(witness.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),
         ):
             yield
+
+
+def _keys(settings: Settings) -> Keys:
+    """The pinned key of the log and our own. Raises OSError, CryptoError."""
+    private = read_signing_key(settings.witness_key.get_secret_value().encode())
+    log_key = notes.read_key((settings.pki_dir / LOG_KEY_FILE).read_text(encoding="utf-8"))
+    return Keys(log_key, notes.witness_key(settings.witness_name, private), private)
 
 
 async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:

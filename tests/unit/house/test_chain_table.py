@@ -56,7 +56,7 @@ def test_the_row_names_the_topics_of_the_code(service: str) -> None:
 
 def test_every_chain_topic_has_a_consumer_or_is_for_igfmas() -> None:
     consumed = {event for row in TABLE.values() for event in row[0]}
-    for_igfmas = {"application-refused", "posted", "completed"}
+    for_igfmas = {"application-refused", "posted", "completed", "countersigned", "tile"}
     assert {event_of(name) for name in topics.TOPICS} <= consumed | for_igfmas
 
 

@@ -96,6 +96,7 @@ class Witness:
             bootstrap_servers=self._bootstrap,
             client_id=f"{self._service}.witness",
             enable_auto_commit=False,
+            auto_offset_reset="none",  # what retention has passed is an error, and then a gap that is told
             fetch_max_bytes=FETCH_MAX,
         )
         try:

@@ -43,6 +43,10 @@ CHECK: Final = "witness"
 GATHER: Final = 0.5
 """Seconds between polls: nobody waits for a countersignature but a receipt, and many records cost little more."""
 
+FETCH_MIN: Final = 256 * 1024
+"""Bytes that a fetch waits for, FETCH_WAIT_MS at most: it costs the same for one record."""
+
+FETCH_WAIT_MS: Final = 1_000
 FETCH_MAX: Final = 512 * 1024
 RETRY: Final = 5.0
 """Seconds until reading begins again after a failure."""
@@ -97,6 +101,8 @@ class Witness:
             client_id=f"{self._service}.witness",
             enable_auto_commit=False,
             auto_offset_reset="none",  # what retention has passed is an error, and then a gap that is told
+            fetch_min_bytes=FETCH_MIN,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=FETCH_MAX,
         )
         try:

@@ -82,7 +82,7 @@ async def test_a_record_that_was_changed_is_named(victim: Victim) -> None:
 async def test_a_record_that_was_changed_with_its_leaf_is_named_by_what_was_told_and_by_what_was_signed(
     victim: Victim,
 ) -> None:
-    """I-38: the signed checkpoint says so when `posted` is off its topic too."""
+    """I-42: the signed checkpoint says so when `posted` is off its topic too."""
     place = victim.positions[2]
     async with victim.touched():
         await victim.do(CHANGED, place)
@@ -159,7 +159,7 @@ async def test_a_log_that_was_cut_off_is_shorter_than_what_was_signed(victim: Vi
 async def test_a_whole_log_that_was_written_anew_and_signed_by_posting_itself_is_refused_by_its_witness(
     victim: Victim,
 ) -> None:
-    """I-38, I-39: record, leaf, tree and checkpoints alike; posting's own HSM signs it, monitor does not."""
+    """I-42, I-43: record, leaf, tree and checkpoints alike; posting's own HSM signs it, monitor does not."""
     stack, place = victim.client.stack, victim.positions[2]
     before = len(alarms(stack, "checkpoint-inconsistent"))
     checkpoints = len(await history(stack, topics.LOG_CHECKPOINT))
@@ -189,7 +189,7 @@ async def test_a_whole_log_that_was_written_anew_and_signed_by_posting_itself_is
 async def test_a_checkpoint_of_another_tree_is_never_countersigned(
     victim: Victim, signed_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I-39: who writes to the broker, or has posting's HSM sign what he likes; the true one is countersigned."""
+    """I-43: who writes to the broker, or has posting's HSM sign what he likes; the true one is countersigned."""
     stack = victim.client.stack
     (last,) = [
         notes.read(json.loads(record.value or b"")["note"]) for record in await history(stack, topics.LOG_COUNTERSIGNED)
@@ -216,7 +216,7 @@ async def test_a_checkpoint_of_another_tree_is_never_countersigned(
 async def test_a_receipt_is_proven_without_the_platform_and_names_what_was_changed(
     victim: Victim, tmp_path: Path
 ) -> None:
-    """I-40: by `gpki verify` with nothing but the folder and three pinned files."""
+    """I-44: by `gpki verify` with nothing but the folder and three pinned files."""
     paper = victim.asked.papers[2]
     seen = victim.asked.seen.documents[paper.entry.id]
     assert seen.verified is not None

@@ -76,7 +76,7 @@ def alarms(logs: list[Any], name: str) -> list[str]:
 
 
 async def test_what_was_told_is_countersigned_whatever_came_first_and_across_a_restart(watch: Watch, seen: Tap) -> None:
-    """I-39: the checkpoint before its leaves, leaves ahead of it, repeats of both, and a monitor that begins again."""
+    """I-43: the checkpoint before its leaves, leaves ahead of it, repeats of both, and a monitor that begins again."""
     with capture_logs() as logs:
         async with watch.running():
             await watch.send(topics.LOG_CHECKPOINT, [said(5, 0)])
@@ -115,7 +115,7 @@ WRONG: dict[str, tuple[LogCheckpoint, str]] = {
 async def test_a_checkpoint_that_is_not_what_was_told_is_an_alarm_and_the_next_one_goes_on(
     watch: Watch, seen: Tap, what: str
 ) -> None:
-    """I-39."""
+    """I-43."""
     wrong, why = WRONG[what]
     await watch.send(topics.POSTED, told(0, 15))
     await watch.send(topics.LOG_CHECKPOINT, [said(5, 0), wrong, wrong, said(15, 10)])
@@ -128,7 +128,7 @@ async def test_a_checkpoint_that_is_not_what_was_told_is_an_alarm_and_the_next_o
 
 
 async def test_two_leaves_of_one_position_are_an_alarm(watch: Watch, seen: Tap) -> None:
-    """I-39: what one was told, and another was not."""
+    """I-43: what one was told, and another was not."""
     await watch.send(topics.POSTED, told(0, 3))
     with capture_logs() as logs:
         async with watch.running():
@@ -140,7 +140,7 @@ async def test_two_leaves_of_one_position_are_an_alarm(watch: Watch, seen: Tap) 
 
 
 async def test_what_is_in_no_checkpoint_for_too_long_is_an_alarm_and_is_over_with_one(watch: Watch, seen: Tap) -> None:
-    """I-39: told once, and again when it happens again; not while the witness itself is behind."""
+    """I-43: told once, and again when it happens again; not while the witness itself is behind."""
     with capture_logs() as logs:
         async with watch.running(checkpoint_late_after=timedelta(milliseconds=300)):
             await watch.send(topics.POSTED, told(0, 3))
@@ -162,7 +162,7 @@ async def test_a_witness_that_was_away_for_too_long_says_so(watch: Watch, seen: 
 
 
 async def test_of_two_replicas_one_moves_on_and_the_other_follows(watch: Watch, seen: Tap) -> None:
-    """I-39: both read the same, each row is written upon the one before."""
+    """I-43: both read the same, each row is written upon the one before."""
     with capture_logs() as logs:
         async with watch.running(), watch.running():
             for size in range(1, 12):

@@ -58,7 +58,7 @@ async def signed_to_the_end(posting: Posting, tap: Tap) -> LogCheckpoint:
 async def test_checkpoints_are_one_chain_over_the_log_signed_by_its_key(
     posting: Posting, replica: Replica, log_tap: Tap, log_key: LogKey
 ) -> None:
-    """I-38: over two replicas, 400 documents, tiles of several levels; each proves the one before, and its leaves."""
+    """I-42: over two replicas, 400 documents, tiles of several levels; each proves the one before, and its leaves."""
     async with replica():
         for count in (3, 390, 7):
             await post(posting, count)
@@ -107,7 +107,7 @@ async def test_posting_goes_on_while_its_hsm_is_away_and_the_checkpoint_follows(
 async def test_a_log_that_is_not_the_one_that_was_signed_is_not_signed_again(
     posting: Posting, log_tap: Tap, what: str
 ) -> None:
-    """I-38: an edge that was changed in the database stops the signing, says so once, and is over when it is mended."""
+    """I-42: an edge that was changed in the database stops the signing, says so once, and is over when it is mended."""
     await post(posting, 2)
     await signed_to_the_end(posting, log_tap)
     last = await posting.database.fetchval("SELECT max(size) FROM checkpoint")

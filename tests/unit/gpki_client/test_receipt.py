@@ -98,13 +98,13 @@ def failed(folder: Path, pinned: Pinned = PINNED, **inclusion: Any) -> str:
 
 
 def test_a_receipt_is_proven_under_the_pinned_keys(folder: Path) -> None:
-    """I-40."""
+    """I-44."""
     assert verify_record(folder, pinned=PINNED).logged_at == EPOCH
     assert verify_record(folder, root=ROOT).logged_at is None, "nobody's word was asked for"
 
 
 def test_each_key_must_have_signed_and_be_the_pinned_one(folder: Path) -> None:
-    """I-40."""
+    """I-44."""
     other_log = log_key(LOG.name, ec.generate_private_key(ec.SECP256R1()).public_key())
     other_witness = witness_key(WITNESS.name, ed25519.Ed25519PrivateKey.generate())
     elsewhere = log_key("another-log", LOG_PRIVATE.public_key())
@@ -119,7 +119,7 @@ def test_each_key_must_have_signed_and_be_the_pinned_one(folder: Path) -> None:
 
 
 def test_the_path_leads_from_this_leaf_at_this_place_to_that_root(folder: Path) -> None:
-    """I-40: also when a forger has a checkpoint that is signed by both, of another tree."""
+    """I-44: also when a forger has a checkpoint that is signed by both, of another tree."""
     record = json.loads((folder / "record.json").read_text())
     path = record["inclusion"]["path"]
     assert len(path) == 10

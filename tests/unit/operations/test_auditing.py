@@ -205,7 +205,7 @@ LONG_AFTER = Topics(at=NOW, signed_since=NOW, posted_since=NOW)
 def test_a_record_rewritten_with_its_leaf_is_found_by_what_was_signed_and_between_which_sizes(
     rows: tuple[Row, ...], place: int, where: str
 ) -> None:
-    """I-38: long after, and by nothing else."""
+    """I-42: long after, and by nothing else."""
     forged = [*rows[:place], with_a_new_leaf(rows[place]), *rows[place + 1 :]]
     checkpoints = signed_at(rows, 2, 4, 5)
     assert audited(forged, LONG_AFTER) == [], "without a checkpoint nobody would know"
@@ -216,7 +216,7 @@ def test_a_record_rewritten_with_its_leaf_is_found_by_what_was_signed_and_betwee
 
 
 def test_a_checkpoint_written_anew_with_the_log_is_believed_by_its_signature_alone(rows: tuple[Row, ...]) -> None:
-    """I-38: the root in the table may be made to fit, the note's signature may not; nor what is on the topic."""
+    """I-42: the root in the table may be made to fit, the note's signature may not; nor what is on the topic."""
     forged = [with_a_new_leaf(rows[0]), *rows[1:]]
     fitting = [replace(one, signed=False) for one in signed_at(forged, 2, 5)]
     assert audited(forged, LONG_AFTER, checkpoints=fitting) == [

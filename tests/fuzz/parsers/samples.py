@@ -33,7 +33,7 @@ def _value(part: dict[str, Any], defs: dict[str, Any]) -> Any:
         case "object":
             return dict(_NAMED)
         case "array":
-            return [_value(part["items"], defs)]
+            return [_value(one, defs) for one in part.get("prefixItems", [part.get("items")])]
         case "string":
             return _text(part)
         case kind:

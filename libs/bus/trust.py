@@ -1,13 +1,12 @@
 """Which keys of `gpki.keys.v1` are believed: those whose chain leads to the pinned service root."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.contracts.enrolment import SignedApplication, SignedTokenApplication, confirmation_input
 from libs.contracts.manifest import signature_input
 from libs.contracts.state import Key
 from libs.crypto.certificates import CertificateError, certificate_facts
@@ -69,13 +68,18 @@ def vouches(identity: ServiceIdentity | None, *, caller: str, root: bytes, signa
     )
 
 
-def confirms(identity: ServiceIdentity | None, signed: SignedApplication | SignedTokenApplication) -> bool:
-    """Whether this is a registrar's key and the registrar's signature over the application holds."""
-    return (
-        identity is not None
-        and identity.purpose is ServicePurpose.REGISTRAR
-        and verify(identity.public_key, signed.signature, confirmation_input(signed.application))
-    )
+def confirmed_by_two(
+    signatures: Sequence[tuple[ServiceIdentity | None, bytes]],
+    signed: bytes,
+    role: ServicePurpose = ServicePurpose.REGISTRAR,
+) -> bool:
+    """Whether two different people of this role signed this, by their certificates' names: not two keys of one."""
+    people = {
+        identity.name
+        for identity, signature in signatures
+        if identity is not None and identity.purpose is role and verify(identity.public_key, signature, signed)
+    }
+    return len(people) >= 2
 
 
 def _identity(key: Key, service_root: bytes, at: datetime) -> ServiceIdentity | None:

@@ -18,6 +18,7 @@ from libs.contracts import topics
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from services.operations import database, diagnosis, reading, republish, tracing
+from services.operations.approving import approve
 from services.operations.audit import audit
 from services.operations.auditing import known_root
 from services.operations.cluster import look
@@ -36,6 +37,7 @@ gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
 gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
+gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 

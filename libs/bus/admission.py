@@ -1,6 +1,6 @@
 """The rule of who may have what signed: judged by medium_lookup, and by the gateway before it publishes `requested`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from libs.contracts.base import UNKNOWN_NAME
 from libs.contracts.manifest import DOCUMENT_FIELDS, MAX_DOCUMENTS, Header, Manifest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Requested
+from libs.contracts.state import User
 from libs.crypto.service_certificates import ServiceIdentity
 
 _SHOWN_FAULTS = 5
@@ -61,6 +62,14 @@ def admit(event: Requested, identity: ServiceIdentity | None) -> Manifest | Refu
     except ValidationError as error:
         faults = _faults(error)
         return Refused(Reason.MANIFEST_INVALID, header, "; ".join(map(": ".join, faults)), faults)
+
+
+def may_ask(offices: Collection[str], user: User) -> bool:
+    """Whether a caller of these offices may ask for this officer: one who is registered in one of them; any, if none.
+
+    Of an officer who is not registered nothing can be said: "unknown" is another answer than "not yours".
+    """
+    return not offices or user.office in offices
 
 
 def _foreign(received: Mapping[str, str], identity: ServiceIdentity) -> str | None:

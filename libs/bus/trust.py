@@ -7,7 +7,6 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.contracts.enrolment import SignedApplication, SignedTokenApplication, confirmation_input
 from libs.contracts.manifest import signature_input
 from libs.contracts.state import Key
 from libs.crypto.certificates import CertificateError, certificate_facts
@@ -69,23 +68,16 @@ def vouches(identity: ServiceIdentity | None, *, caller: str, root: bytes, signa
     )
 
 
-def confirms(identity: ServiceIdentity | None, signed: SignedApplication | SignedTokenApplication) -> bool:
-    """Whether this is a registrar's key and the registrar's signature over the application holds."""
-    return (
-        identity is not None
-        and identity.purpose is ServicePurpose.REGISTRAR
-        and verify(identity.public_key, signed.signature, confirmation_input(signed.application))
-    )
-
-
-def confirmed_by_two(signatures: Sequence[tuple[ServiceIdentity | None, bytes]], signed: bytes) -> bool:
-    """Whether two different people signed this: registrars by their certificates' names, not two keys of one."""
+def confirmed_by_two(
+    signatures: Sequence[tuple[ServiceIdentity | None, bytes]],
+    signed: bytes,
+    role: ServicePurpose = ServicePurpose.REGISTRAR,
+) -> bool:
+    """Whether two different people of this role signed this, by their certificates' names: not two keys of one."""
     people = {
         identity.name
         for identity, signature in signatures
-        if identity is not None
-        and identity.purpose is ServicePurpose.REGISTRAR
-        and verify(identity.public_key, signature, signed)
+        if identity is not None and identity.purpose is role and verify(identity.public_key, signature, signed)
     }
     return len(people) >= 2
 

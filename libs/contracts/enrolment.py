@@ -81,12 +81,24 @@ def credential_id_of(application: Application | TokenApplication) -> UUID:
     return event_id_of("credential", application.application)
 
 
+class AdministratorSignature(Part):
+    """One administrator's signature; the key is a registrar's of `gpki.keys.v1`."""
+
+    key_id: str
+    signature: Base64
+
+
 class SignedApplication(Part):
-    """An application, and a registrar's signature over "gpki.application-signature.v1" ‖ SHA-256(JCS(application))."""
+    """An application, signed by the registrar who registered it and by `second`, another person, who validated it.
+
+    Both sign "gpki.application-signature.v1" ‖ SHA-256(JCS(application)). Without a second it is nobody's: null stands
+    for what was signed before two people were asked for.
+    """
 
     application: Application
     registrar_key: str
     signature: Base64
+    second: AdministratorSignature | None = None
 
 
 class ApplicationSubmitted(Event):
@@ -139,11 +151,12 @@ class CertificateRequested(Event):
 
 
 class SignedTokenApplication(Part):
-    """A token application, and a registrar's signature over `token_application_signature_input`."""
+    """A token application, and two registrars' signatures over `token_application_signature_input`."""
 
     application: TokenApplication
     registrar_key: str
     signature: Base64
+    second: AdministratorSignature | None = None
 
 
 class TokenApplicationSubmitted(Event):
@@ -178,11 +191,12 @@ class TokenCertificateRequested(Event):
 
 
 class DeviceRegistrationSubmitted(Event):
-    """A GPKI Mobile device of an officer, with the registrar's signature over `device_signature_input`."""
+    """A GPKI Mobile device of an officer, with two registrars' signatures over `device_signature_input`."""
 
     registration: DeviceRegistration
     registrar_key: str
     signature: Base64
+    second: AdministratorSignature | None = None
 
     @property
     def key(self) -> str:

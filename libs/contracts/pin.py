@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from libs.contracts.base import Base64, Event, Exact, Part, UtcTime
+from libs.contracts.base import Base64, Event, Exact, UtcTime
+from libs.contracts.enrolment import AdministratorSignature
 from libs.contracts.manifest import UserId
 from libs.contracts.reasons import Reason
 from libs.crypto.jcs import canonical
@@ -65,13 +66,6 @@ class PinUnlock(Exact):
 def pin_unlock_signature_input(order: PinUnlock) -> bytes:
     """What each administrator signs: PIN_UNLOCK_DOMAIN ‖ SHA-256(JCS(order))."""
     return _signature_input(PIN_UNLOCK_DOMAIN, order)
-
-
-class AdministratorSignature(Part):
-    """One administrator's signature; the key is a registrar's of `gpki.keys.v1`."""
-
-    key_id: str
-    signature: Base64
 
 
 class PinUnlockOrdered(Event):

@@ -24,6 +24,7 @@ OID_DOCUMENT_SIGNING = "1.3.6.1.5.5.7.3.36"
 OID_CALLER = "2.25.185838030140558576109990206311228979238"
 OID_REGISTRAR = "2.25.230141527991655384750509550365693275741"
 OID_PRODUCER = "2.25.82430906570615685792089558486482243885"
+OID_SECURITY_OFFICER = "2.25.311563270935412788402938402671298346021"
 OID_SEALING = "2.25.183645352485712426886450355761786006644"
 """Extended key usages of service certificates: private arcs under 2.25 (ITU-T X.667), one per purpose."""
 
@@ -44,6 +45,7 @@ class ServicePurpose(StrEnum):
     REGISTRAR = "registrar"
     PRODUCER = "producer"
     SEALING = "sealing"
+    SECURITY_OFFICER = "security-officer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ SERVICE_PROFILES = {
         OID_REGISTRAR, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey), agrees=False
     ),
     ServicePurpose.PRODUCER: ServiceProfile(OID_PRODUCER, (ed25519.Ed25519PublicKey,), agrees=False),
+    ServicePurpose.SECURITY_OFFICER: ServiceProfile(OID_SECURITY_OFFICER, (ed25519.Ed25519PublicKey,), agrees=False),
     ServicePurpose.SEALING: ServiceProfile(OID_SEALING, (x25519.X25519PublicKey,), agrees=True),
 }
 

@@ -6,7 +6,7 @@ the keys of callers, registrars and producers, and `application-refused`; serves
 Owns: the authorities' keys (in its token), every certificate ever issued with its end, and the CRLs.
 
 Invariants: a certificate's content is recorded before it is signed, so that a repeat gives the same certificate; one
-certificate per credential and per key, and one that is not revoked per officer and medium; names come from what the
-registrar signed, never from a request; a token's request is the one whose hash the registrar signed; revocation is
+certificate per credential and per key, and one that is not revoked per officer and medium; names come from what two
+registrars signed, never from a request; a token's request is the one whose hash they signed; revocation is
 final and goes out at once, the CRL follows; CRL numbers only rise, and a CRL lists whatever a lower number listed.
 """

@@ -20,7 +20,7 @@ from libs.contracts.enrolment import (
     revocation_signature_input,
 )
 from libs.contracts.topics import Topic
-from libs.crypto.pki import SubjectKey
+from libs.crypto.service_certificates import ServiceIdentity
 from libs.crypto.signatures import verify
 from libs.runtime.clock import Clock
 from libs.storage.pool import Connection
@@ -96,10 +96,10 @@ class Handlers:
         the replay signs the same.
         """
         async with work.reserving() as connection:
-            registrars = await self._registrars(connection, (d.event.signed.registrar_key for d in work.deliveries))
-        judged = await asyncio.to_thread(
-            lambda: [(d, judge(d.event, registrars.get(d.event.signed.registrar_key))) for d in work.deliveries]
-        )
+            applied = [delivery.event.signed for delivery in work.deliveries]
+            named = {one.registrar_key for one in applied} | {one.second.key_id for one in applied if one.second}
+            registrars = await self._registrars(connection, named)
+        judged = await asyncio.to_thread(lambda: [(d, judge(d.event, registrars)) for d in work.deliveries])
         answers: list[tuple[Delivery[C], Reserved | Refused | Unsigned]] = []
         async with work.reserving() as connection:
             # In one order everywhere, so that two replicas with crossing slices do not deadlock.
@@ -136,7 +136,7 @@ class Handlers:
                 recording.emit(delivery, (Emit(self._routes.keys, states.key_state(key)) for key in keys))
                 recording.settle(delivery, Park(KEYS_EVERY, "next look"))
 
-    async def _registrars(self, connection: Connection, key_ids: Iterable[str]) -> dict[str, SubjectKey]:
+    async def _registrars(self, connection: Connection, key_ids: Iterable[str]) -> dict[str, ServiceIdentity]:
         return await store.registrars(connection, list(key_ids), self._clock())
 
     def _order(self, wanted: Wanted) -> Order:
@@ -180,11 +180,11 @@ class Handlers:
         self,
         recording: Recording[RevocationRequested],
         delivery: Delivery[RevocationRequested],
-        registrar: SubjectKey | None,
+        registrar: ServiceIdentity | None,
     ) -> Outcome:
         revocation = delivery.event.revocation
         signed = revocation_signature_input(revocation)
-        if registrar is None or not verify(registrar, delivery.event.signature, signed):
+        if registrar is None or not verify(registrar.public_key, delivery.event.signature, signed):
             return Poison("registrar-signature-invalid")
         officer = await store.officer_for_update(recording.connection, revocation.credential_id)
         if officer is None:

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from libs.bus.trust import confirmed_by_two
 from libs.contracts.enrolment import (
     Application,
     CertificateRequested,
@@ -28,7 +29,9 @@ from libs.crypto import pki
 from libs.crypto.algorithms import RSA_EXPONENT
 from libs.crypto.pki import Issuer, PkiError, ServicePurpose, SigningKey, SubjectKey, Validity, distinguished_name
 from libs.crypto.public_keys import public_key_id, spki
-from libs.crypto.signatures import verify
+from libs.crypto.service_certificates import ServiceIdentity
+
+AnyRequest = CertificateRequested | TokenCertificateRequested
 
 BACKDATE: Final = timedelta(minutes=5)
 """How far notBefore lies before the issuing: the broker's clock, by which validity is judged, may be behind ours."""
@@ -47,6 +50,7 @@ class Profile(StrEnum):
     ISSUING = "issuing"
     SERVICE_ROOT = "service-root"
     SEALING_AUTHORITY = "sealing-authority"
+    SECURITY_OFFICER = "security-officer"
     CALLER = "caller"
     REGISTRAR = "registrar"
     PRODUCER = "producer"
@@ -81,6 +85,7 @@ VALIDITY: Final[Mapping[Profile, timedelta]] = {
     Profile.ISSUING: timedelta(days=3650),
     Profile.SERVICE_ROOT: timedelta(days=7300),
     Profile.SEALING_AUTHORITY: timedelta(days=3650),
+    Profile.SECURITY_OFFICER: timedelta(days=1095),
     Profile.CALLER: timedelta(days=1095),
     Profile.REGISTRAR: timedelta(days=1095),
     Profile.PRODUCER: timedelta(days=1095),
@@ -142,14 +147,12 @@ class Unsigned:
     why: str
 
 
-def judge(
-    event: CertificateRequested | TokenCertificateRequested, registrar: SubjectKey | None
-) -> Wanted | Refused | Unsigned:
-    """Judge a request by itself; `registrar` is the key named in it, if a registrar has it now.
+def judge(event: AnyRequest, registrars: Mapping[str, ServiceIdentity]) -> Wanted | Refused | Unsigned:
+    """Judge a request by itself; `registrars` are, by key id, those of the keys named in it that a registrar has now.
 
     Pure, about 0.2 ms. What other certificates there are is judged when this one is reserved.
     """
-    why = _unsigned(event, registrar)
+    why = _unsigned(event, registrars)
     if why is not None:
         return Unsigned(why)
     application = event.signed.application
@@ -167,10 +170,10 @@ def judge(
     return Wanted(application, public_key)
 
 
-def _unsigned(event: CertificateRequested | TokenCertificateRequested, registrar: SubjectKey | None) -> str | None:
-    """Why no registrar said this; None when one did."""
-    if not confirmed(event.signed, registrar):
-        return "registrar-signature-invalid"
+def _unsigned(event: AnyRequest, registrars: Mapping[str, ServiceIdentity]) -> str | None:
+    """Why no two registrars said this; None when they did."""
+    if not confirmed(event.signed, registrars):
+        return "not-signed-by-two-administrators"
     application = event.signed.application
     if isinstance(application, TokenApplication) and sha256(event.csr).hexdigest() != application.csr_sha256:
         return "csr-not-confirmed"
@@ -184,9 +187,12 @@ def permits(profile: Profile, key: SubjectKey) -> bool:
     return isinstance(key, pki.SERVICE_PROFILES[ServicePurpose(profile.value)].key_types)
 
 
-def confirmed(signed: SignedApplication | SignedTokenApplication, registrar: SubjectKey | None) -> bool:
-    """Whether this registrar's key signed the application."""
-    return registrar is not None and verify(registrar, signed.signature, confirmation_input(signed.application))
+def confirmed(signed: SignedApplication | SignedTokenApplication, registrars: Mapping[str, ServiceIdentity]) -> bool:
+    """Whether two of these registrars, different people, signed the application."""
+    both = [(signed.registrar_key, signed.signature)]
+    both += [(signed.second.key_id, signed.second.signature)] if signed.second else []
+    pairs = [(registrars.get(key_id), signature) for key_id, signature in both]
+    return confirmed_by_two(pairs, confirmation_input(signed.application))
 
 
 def new_serial() -> bytes:
@@ -270,7 +276,7 @@ def build(order: Order, key: SigningKey, issuer: x509.Certificate | None) -> byt
             certificate = pki.build_sealing_authority(
                 above, public_key, name=name, serial=serial, validity=order.validity
             )
-        case ((Profile.CALLER | Profile.REGISTRAR | Profile.PRODUCER), None):
+        case ((Profile.CALLER | Profile.REGISTRAR | Profile.PRODUCER | Profile.SECURITY_OFFICER), None):
             purpose = ServicePurpose(order.profile.value)
             certificate = pki.build_service(
                 above,

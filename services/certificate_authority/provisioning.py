@@ -21,7 +21,7 @@ from libs.runtime.settings import ConfigurationError
 from libs.storage.migrations import LEDGER_MIGRATIONS
 from libs.storage.pool import Pool
 from libs.storage.service import service_database
-from services.certificate_authority import store
+from services.certificate_authority import orders, store
 from services.certificate_authority.crls import ISSUERS, Crls
 from services.certificate_authority.hsm_token import NotProvisioned, Token
 from services.certificate_authority.issuance import (
@@ -38,14 +38,22 @@ from services.certificate_authority.issuance import (
 )
 from services.certificate_authority.settings import Settings
 
-PURPOSES: Final = (Profile.SEALING_AUTHORITY, Profile.CALLER, Profile.REGISTRAR, Profile.PRODUCER)
-"""Folders of `requests/` and `certificates/`."""
+PURPOSES: Final = (
+    *(Profile.SEALING_AUTHORITY, Profile.CALLER, Profile.REGISTRAR, Profile.PRODUCER),
+    Profile.SECURITY_OFFICER,
+)
+"""Folders of `requests/` and `certificates/`; security officers last, so that what comes with the first two of them is
+answered as they found it.
+"""
 
 FILES: Final = {
     Profile.ROOT: "root.pem",
     Profile.ISSUING: "issuing.pem",
     Profile.SERVICE_ROOT: "service_root.pem",
 }
+
+OFFICERS: Final = 2
+"""Security officers from whom on nothing is certified without two of them."""
 
 _OWNER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REQUEST: Final = ".csr.pem"
@@ -145,6 +153,7 @@ class Provisioning:
             serial=new_serial(),
             validity=validity(self._clock(), VALIDITY[request.purpose], service_root),
         )
+        await self._require_two(request, order)
         try:
             der = await self._certify(order, service_root, RequestRefused)
         except RequestRefused as error:
@@ -152,6 +161,22 @@ class Provisioning:
         async with self._pool.acquire() as connection:
             await store.retire_others(connection, order, self._clock())
         return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+    async def _require_two(self, request: Request, order: Order) -> None:
+        """Raise RequestRefused unless two security officers ordered this, or the key is certified already.
+
+        Until there were two of them, at the ceremony that makes the authorities, there is nobody to ask.
+        """
+        async with self._pool.acquire() as connection:
+            if await store.is_certified(connection, order.key_id):
+                return  # as it was ordered: `reserve` refuses another name and other offices
+            people, keys = await store.security_officers(connection, self._clock())
+        if people < OFFICERS:
+            log.warning("certified without an order", profile=order.profile, holder=order.holder)
+            return
+        fault = orders.fault(orders.read(request.file, request.owner), order, keys)
+        if fault is not None:
+            raise RequestRefused(f"{request.file}: {fault}")
 
     def _order_authority(self, authority: Profile, key: SubjectKey, issuer: x509.Certificate | None) -> Order:
         name = AUTHORITIES[authority].common_name

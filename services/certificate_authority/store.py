@@ -1,6 +1,6 @@
 """The authority's tables: every certificate with its end, and the CRLs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,8 @@ import asyncpg
 from cryptography import x509
 
 from libs.contracts.signing import Medium
-from libs.crypto.pki import RevokedCertificate, SubjectKey, Validity
+from libs.crypto.pki import RevokedCertificate, ServicePurpose, Validity
+from libs.crypto.service_certificates import ServiceIdentity
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.certificate_authority.issuance import Order, Profile, Refused
@@ -106,14 +107,22 @@ async def authorities(connection: Connection) -> dict[Profile, x509.Certificate]
     return {Profile(row["profile"]): x509.load_der_x509_certificate(row["certificate"]) for row in rows}
 
 
-async def registrars(connection: Connection, key_ids: Sequence[str], at: datetime) -> dict[str, SubjectKey]:
+async def registrars(connection: Connection, key_ids: Sequence[str], at: datetime) -> dict[str, ServiceIdentity]:
     """Those of these keys that a registrar has, not replaced, within the certificate's validity."""
-    found: dict[str, SubjectKey] = {}
-    for row in await connection.fetch(_SQL["registrars"], key_ids):
-        certificate = x509.load_der_x509_certificate(row["certificate"])
-        if certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
-            found[row["key_id"]] = certificate.public_key()  # type: ignore[assignment]  # a kind that its profile allows
-    return found
+    rows = await connection.fetch(_SQL["registrars"], key_ids)
+    return _usable(rows, ServicePurpose.REGISTRAR, at)
+
+
+async def security_officers(connection: Connection, at: datetime) -> tuple[int, dict[str, ServiceIdentity]]:
+    """How many people there ever were, and the keys that they have now, within their certificates' validity."""
+    rows = await connection.fetch(_SQL["security_officers"])
+    live = [row for row in rows if row["ended_at"] is None]
+    return len({row["holder"] for row in rows}), _usable(live, ServicePurpose.SECURITY_OFFICER, at)
+
+
+async def is_certified(connection: Connection, key_id: str) -> bool:
+    """Whether there is a certificate over this key."""
+    return bool(await connection.fetchval(_SQL["is_certified"], key_id))
 
 
 async def retire_others(connection: Connection, order: Order, at: datetime) -> None:
@@ -191,6 +200,22 @@ async def crl_der(connection: Connection, issuer: Profile, number: int) -> bytes
     """The bytes of a signed CRL."""
     der: bytes = await connection.fetchval(_SQL["crl_der"], issuer, number)
     return der
+
+
+def _usable(rows: Iterable[asyncpg.Record], purpose: ServicePurpose, at: datetime) -> dict[str, ServiceIdentity]:
+    found: dict[str, ServiceIdentity] = {}
+    for row in rows:
+        certificate = x509.load_der_x509_certificate(row["certificate"])
+        if certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+            found[row["key_id"]] = ServiceIdentity(
+                name=row["holder"],
+                purpose=purpose,
+                key_id=row["key_id"],
+                public_key=certificate.public_key(),
+                not_after=certificate.not_valid_after_utc,
+                unit=None,
+            )
+    return found
 
 
 def _subject(order: Order) -> tuple[object, ...]:

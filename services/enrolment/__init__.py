@@ -5,7 +5,7 @@ Consumes `application-submitted`, `token-application-submitted`, `device-registr
 
 Owns: officers with the version of their state and their device, applications, and registrations of devices.
 
-Invariants: only what a registrar signed changes an officer; the version of an officer's state rises by one under the
+Invariants: only what two registrars signed changes an officer; the version of an officer's state rises by one under the
 officer's row lock; the sealed PIN passes through unopened; an officer who has a certificate that is not revoked gets
 no second one of its medium here (that takes two people), and one of the other medium takes its place; a revoked
 credential stays the officer's, so that the answer is "certificate revoked" and not "no certificate".

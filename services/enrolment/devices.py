@@ -9,9 +9,9 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from libs.bus.administrators import doubt
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
-from libs.bus.trust import usable_key
 from libs.bus.work import Work
 from libs.contracts.enrolment import (
     ApplicationRefused,
@@ -21,11 +21,8 @@ from libs.contracts.enrolment import (
 )
 from libs.contracts.state import Device
 from libs.crypto.jcs import canonical
-from libs.crypto.pki import ServicePurpose
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import seal
-from libs.crypto.signatures import verify
-from libs.storage import state
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.enrolment.registration import Officer, Refused, user_state
@@ -74,20 +71,9 @@ class Devices:
         """`device-registration-submitted`: the officer's codes go to this device from now on."""
         async with work.recording(*work.deliveries) as recording:
             for delivery in sorted(recording.deliveries, key=lambda item: item.event.registration.user):
-                fault = await self._unsigned(recording.connection, delivery)
+                content = device_signature_input(delivery.event.registration)
+                fault = await doubt(recording.connection, delivery, delivery.event, content, self._service_root)
                 recording.settle(delivery, fault or await self._register(recording.connection, delivery))
-
-    async def _unsigned(self, connection: Connection, delivery: Submitted) -> Outcome | None:
-        """What becomes of what no registrar signed: it refuses nothing, and frees its id for the true one."""
-        event = delivery.event
-        key = await state.key(connection, event.registrar_key, "registrar")
-        registrar = usable_key(key, self._service_root, delivery.appended_at)
-        if registrar is None:
-            return Park(OVERTAKEN, "registrar-unknown") if delivery.parked is None else Poison("registrar-unknown")
-        signed = device_signature_input(event.registration)
-        if registrar.purpose is ServicePurpose.REGISTRAR and verify(registrar.public_key, event.signature, signed):
-            return None
-        return Poison("registrar-signature-invalid")
 
     async def _register(self, connection: Connection, delivery: Submitted) -> Outcome:
         registration = delivery.event.registration

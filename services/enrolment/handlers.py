@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 import structlog
 
+from libs.bus.administrators import doubt
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
-from libs.bus.trust import confirms, usable_key
+from libs.bus.outcomes import Done, Emit, Outcome, Poison
 from libs.bus.work import Work
 from libs.contracts.enrolment import (
     ApplicationRefused,
@@ -16,10 +16,10 @@ from libs.contracts.enrolment import (
     KeyRequested,
     TokenApplicationSubmitted,
     TokenCertificateRequested,
+    confirmation_input,
     credential_id_of,
 )
 from libs.contracts.state import Certificate
-from libs.storage import state
 from libs.storage.pool import Connection
 from services.enrolment import store
 from services.enrolment.registration import AnyApplication, Refused, apply, certified, medium_of, user_state
@@ -60,16 +60,11 @@ class Enrolment:
                 recording.settle(delivery, fault or await self._apply(recording.connection, delivery.event, next_step))
 
     async def _unsigned(self, connection: Connection, delivery: Delivery[S]) -> Outcome | None:
-        """What becomes of what no registrar signed: it ends no application, and frees its id for the true one."""
+        """What becomes of what no two registrars signed: it ends no application, and frees its id for the true one."""
         signed = delivery.event.signed
-        key = await state.key(connection, signed.registrar_key, "registrar")
-        registrar = usable_key(key, self._service_root, delivery.appended_at)
-        if registrar is None:
-            # A registrar's first application may overtake the registrar's key.
-            return Park(OVERTAKEN, "registrar-unknown") if delivery.parked is None else Poison("registrar-unknown")
-        if not confirms(registrar, signed):
-            return Poison("registrar-signature-invalid")
-        return _other_csr(delivery.event)
+        content = confirmation_input(signed.application)
+        fault = await doubt(connection, delivery, signed, content, self._service_root)
+        return fault or _other_csr(delivery.event)
 
     async def _apply(self, connection: Connection, event: S, next_step: Callable[[S], Emit]) -> Outcome:
         application = event.signed.application

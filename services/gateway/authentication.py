@@ -1,7 +1,7 @@
 """The rule of who calls: a JWT that the caller's registered key signed for this one call (RFC 7519, RFC 8725)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -38,12 +38,16 @@ _USER: TypeAdapter[str] = TypeAdapter(UserId)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and for which user. `jti` may be used once; it must be remembered until `forget_at`."""
+    """Who calls, and for which user. `jti` may be used once; it must be remembered until `forget_at`.
+
+    `offices` are those whose officers the caller may ask for, all of them when it is empty.
+    """
 
     name: str
     user: str
     jti: str
     forget_at: datetime
+    offices: frozenset[str] = frozenset()
 
     def owns(self, header: Mapping[str, str]) -> bool:
         """Whether a request with this header is this caller's, and this user's."""
@@ -68,7 +72,8 @@ def judge(token: str, identity: ServiceIdentity | None, now: datetime) -> Caller
     """
     if identity is None or identity.purpose is not ServicePurpose.CALLER:
         return None
-    return _read(token, identity.public_key, issuer=identity.name, now=now)
+    found = _read(token, identity.public_key, issuer=identity.name, now=now)
+    return None if found is None else replace(found, offices=identity.offices)
 
 
 def claimed_user(token: str) -> str | None:

@@ -76,6 +76,14 @@ def parsed(model: type[M], body: bytes) -> M:
     raise ProblemError(ProblemCode.MALFORMED, errors=[fault])
 
 
+def require_strict(body: bytes) -> None:
+    """Raise ProblemError unless this is JSON that every reader reads alike: UTF-8, no name twice."""
+    try:
+        loads_strict(body)
+    except StrictJsonError:
+        raise ProblemError(ProblemCode.MALFORMED) from None
+
+
 async def read_body(
     headers: Headers,
     receive: Receive,

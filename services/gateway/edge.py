@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.contracts.problems import ProblemCode
 from libs.runtime import metrics
-from services.gateway.bodies import read_body
+from services.gateway.bodies import read_body, require_strict
+from services.gateway.heads import is_ambiguous
 from services.gateway.live import MAX_STREAMS
 from services.gateway.problems import ProblemError, code_of, language_of, problem
 
@@ -62,8 +63,12 @@ class Edge:
     async def _answer(self, call: "_Call", headers: Headers, receive: Receive) -> None:
         try:
             self._check_room()
+            _check_head(call.scope)
             if not READ_BY_THEIR_ROUTE.fullmatch(f"{call.scope['method']} {call.scope['path']}"):
-                receive = _replay(await read_body(headers, receive), receive)
+                body = await read_body(headers, receive)
+                if body and "json" in headers.get("content-type", "json"):
+                    require_strict(body)  # the framework takes the last of two names, and other encodings
+                receive = _replay(body, receive)
             await self._app(call.scope, receive, call.send)
         except Exception as error:
             code = code_of(error)
@@ -113,6 +118,11 @@ class _Call:
             return str(UUID(self.scope.get("path_params", {}).get("request_id")))
         except (TypeError, ValueError, AttributeError):
             return None
+
+
+def _check_head(scope: Scope) -> None:
+    if is_ambiguous(scope["headers"]):
+        raise ProblemError(ProblemCode.MALFORMED)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from libs.bus.admission import may_ask
 from libs.bus.outcomes import Unavailable
 from libs.contracts.manifest import UserId
 from libs.contracts.problems import ProblemCode
@@ -30,7 +31,10 @@ class Media:
         self._knows_state = knows_state
 
     async def of(self, user: str, caller: Caller) -> UserMedium:
-        """The medium of the token's own user; anybody else does not exist. Raises ProblemError, Unavailable."""
+        """The medium of the token's own user; anybody else does not exist, nor who is of no office of the caller's.
+
+        Raises ProblemError, Unavailable.
+        """
         if user != caller.user:
             raise ProblemError(ProblemCode.NOT_FOUND)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
@@ -39,7 +43,7 @@ class Media:
             certificates = await state.certificates(connection, ids)
         if len(certificates) < max(1, len(ids)) and not self._knows_state():
             raise Unavailable("state")
-        if known is None:
+        if known is None or not may_ask(caller.offices, known):
             raise ProblemError(ProblemCode.NOT_FOUND)
         certificate = next((_told(one) for one in certificates.values() if one.user == user), None)
         return UserMedium(user=user, medium=known.medium, channels=known.channels, certificate=certificate)

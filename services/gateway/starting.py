@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from libs.bus.admission import Forged, Refused, admit
+from libs.bus.admission import Forged, Refused, admit, may_ask
 from libs.bus.outcomes import Emit, Unavailable
 from libs.bus.trust import usable_key
 from libs.contracts.base import Base64
@@ -86,9 +86,13 @@ class Starting:
             raise ProblemError(ProblemCode.CALLER_NOT_ALLOWED)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             key = await state.key(connection, event.caller_key, "caller")
+            # Asked only for a caller that is limited: no other call pays for it.
+            user = await state.user(connection, caller.user) if caller.offices else None
         if key is None and not self._knows_keys():
             raise Unavailable("state")
         await asyncio.to_thread(self._judge, event, key)
+        if user is not None and not may_ask(caller.offices, user):
+            raise ProblemError(ProblemCode.CALLER_NOT_ALLOWED)
         request_id, root = event.identity()
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             await self._refuse_other_content(connection, request_id, root)

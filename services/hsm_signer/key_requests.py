@@ -1,16 +1,21 @@
 """`key-requested`: a new key pair under the officer's PIN (preparation slides, 6 to 8)."""
 
+from libs.bus.administrators import doubt
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
-from libs.bus.trust import confirms, usable_key
+from libs.bus.outcomes import Done, Emit, Outcome
 from libs.bus.work import Work
 from libs.contracts import topics
-from libs.contracts.enrolment import ApplicationRefused, CertificateRequested, KeyRequested, credential_id_of
+from libs.contracts.enrolment import (
+    ApplicationRefused,
+    CertificateRequested,
+    KeyRequested,
+    confirmation_input,
+    credential_id_of,
+)
 from libs.contracts.reasons import Reason
 from libs.crypto.pin_policy import is_weak
 from libs.crypto.sealing import PURPOSE_ENROLMENT_PIN, SealError, open_sealed, sealing_info
 from libs.crypto.secrets import SecretsError, decode_pin
-from libs.storage import state
 from libs.storage.pool import Connection
 from services.hsm_signer import store
 from services.hsm_signer.custody import Custody, NewCredential
@@ -53,14 +58,12 @@ class KeyRequests:
                     recording.settle(claimed, answer)
 
     async def _refusal(self, connection: Connection, delivery: Requested) -> Outcome | None:
-        """Why there is no key for this. What no registrar signed refuses nobody's application."""
+        """Why there is no key for this. What no two registrars signed refuses nobody's application."""
         event = delivery.event
-        key = await state.key(connection, event.signed.registrar_key, "registrar")
-        registrar = usable_key(key, self._service_root, delivery.appended_at)
-        if registrar is None and delivery.parked is None:
-            return Park(OVERTAKEN, "registrar-unknown")
-        if not confirms(registrar, event.signed):
-            return Poison("registrar-signature-invalid")
+        content = confirmation_input(event.signed.application)
+        fault = await doubt(connection, delivery, event.signed, content, self._service_root)
+        if fault is not None:
+            return fault
         exists = await store.has_credential(connection, event.credential_id)
         if exists or event.credential_id != credential_id_of(event.signed.application):
             return _refused(event, "the credential exists already, or is not this application's")

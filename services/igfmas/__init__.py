@@ -1,7 +1,8 @@
 """iGFMAS as it would integrate: the headless reference client, and the demonstration that plays its officers.
 
 Emits `requested`, `application-submitted` and `revocation-requested`; follows the chain's topics to its end; gives the
-sealed PIN and OTP to the gateway over HTTP. Owns two private keys (caller `igfmas`, registrar `mygpki`) and the
+sealed PIN and OTP to the gateway over HTTP. Owns three private keys (caller `igfmas`; registrars `mygpki` and
+`mygpki-pengesah`, two people whom it plays) and the
 documents' bytes, which the platform never holds. Has no database.
 
 Invariants: a document id is never used for other bytes; PIN and OTP leave `libs.gpki_client` sealed or not at all,

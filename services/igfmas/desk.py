@@ -19,7 +19,7 @@ from libs.gpki_client.token import OfficerToken
 from libs.runtime.clock import Clock
 from services.igfmas.chain import Chain, NotInTime
 from services.igfmas.documents import Paper, manifest_of, request_of
-from services.igfmas.enrolment import Officer, device_registration_of, revocation_of, token_application_of
+from services.igfmas.enrolment import Officer, Registrars, device_registration_of, revocation_of, token_application_of
 from services.igfmas.observation import RequestSeen
 
 STEP_SECONDS: Final = 60.0
@@ -55,28 +55,31 @@ class Pressed:
 class Desk:
     """iGFMAS's side of enrolment and signing. Any number of requests at once, on one event loop."""
 
-    def __init__(self, chain: Chain, gateway: GpkiClient, *, caller: Caller, registrar: Caller, clock: Clock) -> None:
+    def __init__(
+        self, chain: Chain, gateway: GpkiClient, *, caller: Caller, registrars: Registrars, clock: Clock
+    ) -> None:
         self._chain = chain
         self._gateway = gateway
         self._caller = caller
-        self._registrar = registrar
+        self._registrars = registrars
         self._clock = clock
 
     async def await_keys(self) -> None:
-        """Return when the platform has published both our certificates. Raises NotInTime."""
-        ids = {self._caller.key_id, self._registrar.key_id}
+        """Return when the platform has published our certificates. Raises NotInTime."""
+        people = self._registrars
+        ids = {self._caller.key_id, people.registering.key_id, people.validating.key_id}
         await self._chain.wait(lambda: ids <= self._chain.keys.keys(), "our keys on gpki.keys.v1", seconds=STEP_SECONDS)
 
     async def enrol(self, officer: Officer) -> Certificate:
         """Apply for the officer and return the certificate. Raises Refused, NotInTime."""
-        application = officer.application_submitted(self._registrar, await self._sealing_key(officer.user))
+        application = officer.application_submitted(self._registrars, await self._sealing_key(officer.user))
         await self._chain.send(topics.APPLICATION_SUBMITTED, application)
         return await self._certificate(officer, officer.credential_id)
 
     async def enrol_token(self, officer: Officer, token: OfficerToken) -> Certificate:
         """The same for the key of the officer's own token. Raises Refused, NotInTime, TokenError."""
         csr = await token.certification_request(distinguished_name(officer.name))
-        application = token_application_of(officer, csr, self._registrar)
+        application = token_application_of(officer, csr, self._registrars)
         await self._chain.send(topics.TOKEN_APPLICATION_SUBMITTED, application)
         return await self._certificate(officer, credential_id_of(application.signed.application))
 
@@ -96,7 +99,7 @@ class Desk:
 
     async def register(self, officer: Officer, device: Device) -> None:
         """Have the officer's GPKI Mobile confirmed, and return when it is known. Raises NotInTime."""
-        event = device_registration_of(officer.user, device, self._registrar, registration=uuid4())
+        event = device_registration_of(officer.user, device, self._registrars, registration=uuid4())
         await self._chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
         users = self._chain.users
 
@@ -109,7 +112,10 @@ class Desk:
     async def revoke(self, officer: Officer) -> None:
         """Order the revocation, and return when it is known. Raises NotInTime."""
         order = revocation_of(
-            officer.credential_id, self._registrar, revocation=uuid4(), ordered_at=self._clock().replace(microsecond=0)
+            officer.credential_id,
+            self._registrars.registering,
+            revocation=uuid4(),
+            ordered_at=self._clock().replace(microsecond=0),
         )
         await self._chain.send(topics.REVOCATION_REQUESTED, order)
         certificates = self._chain.certificates

@@ -1,12 +1,13 @@
-"""Officers and their applications, as the registrar (MyGPKI) confirms them; the PIN travels sealed to the signer."""
+"""Officers and their applications, as two registrars (MyGPKI) confirm them; the PIN travels sealed to the signer."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypedDict
 from uuid import UUID
 
 from libs.contracts.enrolment import (
+    AdministratorSignature,
     Application,
     ApplicationSubmitted,
     DeviceRegistration,
@@ -27,6 +28,28 @@ from libs.gpki_client import Caller, SealingKey
 from libs.gpki_client.device import Device
 
 
+class TwoSignatures(TypedDict):
+    """What stands beside a content that two registrars signed."""
+
+    registrar_key: str
+    signature: bytes
+    second: AdministratorSignature
+
+
+@dataclass(frozen=True)
+class Registrars:
+    """Who registers an officer, and who validates it: two people, of whom neither has the other's key."""
+
+    registering: Caller
+    validating: Caller
+
+    def sign(self, content: bytes) -> TwoSignatures:
+        """The signatures of both: the demonstration plays the two of them."""
+        second = AdministratorSignature(key_id=self.validating.key_id, signature=self.validating.sign(content))
+        first = self.registering
+        return {"registrar_key": first.key_id, "signature": first.sign(content), "second": second}
+
+
 @dataclass(frozen=True)
 class Officer:
     """Someone who signs. The PIN is known to the officer only: the demonstration plays the officer."""
@@ -45,12 +68,13 @@ class Officer:
         """The credential that the application leads to."""
         return credential_id_of(self._application())
 
-    def application_submitted(self, registrar: Caller, sealing_key: SealingKey) -> ApplicationSubmitted:
+    def application_submitted(self, registrars: Registrars, sealing_key: SealingKey) -> ApplicationSubmitted:
         """The confirmed application with the sealed PIN. Raises SecretsError for an impossible PIN."""
         application = self._application()
-        signature = registrar.sign(application_signature_input(application))
         return ApplicationSubmitted(
-            signed=SignedApplication(application=application, registrar_key=registrar.key_id, signature=signature),
+            signed=SignedApplication(
+                application=application, **registrars.sign(application_signature_input(application))
+            ),
             sealing_key_id=sealing_key.key_id,
             sealed_pin=sealing_key.seal_pin(self.pin, user=self.user, credential_id=self.credential_id),
         )
@@ -66,7 +90,7 @@ class Officer:
         )
 
 
-def token_application_of(officer: Officer, csr: bytes, registrar: Caller) -> TokenApplicationSubmitted:
+def token_application_of(officer: Officer, csr: bytes, registrars: Registrars) -> TokenApplicationSubmitted:
     """The confirmed application of an officer whose key is in a token; `csr` is the token's own request (PKCS #10)."""
     application = TokenApplication(
         application=officer.application,
@@ -76,8 +100,8 @@ def token_application_of(officer: Officer, csr: bytes, registrar: Caller) -> Tok
         office=officer.office,
         csr_sha256=sha256(csr).hexdigest(),
     )
-    signature = registrar.sign(token_application_signature_input(application))
-    signed = SignedTokenApplication(application=application, registrar_key=registrar.key_id, signature=signature)
+    signatures = registrars.sign(token_application_signature_input(application))
+    signed = SignedTokenApplication(application=application, **signatures)
     return TokenApplicationSubmitted(signed=signed, csr=csr)
 
 
@@ -94,14 +118,15 @@ def revocation_of(
 
 
 def device_registration_of(
-    user: str, device: Device, registrar: Caller, *, registration: UUID
+    user: str, device: Device, registrars: Registrars, *, registration: UUID
 ) -> DeviceRegistrationSubmitted:
-    """The officer's GPKI Mobile, as the registrar confirms it: this device's keys, seen where the officer stands."""
+    """The officer's GPKI Mobile, as the registrars confirm it: this device's keys, seen where the officer stands."""
     confirmed = DeviceRegistration(
         registration=registration, user=user, sealing_key=device.sealing_key, signing_key=device.signing_key
     )
-    return DeviceRegistrationSubmitted(
-        registration=confirmed,
-        registrar_key=registrar.key_id,
-        signature=registrar.sign(device_signature_input(confirmed)),
-    )
+    return device_registered(confirmed, registrars)
+
+
+def device_registered(confirmed: DeviceRegistration, registrars: Registrars) -> DeviceRegistrationSubmitted:
+    """This registration with the signatures of both."""
+    return DeviceRegistrationSubmitted(registration=confirmed, **registrars.sign(device_signature_input(confirmed)))

@@ -24,7 +24,9 @@ class InitSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GPKI_", extra="ignore", frozen=True)
 
     pki_dir: Path = Field(description="Public certificates: `service_root.pem` is pinned, requests are written here.")
-    secrets_dir: Path = Field(description="Directory (0700) with `caller_key` and `registrar_key` (0600).")
+    secrets_dir: Path = Field(
+        description="Directory (0700) with `caller_key`, `registrar_key` and `validator_key` (0600)."
+    )
 
 
 class Settings(InitSettings):

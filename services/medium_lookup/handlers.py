@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from libs.bus.admission import Forged, Refused, admit
+from libs.bus.admission import Forged, Refused, admit, may_ask
 from libs.bus.cancelling import answers
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison, Rejected
@@ -21,6 +21,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Medium, MediumResolved, Requested
 from libs.contracts.state import Key
 from libs.contracts.topics import Topic
+from libs.crypto.service_certificates import ServiceIdentity
 from libs.storage import cancels, state
 from libs.storage.pool import Connection
 from services.medium_lookup import store
@@ -29,7 +30,7 @@ from services.medium_lookup.lookup import NotYetKnown, Resolved, resolve
 
 log = structlog.get_logger()
 
-Admitted = Manifest | Refused | Forged
+Admitted = tuple[ServiceIdentity | None, Manifest | Refused | Forged]
 
 
 class MediumLookup:
@@ -50,24 +51,27 @@ class MediumLookup:
         admitted = await asyncio.to_thread(self._admit, work.deliveries, keys)
         async with work.recording(*work.deliveries) as recording:
             for delivery in recording.deliveries:
-                found = admitted[delivery.id]
-                if isinstance(found, Forged):
+                caller, found = admitted[delivery.id]
+                if caller is None or isinstance(found, Forged):
                     recording.settle(delivery, Poison(Reason.CALLER_SIGNATURE_INVALID))
                 else:
-                    recording.settle(delivery, await self._decide(recording.connection, delivery, found))
+                    recording.settle(delivery, await self._decide(recording.connection, delivery, caller, found))
 
     def _admit(
         self, deliveries: tuple[Delivery[Requested], ...], keys: Mapping[str, Key | None]
     ) -> dict[object, Admitted]:
-        return {
-            delivery.id: admit(
-                delivery.event, usable_key(keys[delivery.event.caller_key], self._service_root, delivery.appended_at)
-            )
-            for delivery in deliveries
-        }
+        found: dict[object, Admitted] = {}
+        for delivery in deliveries:
+            caller = usable_key(keys[delivery.event.caller_key], self._service_root, delivery.appended_at)
+            found[delivery.id] = caller, admit(delivery.event, caller)
+        return found
 
     async def _decide(
-        self, connection: Connection, delivery: Delivery[Requested], admitted: Manifest | Refused
+        self,
+        connection: Connection,
+        delivery: Delivery[Requested],
+        caller: ServiceIdentity,
+        admitted: Manifest | Refused,
     ) -> Outcome:
         """Decide about a request whose caller's signature holds, and keep that for a cancel to find."""
         request_id, header = _id(delivery), admitted.header
@@ -78,18 +82,27 @@ class MediumLookup:
                 await store.add_request(connection, request_id, header, Reason.CANCELLED)
                 emits = answers(topics.CANCEL_ANSWERED, request_id, asked, "accepted")
                 return _rejected(delivery, Refused(Reason.CANCELLED, header), *emits)
-        outcome = await self._outcome(connection, delivery, admitted)
+        outcome = await self._outcome(connection, delivery, caller, admitted)
         if not isinstance(outcome, Park):
             reason = outcome.event.reason if isinstance(outcome, Rejected) else None
             await store.add_request(connection, request_id, header, reason)
         return outcome
 
     async def _outcome(
-        self, connection: Connection, delivery: Delivery[Requested], admitted: Manifest | Refused
+        self,
+        connection: Connection,
+        delivery: Delivery[Requested],
+        caller: ServiceIdentity,
+        admitted: Manifest | Refused,
     ) -> Outcome:
         if isinstance(admitted, Refused):
             return _rejected(delivery, admitted)
         user = await state.user(connection, admitted.header.user)
+        if user is not None and not may_ask(caller.offices, user):
+            refused = Refused(
+                Reason.CALLER_NOT_ALLOWED, admitted.header, "header.user is of no office of the caller's key"
+            )
+            return _rejected(delivery, refused)
         credentials = [user.credential_id] if user and user.credential_id else []
         certificates = await state.certificates(connection, credentials)
         found = resolve(admitted.header, user, certificates, self._media)

@@ -22,6 +22,7 @@ from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError, read_secret
 from services.operations import database, diagnosis, keys, reading, republish, tracing
+from services.operations.approving import approve
 from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
 from services.operations.cluster import look
@@ -43,6 +44,7 @@ gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
+gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 

@@ -134,9 +134,9 @@ async def test_a_forged_revocation_revokes_nothing(client: Client, officer: Offi
 
 
 async def test_no_forged_request_has_the_forger_s_key_certified_for_an_officer(client: Client) -> None:
-    """I-38: `certificate-requested` with a registrar's genuine application, and another's key."""
+    """I-38: `certificate-requested` with two registrars' genuine application, and another's key."""
     officer, key = client.new_officer(algorithm="p-256"), p256_key()
-    genuine = officer.application_submitted(client.registrar, await client.sealing_key()).signed
+    genuine = officer.application_submitted(client.registrars, await client.sealing_key()).signed
     csr = x509.load_pem_x509_csr(certification_request(key, distinguished_name("whoever")))
     event = CertificateRequested(
         signed=genuine, credential_id=officer.credential_id, csr=csr.public_bytes(Encoding.DER)

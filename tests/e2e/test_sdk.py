@@ -11,15 +11,10 @@ from uuid import uuid4
 import pytest
 
 from libs.contracts import topics
-from libs.contracts.enrolment import (
-    DeviceRegistration,
-    DeviceRegistrationSubmitted,
-    device_signature_input,
-)
 from libs.gpki_client import Dispatch, Document, Manifest, Problem, Result, read
 from libs.gpki_client.device import Device, DeviceClient
 from libs.gpki_client.record import verify_record
-from services.igfmas.enrolment import Officer
+from services.igfmas.enrolment import Officer, device_registration_of
 from services.igfmas.evidence import write_evidence
 from services.igfmas.keys import CALLER, CALLER_KEY, SYSTEM
 from services.igfmas.settings import SERVICE_ROOT
@@ -225,14 +220,7 @@ async def test_a_token_signs_what_was_asked_over_http(client: Client, tmp_path: 
 
 async def test_a_device_without_a_screen_gives_the_code(client: Client) -> None:
     officer, device = await client.enrol(algorithm="p-256"), Device.new()
-    registration = DeviceRegistration(
-        registration=uuid4(), user=officer.user, sealing_key=device.sealing_key, signing_key=device.signing_key
-    )
-    event = DeviceRegistrationSubmitted(
-        registration=registration,
-        registrar_key=client.registrar.key_id,
-        signature=client.registrar.sign(device_signature_input(registration)),
-    )
+    event = device_registration_of(officer.user, device, client.registrars, registration=uuid4())
     await client.chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
     for service in ("medium_lookup", "otp_dispatch", "gateway"):
         await eventually(partial(knows, client, service, officer.user, device), f"{service} knows the device")

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from libs.contracts.enrolment import (
+    AdministratorSignature,
     Application,
     ApplicationSubmitted,
     CertificateRequested,
@@ -30,7 +31,7 @@ from libs.crypto.pki import SigningKey
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request
 from libs.runtime.clock import utc_now
-from tests.support.pki import rsa_key
+from tests.support.pki import VALIDATOR, rsa_key
 
 _users = itertools.count(1)
 
@@ -55,19 +56,42 @@ def application(user: str | None = None, **values: Any) -> Application:
     )
 
 
-def signed(wanted: Application, registrar: Ed25519PrivateKey, *, by: str | None = None) -> SignedApplication:
-    """The application as this registrar confirms it; `by` is the key id that it claims, by default the true one."""
+def signed(
+    wanted: Application,
+    registrar: Ed25519PrivateKey,
+    *,
+    by: str | None = None,
+    validator: Ed25519PrivateKey = VALIDATOR,
+) -> SignedApplication:
+    """The application as this registrar confirms it, and the second one validates it.
+
+    `by` is the key id that the first claims, by default the true one.
+    """
     return SignedApplication(
         application=wanted,
         registrar_key=by or public_key_id(registrar.public_key()),
         signature=registrar.sign(application_signature_input(wanted)),
+        second=second(application_signature_input(wanted), validator),
     )
 
 
-def submitted(wanted: Application, registrar: Ed25519PrivateKey, *, by: str | None = None) -> ApplicationSubmitted:
+def second(content: bytes, key: Ed25519PrivateKey = VALIDATOR) -> AdministratorSignature:
+    """What whoever validates signs: the process's second registrar (`Pki.validator`), or another."""
+    return AdministratorSignature(key_id=public_key_id(key.public_key()), signature=key.sign(content))
+
+
+def submitted(
+    wanted: Application,
+    registrar: Ed25519PrivateKey,
+    *,
+    by: str | None = None,
+    validator: Ed25519PrivateKey = VALIDATOR,
+) -> ApplicationSubmitted:
     """The application with a sealed PIN that nobody here can open."""
     return ApplicationSubmitted(
-        signed=signed(wanted, registrar, by=by), sealing_key_id="00" * 32, sealed_pin=b"sealed " + wanted.user.encode()
+        signed=signed(wanted, registrar, by=by, validator=validator),
+        sealing_key_id="00" * 32,
+        sealed_pin=b"sealed " + wanted.user.encode(),
     )
 
 
@@ -77,13 +101,18 @@ def certificate_requested(
     key: SigningKey | None = None,
     *,
     by: str | None = None,
+    validator: Ed25519PrivateKey = VALIDATOR,
     **values: Any,
 ) -> CertificateRequested:
     """What the signer asks of the authority once it has made a key."""
     if "csr" not in values:
         values["csr"] = csr(key or rsa_key())
     return CertificateRequested(
-        **{"signed": signed(wanted, registrar, by=by), "credential_id": credential_id_of(wanted), **values}
+        **{
+            "signed": signed(wanted, registrar, by=by, validator=validator),
+            "credential_id": credential_id_of(wanted),
+            **values,
+        }
     )
 
 
@@ -99,6 +128,7 @@ def signed_token(wanted: TokenApplication, registrar: Ed25519PrivateKey) -> Sign
         application=wanted,
         registrar_key=public_key_id(registrar.public_key()),
         signature=registrar.sign(token_application_signature_input(wanted)),
+        second=second(token_application_signature_input(wanted)),
     )
 
 

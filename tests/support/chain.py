@@ -32,7 +32,7 @@ from services.gateway.app import DEFAULT_ROUTES
 from services.igfmas.chain import DOCUMENTS, Chain
 from services.igfmas.desk import Desk, Pressed
 from services.igfmas.documents import Paper, manifest_of, paper_of, request_of
-from services.igfmas.enrolment import Officer
+from services.igfmas.enrolment import Officer, Registrars
 from services.igfmas.keys import CALLER, read_keys
 from services.igfmas.mailbox import Mailbox
 from services.igfmas.observation import Observation, RequestSeen
@@ -170,7 +170,7 @@ class Client:
     mailbox: Mailbox
     trust: Trust
     caller: Caller
-    registrar: Caller
+    registrars: Registrars
     database: "asyncpg.Pool[asyncpg.Record]"
     otps: set[str] = field(default_factory=set)
 
@@ -255,7 +255,7 @@ def wrong(otp: str) -> str:
 async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> AsyncIterator[Client]:
     """An iGFMAS of a stack that runs with its services; it follows these topics of documents."""
     environment = client_environment(stack.layout)
-    caller, registrar = read_keys(stack.layout.secrets("igfmas"))
+    caller, registrars = read_keys(stack.layout.secrets("igfmas"))
     root = (stack.layout.pki / SERVICE_ROOT).read_bytes()
     kafka, observer = (broker.access(stack.layout, principal) for principal in (CALLER, OBSERVER))
     async with AsyncExitStack() as resources:
@@ -263,7 +263,7 @@ async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> Asy
         gateway = await resources.enter_async_context(GpkiClient(stack.gateway, caller, service_root=root))
         database = await asyncpg.create_pool(stack.postgres_dsn("postgres"), min_size=1, max_size=4)
         resources.push_async_callback(database.close)
-        desk = Desk(chain, gateway, caller=caller, registrar=registrar, clock=utc_now)
+        desk = Desk(chain, gateway, caller=caller, registrars=registrars, clock=utc_now)
         await desk.await_keys()
         yield Client(
             stack=stack,
@@ -273,7 +273,7 @@ async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> Asy
             mailbox=Mailbox(stack.layout.mail),
             trust=Trust(stack.layout.pki, environment["GPKI_CRL_BASE_URL"]),
             caller=caller,
-            registrar=registrar,
+            registrars=registrars,
             database=database,
         )
 

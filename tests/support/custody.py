@@ -14,9 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.contracts import topics
 from libs.contracts.base import Event
-from libs.contracts.enrolment import ApplicationRefused, CertificateRequested, KeyRequested, credential_id_of
-from libs.contracts.pin import (
+from libs.contracts.enrolment import (
     AdministratorSignature,
+    ApplicationRefused,
+    CertificateRequested,
+    KeyRequested,
+    credential_id_of,
+)
+from libs.contracts.pin import (
     PinAnswered,
     PinChangeSubmitted,
     PinUnlock,

@@ -34,7 +34,7 @@ from tests.support.stack import Stack
 
 @asynccontextmanager
 async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    """Keys in the token, a sealing key, a registrar, a caller, otp_dispatch's key, and one signer that runs."""
+    """Keys in the token, a sealing key, two registrars, a caller, otp_dispatch's key, and one signer that runs."""
     protection = Protection(parameters=CHEAP)
     await hsm.ensure_wrapping_key(protection.wrapping_key)
     await hsm.ensure_mac_key(protection.pepper)
@@ -69,6 +69,7 @@ async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabine
         new = await sealing_keys.make(utc_now())
         known = [
             key_state(registrar, "registrar", "mygpki", pki),
+            key_state(pki.validator(), "registrar", "mygpki-pengesah", pki),
             key_state(caller, "caller", "igfmas", pki),
             key_state(producer, "producer", "otp_dispatch", pki),
             *(key_state(one, "registrar", name_of(one), pki) for one in administrators),

@@ -17,6 +17,7 @@ from libs.contracts.state import Device
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import open_sealed, sealing_info
 from libs.runtime.clock import utc_now
+from tests.support.applications import second
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ class Phone:
 def registration_submitted(
     registration: DeviceRegistration, key_id: str, sign: Callable[[bytes], bytes]
 ) -> DeviceRegistrationSubmitted:
-    """The registration as this registrar confirms it."""
-    signature = sign(device_signature_input(registration))
-    return DeviceRegistrationSubmitted(registration=registration, registrar_key=key_id, signature=signature)
+    """The registration as this registrar confirms it, and the process's second one validates it."""
+    content = device_signature_input(registration)
+    return DeviceRegistrationSubmitted(
+        registration=registration, registrar_key=key_id, signature=sign(content), second=second(content)
+    )
 
 
 def resend_of(event: MediumResolved, **values: Any) -> ResendRequested:

@@ -7,9 +7,9 @@ import httpx
 
 from libs.contracts import topics
 from services.gateway.schemas import Message, Messages
-from services.igfmas.enrolment import Officer
+from services.igfmas.enrolment import Officer, device_registered
 from tests.support.chain import Client, Request
-from tests.support.devices import Phone, registration_submitted
+from tests.support.devices import Phone
 from tests.support.waiting import eventually
 
 
@@ -50,7 +50,7 @@ class Mobile:
 async def on_phone(client: Client, officer: Officer) -> Mobile:
     """Register a phone, and return when every service knows it."""
     phone = Phone()
-    event = registration_submitted(phone.registration(officer.user), client.registrar.key_id, client.registrar.sign)
+    event = device_registered(phone.registration(officer.user), client.registrars)
     await client.chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
 
     async def known(service: str) -> bool:

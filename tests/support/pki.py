@@ -31,6 +31,9 @@ EPOCH = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 CRL_URL = "http://127.0.0.1:18081/crl/{name}.crl"
 
+VALIDATOR = ed25519.Ed25519PrivateKey.generate()
+"""The key of the second registrar, who validates what the first registered, of this test process."""
+
 K = TypeVar("K")
 
 
@@ -151,6 +154,10 @@ class Pki:
         """A registrar's Ed25519 identity under the service root."""
         return self._signer(ServicePurpose.REGISTRAR, name)
 
+    def validator(self) -> Identity[ed25519.Ed25519PrivateKey]:
+        """The second registrar, another person than `registrar`."""
+        return self._signer(ServicePurpose.REGISTRAR, "mygpki-pengesah", key=VALIDATOR)
+
     def producer(self, name: str = "otp_dispatch") -> Identity[ed25519.Ed25519PrivateKey]:
         """A producer's Ed25519 identity under the service root."""
         return self._signer(ServicePurpose.PRODUCER, name)
@@ -198,9 +205,15 @@ class Pki:
         return b"".join(parts)
 
     def _signer(
-        self, purpose: ServicePurpose, name: str, unit: str | None = None, offices: Iterable[str] = ()
+        self,
+        purpose: ServicePurpose,
+        name: str,
+        unit: str | None = None,
+        offices: Iterable[str] = (),
+        *,
+        key: ed25519.Ed25519PrivateKey | None = None,
     ) -> Identity[ed25519.Ed25519PrivateKey]:
-        key = ed25519.Ed25519PrivateKey.generate()
+        key = key or ed25519.Ed25519PrivateKey.generate()
         certificate = build_service(
             self.service_root,
             key.public_key(),

@@ -23,8 +23,15 @@ SELECT profile, certificate FROM certificate
 WHERE profile IN ('root', 'issuing', 'service-root') AND certificate IS NOT NULL
 
 -- name: registrars
-SELECT key_id, certificate FROM certificate
+SELECT key_id, holder, certificate FROM certificate
 WHERE profile = 'registrar' AND key_id = ANY ($1::text[]) AND certificate IS NOT NULL AND ended_at IS NULL
+
+-- name: security_officers
+SELECT key_id, holder, certificate, ended_at FROM certificate
+WHERE profile = 'security-officer' AND certificate IS NOT NULL
+
+-- name: is_certified
+SELECT EXISTS (SELECT FROM certificate WHERE key_id = $1 AND certificate IS NOT NULL)
 
 -- name: retire_others
 -- Not of officers, though $1 says so: by that alone the index of the few is used.

@@ -166,7 +166,7 @@ class Demonstration:
         # Refused ones are documents of their own: what becomes of a document id is told by its id alone.
         refused = [paper_of(vouchers[n % len(vouchers)], f"{self._run}-T{n + 1}") for n in range(REFUSALS)]
         by_token = paper_of(vouchers[0], f"{self._run}-K1")
-        caller, registrar = read_keys(settings.secrets_dir)
+        caller, registrars = read_keys(settings.secrets_dir)
         root = (settings.pki_dir / SERVICE_ROOT).read_bytes()
         cast, device = new_cast(), Device.new()
         write_officers(self._results / "officers.json", cast.roaming)
@@ -175,7 +175,7 @@ class Demonstration:
             GpkiClient(settings.gateway_url, caller, service_root=root) as gateway,
             DeviceClient(settings.gateway_url, device, cast.approver.user) as phone,
         ):
-            desk = Desk(chain, gateway, caller=caller, registrar=registrar, clock=utc_now)
+            desk = Desk(chain, gateway, caller=caller, registrars=registrars, clock=utc_now)
             story = Story(desk, self._mailbox, phone, display=display, cast=cast, prefix=self._run)
             await desk.await_keys()
             display.head(f"Pendaftaran {len(cast.everyone)} pegawai / enrolment of {len(cast.everyone)} officers")

@@ -36,7 +36,7 @@ from services.certificate_authority.store import MIGRATIONS
 from tests.integration.certificate_authority.replica import RoomSettings
 from tests.integration.hsm.softhsm import MODULE, SO_PIN, USER_PIN, SoftHsm
 from tests.support.bus import ROLE, Room, open_room, waits_for
-from tests.support.pki import p256_key
+from tests.support.pki import VALIDATOR, p256_key
 from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
@@ -148,7 +148,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterator[Authority]:
-    """Initialised, not running; it knows one registrar, caller, producer and sealing authority."""
+    """Initialised, not running; it knows two registrars, a caller, producer and sealing authority."""
     own = {name: stack.own(topic) for name, topic in vars(DEFAULT_ROUTES).items()}
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
@@ -172,6 +172,7 @@ async def authority(stack: Stack, token: SoftHsm, tmp_path: Path) -> AsyncIterat
         )
         made = Authority(room, settings, routes, await room.tap(*own.values()), Ed25519PrivateKey.generate())
         made.ask("registrar", "mygpki", made.registrar)
+        made.ask("registrar", "mygpki-pengesah", VALIDATOR)
         made.ask("caller", "igfmas", Ed25519PrivateKey.generate())
         made.ask("producer", "otp_dispatch", Ed25519PrivateKey.generate())
         made.ask("sealing-authority", "hsm_signer", p256_key())

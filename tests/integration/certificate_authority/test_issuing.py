@@ -90,7 +90,7 @@ async def test_what_no_registrar_signed_ends_nothing(authority: Authority) -> No
         await send(authority, certificate_requested(wanted, authority.registrar, key))
         (state,) = await authority.certified(1)
     assert x509.load_der_x509_certificate(state.certificate).public_key() == key.public_key()
-    assert authority.dead_letters(authority.routes.certificate_requested) == ["registrar-signature-invalid"] * 3
+    assert authority.dead_letters(authority.routes.certificate_requested) == ["not-signed-by-two-administrators"] * 3
     assert authority.refusals() == []
 
 

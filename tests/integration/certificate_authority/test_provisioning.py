@@ -74,16 +74,16 @@ async def test_init_beside_the_service_certifies_a_new_caller_that_is_then_publi
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handlers, "KEYS_EVERY", timedelta(milliseconds=200))
-    first = await published(authority, 3)
-    assert {key.owner for key in first} == {"mygpki", "igfmas", "otp_dispatch"}
+    first = await published(authority, 4)
+    assert {key.owner for key in first} == {"mygpki", "mygpki-pengesah", "igfmas", "otp_dispatch"}
     # HSM access is one per process, so `init` runs here between two runs of the service.
     registrar = Ed25519PrivateKey.generate()
     authority.ask("registrar", "mygpki", registrar)
     await authority.init()
-    keys = await published(authority, 5)
+    keys = await published(authority, 6)
     old, new = public_key_id(authority.registrar.public_key()), public_key_id(registrar.public_key())
     states = {(key.key_id, key.version): key for key in keys}
-    assert len(states) == len(keys) == 5  # what did not change was not said again
+    assert len(states) == len(keys) == 6  # what did not change was not said again
     assert states[old, 1].retired_at is None
     assert states[old, 2].retired_at is not None
     assert states[new, 1].retired_at is None

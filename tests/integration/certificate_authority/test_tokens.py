@@ -60,5 +60,5 @@ async def test_a_tokens_request_that_no_registrar_signed_ends_nothing(authority:
         await authority.room.send(topic, [event])
         (state,) = await authority.certified(1)
     assert state.medium == "token"
-    assert sorted(authority.dead_letters(topic)) == ["csr-not-confirmed", "registrar-signature-invalid"]
+    assert sorted(authority.dead_letters(topic)) == ["csr-not-confirmed", "not-signed-by-two-administrators"]
     assert authority.refusals() == []

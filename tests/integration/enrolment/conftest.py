@@ -94,7 +94,7 @@ def pki() -> Pki:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office]:
-    """Not running; one registrar's key is on its topic."""
+    """Not running; two registrars' keys are on its topic."""
     own = {name: stack.own(topic) for name, topic in vars(DEFAULT_ROUTES).items()}
     routes = Routes(**own)
     await create_topics(stack.kafka, topics=own.values())
@@ -115,5 +115,6 @@ async def office(stack: Stack, pki: Pki, tmp_path: Path) -> AsyncIterator[Office
             producer_key=hands.secret(room.schema),
         )
         registrar = pki.registrar()
-        await room.send(routes.keys, [key_state(registrar, "registrar", "mygpki", pki)])
+        people = (registrar, "mygpki"), (pki.validator(), "mygpki-pengesah")
+        await room.send(routes.keys, [key_state(one, "registrar", name, pki) for one, name in people])
         yield Office(room, settings, routes, await room.tap(*own.values()), pki, registrar)

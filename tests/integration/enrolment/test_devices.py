@@ -69,7 +69,7 @@ async def test_what_no_registrar_confirmed_is_nobodys_device(office: Office) -> 
         )
         await register(office, forged, altered)
         await office.handled(topic, 2)
-        assert office.dead_letters(topic) == ["registrar-signature-invalid"] * 2
+        assert office.dead_letters(topic) == ["not-signed-by-two-administrators"] * 2
         await register(office, confirmed(office, true))
         await office.until(["users"], 2)
     (_, found) = office.users()

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from libs.bus import administrators
 from libs.bus.outcomes import OVERTAKEN
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.enrolment import Application, ApplicationSubmitted, credential_id_of
 from libs.contracts.state import Certificate, User
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
-from services.enrolment import handlers
 from tests.integration.enrolment.conftest import Office
 from tests.support.applications import application, submitted
 from tests.support.requests import certificate_state, key_id, key_state
@@ -127,14 +127,14 @@ async def test_what_no_registrar_signed_changes_nobody_and_takes_no_id(office: O
         assert office.users() == []
         await office.submit(true)
         await office.until(["users", "key_requests"], 1)
-    assert office.dead_letters(office.routes.application_submitted) == ["registrar-signature-invalid"] * 2
+    assert office.dead_letters(office.routes.application_submitted) == ["not-signed-by-two-administrators"] * 2
     assert [user.email for user in office.users()] == [wanted.email]
     assert office.refusals() == []
 
 
 @pytest.mark.parametrize("who", ["unknown", "a caller", "retired"])
 async def test_only_a_registrar_of_today_registers(office: Office, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "OVERTAKEN", OVERTAKEN / 20)
+    monkeypatch.setattr(administrators, "OVERTAKEN", OVERTAKEN / 20)
     someone = office.pki.caller() if who == "a caller" else office.pki.registrar()
     if who == "a caller":
         await office.room.send(office.routes.keys, [key_state(someone, "caller", "igfmas", office.pki)])
@@ -151,7 +151,7 @@ async def test_only_a_registrar_of_today_registers(office: Office, who: str, mon
 async def test_an_application_that_overtakes_its_registrars_key_waits_for_it(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "OVERTAKEN", OVERTAKEN / 2)
+    monkeypatch.setattr(administrators, "OVERTAKEN", OVERTAKEN / 2)
     newcomer = office.pki.registrar()
     async with office.running():
         await office.submit(submitted(application(), newcomer.key))

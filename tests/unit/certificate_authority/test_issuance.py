@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from libs.contracts.enrolment import CertificateRequested
-from libs.crypto.pki import PkiError
-from libs.crypto.public_keys import spki
+from libs.crypto.pki import PkiError, ServicePurpose
+from libs.crypto.public_keys import public_key_id, spki
+from libs.crypto.service_certificates import ServiceIdentity
 from services.certificate_authority.issuance import (
     BACKDATE,
     Order,
@@ -35,9 +36,16 @@ from tests.support.applications import (
     token_application,
     token_certificate_requested,
 )
-from tests.support.pki import EPOCH, Pki, p256_key, rsa_key, shared_rsa_key
+from tests.support.pki import EPOCH, VALIDATOR, Pki, p256_key, rsa_key, shared_rsa_key
 
 REGISTRAR = Ed25519PrivateKey.generate()
+PEOPLE = {"mygpki": REGISTRAR, "mygpki-pengesah": VALIDATOR}
+REGISTRARS = {
+    public_key_id(key.public_key()): ServiceIdentity(
+        name, ServicePurpose.REGISTRAR, public_key_id(key.public_key()), key.public_key(), EPOCH, None
+    )
+    for name, key in PEOPLE.items()
+}
 KEY = rsa_key()
 OF_EXPONENT_3 = rsa.generate_private_key(3, 2048)
 
@@ -64,7 +72,7 @@ def officer_order(**values: object) -> Order:
 @pytest.mark.parametrize(("algorithm", "key"), [("rsa-2048", KEY), ("p-256", p256_key())])
 def test_what_the_registrar_signed_is_granted_for_the_key_that_proved_itself(algorithm, key):
     wanted = application(algorithm=algorithm)
-    judged = judge(certificate_requested(wanted, REGISTRAR, key), REGISTRAR.public_key())
+    judged = judge(certificate_requested(wanted, REGISTRAR, key), REGISTRARS)
     assert isinstance(judged, Wanted)
     assert judged.application == wanted
     assert spki(judged.public_key) == spki(key.public_key())
@@ -83,11 +91,11 @@ def altered() -> CertificateRequested:
 
 @pytest.mark.parametrize("make", [forged, altered])
 def test_what_no_registrar_signed_is_no_application(make: Callable[[], CertificateRequested]):
-    assert judge(make(), REGISTRAR.public_key()) == Unsigned("registrar-signature-invalid")
+    assert judge(make(), REGISTRARS) == Unsigned("not-signed-by-two-administrators")
 
 
 def test_a_key_that_no_registrar_has_signs_nothing():
-    assert isinstance(judge(certificate_requested(application(), REGISTRAR, KEY), None), Unsigned)
+    assert isinstance(judge(certificate_requested(application(), REGISTRAR, KEY), {}), Unsigned)
 
 
 def with_anothers_proof() -> CertificateRequested:
@@ -116,7 +124,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_a_text_for_the_registrar(case):
-    judged = judge(REFUSED[case](), REGISTRAR.public_key())
+    judged = judge(REFUSED[case](), REGISTRARS)
     assert isinstance(judged, Refused)
     assert len(judged.detail) > 10
 
@@ -192,7 +200,7 @@ def test_an_application_is_signed_whole():
     changes = {"user": "999999999999", "name": "X", "email": "x@y.z", "office": "X", "algorithm": "p-256"}
     for name, value in changes.items():
         other = signed(wanted, REGISTRAR).model_copy(update={"application": wanted.model_copy(update={name: value})})
-        judged = judge(event.model_copy(update={"signed": other}), REGISTRAR.public_key())
+        judged = judge(event.model_copy(update={"signed": other}), REGISTRARS)
         assert isinstance(judged, Unsigned), name
 
 
@@ -200,7 +208,7 @@ def test_an_application_is_signed_whole():
 def test_a_tokens_key_is_granted_when_the_registrar_signed_the_hash_of_its_request(key):
     request = csr(key)
     wanted = token_application(request=request)
-    judged = judge(token_certificate_requested(wanted, REGISTRAR, request), REGISTRAR.public_key())
+    judged = judge(token_certificate_requested(wanted, REGISTRAR, request), REGISTRARS)
     assert isinstance(judged, Wanted)
     assert (judged.application, judged.medium) == (wanted, "token")
     assert spki(judged.public_key) == spki(key.public_key())
@@ -208,30 +216,27 @@ def test_a_tokens_key_is_granted_when_the_registrar_signed_the_hash_of_its_reque
 
 def test_another_request_than_the_registrar_signed_is_no_application_of_a_token():
     wanted = token_application(request=csr(KEY))
-    judged = judge(token_certificate_requested(wanted, REGISTRAR, csr(rsa_key())), REGISTRAR.public_key())
+    judged = judge(token_certificate_requested(wanted, REGISTRAR, csr(rsa_key())), REGISTRARS)
     assert judged == Unsigned("csr-not-confirmed")
 
 
 @pytest.mark.parametrize("key", [shared_rsa_key(3072), OF_EXPONENT_3, ec.generate_private_key(ec.SECP384R1())])
 def test_a_token_with_a_key_of_no_profile_is_refused(key):
     request = csr(key)
-    judged = judge(
-        token_certificate_requested(token_application(request=request), REGISTRAR, request), REGISTRAR.public_key()
-    )
+    judged = judge(token_certificate_requested(token_application(request=request), REGISTRAR, request), REGISTRARS)
     assert isinstance(judged, Refused)
 
 
 def test_a_token_that_did_not_prove_its_key_is_refused():
     request = with_anothers_proof().csr
-    judged = judge(
-        token_certificate_requested(token_application(request=request), REGISTRAR, request), REGISTRAR.public_key()
-    )
+    judged = judge(token_certificate_requested(token_application(request=request), REGISTRAR, request), REGISTRARS)
     assert isinstance(judged, Refused)
 
 
 def test_a_registrars_signature_over_a_roaming_application_confirms_no_token():
     request = csr(KEY)
     event = token_certificate_requested(token_application(request=request), REGISTRAR, request)
-    other = event.signed.model_copy(update={"signature": signed(application(), REGISTRAR).signature})
-    judged = judge(event.model_copy(update={"signed": other}), REGISTRAR.public_key())
-    assert judged == Unsigned("registrar-signature-invalid")
+    roaming = signed(application(), REGISTRAR)
+    other = event.signed.model_copy(update={"signature": roaming.signature, "second": roaming.second})
+    judged = judge(event.model_copy(update={"signed": other}), REGISTRARS)
+    assert judged == Unsigned("not-signed-by-two-administrators")

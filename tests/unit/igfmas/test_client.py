@@ -39,9 +39,11 @@ def test_the_requests_name_owner_and_system_and_prove_possession(tmp_path: Path)
 
 def test_each_key_is_read_as_what_it_was_made_for(tmp_path: Path) -> None:
     make_keys(tmp_path / "secrets", tmp_path / "pki")
-    caller, registrar = read_keys(tmp_path / "secrets")
-    assert (caller.name, registrar.name) == ("igfmas", "mygpki")
-    for key, file in ((caller, "caller/igfmas"), (registrar, "registrar/mygpki")):
+    caller, registrars = read_keys(tmp_path / "secrets")
+    files = {caller: "caller/igfmas", registrars.registering: "registrar/mygpki"}
+    files[registrars.validating] = "registrar/mygpki-pengesah"
+    for key, file in files.items():
+        assert key.name == file.rpartition("/")[2]
         request = x509.load_pem_x509_csr((tmp_path / "pki" / "requests" / f"{file}.csr.pem").read_bytes())
         assert key.key_id == public_key_id(request.public_key())
 

@@ -26,12 +26,13 @@ ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 IN_PIECES = "tests/integration/"
 """Below it a worker takes a file at a time: nothing but the infrastructure is shared, and the last one ends sooner."""
 
-FULL_STACK = "tests/faults", "tests/e2e"
+FULL_STACK = "tests/faults", "tests/e2e", "tests/attacks"
 """Folders whose tests share a chain, and so a worker."""
 
 LONGEST_FIRST = (
     "faults",
     "e2e",
+    "attacks",
     "lint",
     *(f"integration/{part}" for part in ("bus", "stack", "crl_verifier", "gateway", "otp_dispatch")),
 )

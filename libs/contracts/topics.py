@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, progress, resending, signing, state, token_route, waiting
+from libs.contracts import cancelling, enrolment, not_me, progress, resending, signing, state, token_route, waiting
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -48,8 +48,9 @@ def _document(name: str, event: type[Event]) -> Topic:
     return Topic(f"gpki.signing.{name}.v1", event, "document", max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 
 
-def _cancel(name: str, event: type[Event]) -> Topic:
-    # A caller who signs two contents under one id brings about a cancel that names another user than the request has.
+def _stopping(name: str, event: type[Event]) -> Topic:
+    # A caller who signs two contents under one id brings about a cancel that names another user than the request has;
+    # what a device says, the device shapes.
     return Topic(f"gpki.signing.{name}.v1", event, "request", max_bytes=MAX_DOCUMENT_RECORD_BYTES, callers_shape=True)
 
 
@@ -102,8 +103,9 @@ SIGNED = _document("signed", signing.Signed)
 VERIFIED = _document("verified", signing.Verified)
 POSTED = _document("posted", signing.Posted)
 REJECTED = _request("rejected", signing.Rejected)
-CANCEL_REQUESTED = _cancel("cancel-requested", cancelling.CancelRequested)
-CANCEL_ANSWERED = _cancel("cancel-answered", cancelling.CancelAnswered)
+CANCEL_REQUESTED = _stopping("cancel-requested", cancelling.CancelRequested)
+CANCEL_ANSWERED = _stopping("cancel-answered", cancelling.CancelAnswered)
+NOT_ME = _stopping("not-me", not_me.NotMe)
 WAITING = _request("waiting", waiting.Waiting)
 PROGRESSED = _request("progressed", progress.Progressed, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 COMPLETED = _request("completed", signing.Completed)
@@ -145,6 +147,7 @@ TOPICS: dict[str, Topic] = {
         REJECTED,
         CANCEL_REQUESTED,
         CANCEL_ANSWERED,
+        NOT_ME,
         WAITING,
         PROGRESSED,
         COMPLETED,

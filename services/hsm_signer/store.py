@@ -1,7 +1,7 @@
 """The signer's tables: credentials, requests, attempts, reserved documents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -144,7 +144,13 @@ async def attempt_state(connection: Connection, request_id: UUID, attempt: str) 
 async def counts(connection: Connection, request: Request, kept: Kept, attempt: str) -> Counts:
     """What was wrong so far, and how many other attempts are being tried now."""
     row = await connection.fetchrow(
-        _SQL["pending"], request.credential_id, request.request_id, attempt, limits.TRY_WITHIN
+        _SQL["pending"],
+        request.credential_id,
+        request.request_id,
+        attempt,
+        limits.TRY_WITHIN,
+        limits.DAY,
+        limits.WRONG_OTPS_OF_DAY,
     )
     assert row is not None
     return Counts(
@@ -153,6 +159,8 @@ async def counts(connection: Connection, request: Request, kept: Kept, attempt: 
         max(kept.wrong_pins, limits.WRONG_PINS_IN_A_ROW if kept.locked else 0),
         row["of_request"],
         row["of_credential"],
+        row["wrong_otps_of_day"],
+        row["held_until"],
     )
 
 
@@ -167,10 +175,9 @@ async def last_taken(connection: Connection) -> datetime | None:
     return taken
 
 
-async def count_wrong_otp(connection: Connection, request: Request, kept: Kept) -> Counts:
-    """One more wrong code of this request."""
-    wrong = await connection.fetchval(_SQL["count_wrong_otp"], request.request_id)
-    return Counts(wrong, request.wrong_pins, kept.wrong_pins)
+async def count_wrong_otp(connection: Connection, request: Request, counts: Counts) -> Counts:
+    """One more wrong code of this request; of the day it is counted by its attempt."""
+    return replace(counts, wrong_otps=await connection.fetchval(_SQL["count_wrong_otp"], request.request_id))
 
 
 async def count_wrong_pin(connection: Connection, request: Request) -> Counts:

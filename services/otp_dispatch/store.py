@@ -10,6 +10,7 @@ from libs.contracts.signing import Channel
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.otp_dispatch.dispatch import History
+from services.otp_dispatch.pacing import DAY, MOST, Officer
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
@@ -46,8 +47,21 @@ async def number(connection: Connection, request_id: UUID, resend: UUID) -> int:
     return found
 
 
-async def reserve(connection: Connection, wanted: Reservation) -> Reservation:
-    """Reserve, one code per number; returns what was reserved first, now or before."""
+async def lock_officers(connection: Connection, users: Collection[str]) -> dict[str, Officer]:
+    """Until the transaction ends, nobody else reserves a code for one of these. Take it before `lock`."""
+    await connection.execute(_SQL["lock_officers"], list(users))
+    rows = await connection.fetch(_SQL["officers"], list(users), DAY, MOST)
+    return {row["user_id"]: Officer(row["held_until"], row["unanswered"]) for row in rows}
+
+
+async def reserved(connection: Connection, request_id: UUID, number: int) -> Reservation | None:
+    """The code that was reserved under this number, if any was."""
+    row = await connection.fetchrow(_SQL["reserved"], request_id, number)
+    return None if row is None else Reservation(**row)
+
+
+async def reserve(connection: Connection, wanted: Reservation, user: str) -> None:
+    """Reserve what nobody has reserved; call it under `lock_officers`."""
     await connection.execute(
         _SQL["reserve"],
         wanted.request_id,
@@ -58,10 +72,24 @@ async def reserve(connection: Connection, wanted: Reservation) -> Reservation:
         wanted.message_id,
         wanted.sealing_key,
         wanted.closed_code,
+        user,
     )
-    row = await connection.fetchrow(_SQL["reserved"], wanted.request_id, wanted.number)
-    assert row is not None
-    return Reservation(**row)
+
+
+async def answered(connection: Connection, requests: Collection[UUID]) -> None:
+    """A right answer to these requests has come: their officers' codes until now are not unanswered."""
+    await connection.execute(_SQL["answered"], list(requests))
+
+
+async def user_of(connection: Connection, request_id: UUID) -> str | None:
+    """Whose codes those of this request are; None when there are none."""
+    user: str | None = await connection.fetchval(_SQL["user_of"], request_id)
+    return user
+
+
+async def hold(connection: Connection, user: str, until: datetime) -> None:
+    """No code for this officer before then; a longer hold stays."""
+    await connection.execute(_SQL["hold"], user, until)
 
 
 async def history(connection: Connection, requests: Collection[UUID]) -> dict[UUID, History]:

@@ -175,5 +175,5 @@ def create_api(
     app.include_router(token_routes(tokens, bodies, caller_of, own_status))
     app.include_router(resending_routes(resends, caller_of, own_status))
     app.include_router(inbox_routes(inbox))
-    app.include_router(not_me_routes(reports))
+    app.include_router(not_me_routes(reports, inbox))
     return app

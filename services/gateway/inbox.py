@@ -70,16 +70,20 @@ class Inbox:
             rows = await connection.fetch(_SQL["messages"], device_id, caller.user, self._clock(), MAX_MESSAGES)
         return Messages(messages=tuple(Message(**row) for row in reversed(rows)))
 
-    async def admit(self, device_id: str, token: str | None, *, holds: tuple[UUID, str]) -> tuple[Caller, User]:
-        """The device of this token, which is used up by it, and its user, if it was told this request's reference code.
+    async def admit(self, device_id: str, token: str | None) -> tuple[Caller, User]:
+        """The device of this token, which is used up by it, and its user.
 
         Raises ProblemError; Unavailable while users are unknown.
         """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-            caller, user = await self._admitted(connection, device_id, token)
-            if not await connection.fetchval(_SQL["holds"], device_id, caller.user, *holds):
-                raise ProblemError(ProblemCode.NOT_FOUND)
-        return caller, user
+            return await self._admitted(connection, device_id, token)
+
+    async def was_told(self, device: Caller, request_id: UUID, reference_code: str) -> bool:
+        """Whether a message of this request, under this reference, was for this device."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            return bool(
+                await connection.fetchval(_SQL["was_told"], device.name, device.user, request_id, reference_code)
+            )
 
     async def _admitted(self, connection: Connection, device_id: str, token: str | None) -> tuple[Caller, User]:
         user_id = claimed_user(token) if token else None

@@ -16,11 +16,13 @@ from libs.bus.outcomes import Emit
 from libs.contracts.base import Base64, Exact, Part, UtcTime
 from libs.contracts.not_me import NotMe, NotMeStatement, disbelieved
 from libs.contracts.problems import ProblemCode
+from libs.contracts.state import User
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.storage.pool import Connection
 from services.gateway import timeline
 from services.gateway.answers import BEARER, json_answer
+from services.gateway.authentication import Caller
 from services.gateway.descriptions import problems
 from services.gateway.inbox import Inbox
 from services.gateway.problems import ProblemError
@@ -58,14 +60,15 @@ class Reports:
         self._topic = topic
         self._clock = clock
 
-    async def take(self, device_id: str, token: str | None, body: NotMeReport, trace: str) -> NotMeTaken:
+    async def take(self, device: Caller, user: User, body: NotMeReport, trace: str) -> NotMeTaken:
         """Hand on the device's own signed word, once. Raises ProblemError, Unavailable."""
-        caller, user = await self._inbox.admit(device_id, token, holds=(body.request_id, body.reference_code))
+        if not await self._inbox.was_told(device, body.request_id, body.reference_code):
+            raise ProblemError(ProblemCode.NOT_FOUND)
         event = NotMe(
             statement=NotMeStatement(
                 request_id=body.request_id,
-                user=caller.user,
-                device_id=device_id,
+                user=device.user,
+                device_id=device.name,
                 reference_code=body.reference_code,
                 said_at=body.said_at,
             ),
@@ -80,15 +83,21 @@ class Reports:
             within = at_most(MAX_REPORTS, "not-me", body.request_id)
             return Promise((Emit(self._topic, event),), str(body.request_id), sealed=False, write=within)
 
-        call = Call(body.request_id, caller, sha256(body.signature).hexdigest(), trace)
+        call = Call(body.request_id, device, sha256(body.signature).hexdigest(), trace)
         name = await self._promises.keep(call, call_hash("not-me", body.signature.hex()), make, timeline.not_me)
         log.info("not-me", request_id=name)
         return NotMeTaken(request_id=UUID(name))
 
 
-def not_me_routes(reports: Reports) -> APIRouter:
+def not_me_routes(reports: Reports, inbox: Inbox) -> APIRouter:
     """`POST /v1/devices/{device_id}/not-me`; the bearer token is the device's own."""
     router = APIRouter()
+
+    async def device_of(
+        device_id: Annotated[KeyId, PathParameter()],
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    ) -> tuple[Caller, User]:
+        return await inbox.admit(device_id, credentials.credentials if credentials else None)
 
     @router.post(
         "/v1/devices/{device_id}/not-me",
@@ -97,18 +106,14 @@ def not_me_routes(reports: Reports) -> APIRouter:
         responses=problems(ProblemCode.NOT_FOUND, ProblemCode.TOO_MANY_CALLS),
     )
     async def report_not_me(
-        request: Request,
-        device_id: Annotated[KeyId, PathParameter()],
-        body: NotMeReport,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+        request: Request, device: Annotated[tuple[Caller, User], Depends(device_of)], body: NotMeReport
     ) -> Response:
         """The officer did not ask for the code of this message: stop its request, send no further code for an hour.
 
         `signature` is the device's, Ed25519 over "gpki.not-me.v1" ‖ SHA-256(JCS({request_id, user, device_id,
         reference_code, said_at})), `said_at` in whole seconds, UTC with Z.
         """
-        token = credentials.credentials if credentials else None
-        taken = await reports.take(device_id, token, body, request.state.traceparent)
-        return await json_answer(taken, status_code=202)
+        caller, user = device
+        return await json_answer(await reports.take(caller, user, body, request.state.traceparent), status_code=202)
 
     return router

@@ -1,7 +1,6 @@
 """Guessing, flooding, locking out and borrowing against the running platform, each beside what it does undefended.
 
-In tests/e2e/test_authorisation.py and test_guessing.py: one document more, another amount, another action; a challenge
-of another request or hand; a blob of another request; the fifth wrong code and the third wrong PIN.
+In tests/e2e/test_authorisation.py, test_guessing.py: other documents, amount or action; another's challenge or blob.
 """
 
 import asyncio
@@ -124,10 +123,9 @@ async def test_five_hundred_pins_at_once_are_three_guesses(client: Client, offic
     requests = [await client.press(officer, papers(1)) for _ in range(4)]
     codes = [await request.otp() for request in requests]
     # The right one is among them, and comes too late.
-    pins = [*(f"{WRONG_PIN}-{number}" for number in range(GUESSES // 4 - 1)), officer.pin]
+    pins = [*(f"{WRONG_PIN}-{number}" for number in range(GUESSES // len(requests) - 1)), officer.pin]
     batches = [await guesses(request, code, pins) for request, code in zip(requests, codes, strict=True)]
     together = [one for ones in zip(*batches, strict=True) for one in ones]
-    assert len(together) == GUESSES
     async with contextlib.AsyncExitStack() as twins:
         if replicas == 1:
             await published_at_once(client, together)
@@ -234,7 +232,7 @@ async def test_another_officers_challenge_or_request_signs_nothing_with_ones_own
 
 
 async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, officer: Officer) -> None:
-    """I-40: the thief has the session in iGFMAS, the PIN, and even the code; the officer has the phone."""
+    """I-40: the thief has the session in iGFMAS, the PIN, even the code; the officer has the phone."""
     device, thief = Device.new(), Device.new()
     await client.desk.register(officer, device)
     await eventually(lambda: _knows(client, officer, device), "every service knows the phone")

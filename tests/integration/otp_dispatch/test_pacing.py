@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from libs.contracts.base import Event
 from libs.contracts.not_me import HOLD, NotMe
 from libs.contracts.progress import Progressed
 from libs.contracts.reasons import Reason
@@ -24,7 +25,7 @@ MINUTE = 10
 HELD_UNTIL = "select held_until from officer where user_id = $1"
 
 
-async def told(dispatching: Dispatching, topic: Topic, *events: object) -> None:
+async def told(dispatching: Dispatching, topic: Topic, *events: Event) -> None:
     """Tell it what the signer, or a device, said, and wait until it was heard."""
     room = dispatching.room
     lane = f"{room.schema}.answers"

@@ -1,5 +1,7 @@
 """What otp_dispatch hears of its codes: a right answer, a hold, "not me". All it does is send the next one or not."""
 
+from typing import Final
+
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison
 from libs.bus.work import Work
@@ -11,6 +13,9 @@ from libs.storage import state
 from libs.storage.pool import Connection
 from services.otp_dispatch import store
 from services.otp_dispatch.pacing import DAY
+
+_ANSWERED: Final = frozenset({Reason.PIN_INCORRECT, Reason.AUTHORISATION_EXPIRED})
+"""A PIN is tried only beside a right code; and what our own outage kept unjudged is held against nobody."""
 
 
 async def progressed(work: Work[Progressed]) -> None:
@@ -24,9 +29,9 @@ async def progressed(work: Work[Progressed]) -> None:
 
 
 async def authorisation_failed(work: Work[AuthorisationFailed]) -> None:
-    """`authorisation-failed`: a PIN is tried only beside a right code; the signer's hold is ours as well."""
+    """`authorisation-failed`: some answers say that the code was right; the signer's hold is ours as well."""
     async with work.recording(*work.deliveries) as recording:
-        right = {each.event.request_id for each in recording.deliveries if each.event.reason is Reason.PIN_INCORRECT}
+        right = {each.event.request_id for each in recording.deliveries if each.event.reason in _ANSWERED}
         if right:
             await store.answered(recording.connection, right)
         for delivery in recording.deliveries:

@@ -94,8 +94,9 @@ async def test_without_the_pace_the_same_flood_fills_the_mailbox(
     assert len(dispatching.sink.mails(user.email)) == MINUTE + 3
 
 
+@pytest.mark.parametrize("freed_by", [Reason.PIN_INCORRECT, Reason.AUTHORISATION_EXPIRED])
 async def test_thirty_codes_of_a_day_that_nobody_answered_hold_the_next_until_the_first_is_a_day_old(
-    dispatching: Dispatching,
+    dispatching: Dispatching, freed_by: Reason
 ) -> None:
     """I-39: said with its end; an open request keeps its code, and its ask for another is answered `held`."""
     await dispatching.publish_keys()
@@ -110,9 +111,10 @@ async def test_thirty_codes_of_a_day_that_nobody_answered_hold_the_next_until_th
         assert (answered.number, answered.refusal, answered.codes_left) == (None, "held", 2)
         assert answered.held_until == until
         assert not dispatching.all_rejected(first)
-        # A wrong PIN is tried beside a right code only: the officer is there.
-        wrong_pin = failed(first, Reason.PIN_INCORRECT)
-        await told(dispatching, dispatching.routes.authorisation_failed, wrong_pin)
+        await told(dispatching, dispatching.routes.authorisation_failed, failed(first, Reason.OTP_INCORRECT))
+        assert await is_held(dispatching, await dispatching.ask(user)) == until
+        # A wrong PIN is tried beside a right code only; and what our outage kept is held against nobody.
+        await told(dispatching, dispatching.routes.authorisation_failed, failed(first, freed_by))
         await dispatching.dispatched(await dispatching.ask(user))
 
 

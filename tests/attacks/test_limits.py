@@ -160,7 +160,7 @@ async def test_without_the_count_a_guesser_finds_the_pin(client: Client, officer
 async def test_brute_force_of_codes_within_every_limit_ends_at_ten_a_day_and_locks_no_pin(
     client: Client, officer: Officer
 ) -> None:
-    """I-38: four wrong codes a request end no request; the tenth of the day holds the officer's codes."""
+    """I-45: four wrong codes a request end no request; the tenth of the day holds the officer's codes."""
     tried = 0
     while tried < 10:
         request = await client.press(officer, papers(1))
@@ -232,7 +232,7 @@ async def test_another_officers_challenge_or_request_signs_nothing_with_ones_own
 
 
 async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, officer: Officer) -> None:
-    """I-40: the thief has the session in iGFMAS, the PIN, even the code; the officer has the phone."""
+    """I-47: the thief has the session in iGFMAS, the PIN, even the code; the officer has the phone."""
     device, thief = Device.new(), Device.new()
     await client.desk.register(officer, device)
     await eventually(lambda: _knows(client, officer, device), "every service knows the phone")

@@ -37,7 +37,7 @@ async def published(door: Door, request_id: UUID) -> list[NotMe]:
 
 
 async def test_the_devices_word_is_handed_on_as_it_was_signed_once_however_often_it_is_sent(door: Door) -> None:
-    """I-40."""
+    """I-47."""
     user = new_user()
     phone = await registered(door, user, Phone())
     (code,) = await delivered(door, user, phone, b"a message")
@@ -50,7 +50,7 @@ async def test_the_devices_word_is_handed_on_as_it_was_signed_once_however_often
 
 
 async def test_what_the_device_was_not_told_or_did_not_sign_is_refused_and_nothing_is_handed_on(door: Door) -> None:
-    """I-40."""
+    """I-47."""
     user, other = new_user(), new_user()
     phone, others = await registered(door, user, Phone()), await registered(door, other, Phone())
     (mine,), (theirs,) = await delivered(door, user, phone, b"mine"), await delivered(door, other, others, b"theirs")

@@ -45,7 +45,7 @@ async def taking(signer: Signer, request: MediumResolved) -> AsyncIterator[tuple
 
 
 async def test_of_many_replicas_at_once_one_gets_the_tenth_try(signer: Signer) -> None:
-    """I-38: each with a request of its own, as two replicas have them."""
+    """I-45: each with a request of its own, as two replicas have them."""
     user = await officer(signer, wrong=9)
     requests = [signer.request(user) for _ in range(5)]
     for request in requests:
@@ -65,7 +65,7 @@ async def test_of_many_replicas_at_once_one_gets_the_tenth_try(signer: Signer) -
 async def test_after_ten_wrong_codes_nothing_is_tried_until_the_oldest_is_a_day_old(
     signer: Signer, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    """I-38: said with its end. Without the limit of a day the eleventh guess is tried as the first was."""
+    """I-45: said with its end. Without the limit of a day the eleventh guess is tried as the first was."""
     if not defended:
         monkeypatch.setattr(limits, "WRONG_OTPS_OF_DAY", 1_000)
     user = await officer(signer, wrong=10)

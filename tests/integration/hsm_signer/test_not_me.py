@@ -29,7 +29,7 @@ def alarms(signer: Signer) -> float:
 
 
 async def test_the_devices_word_ends_the_request_once_and_calls_a_person(signer: Signer) -> None:
-    """I-40."""
+    """I-47."""
     phone, before = Phone(), alarms(signer)
     user, request = await asked(signer, phone)
     said = phone.not_me(request.request_id, user.user)
@@ -44,7 +44,7 @@ async def test_the_devices_word_ends_the_request_once_and_calls_a_person(signer:
 
 
 async def test_what_is_signed_stays_signed_and_the_rest_is_rejected_by_name(signer: Signer) -> None:
-    """I-40."""
+    """I-47."""
     phone = Phone()
     user, request = await asked(signer, phone)
     async with signer.room.pool.acquire() as connection, connection.transaction():
@@ -66,7 +66,7 @@ async def test_what_is_signed_stays_signed_and_the_rest_is_rejected_by_name(sign
 
 
 async def test_forged_stale_and_borrowed_words_end_nothing(signer: Signer) -> None:
-    """I-40: of another device, of another officer, of another day, changed, or of a request that is somebody else's."""
+    """I-47: of another device, of another officer, of another day, changed, or of a request that is somebody else's."""
     phone, others, stranger = Phone(), Phone(), Phone()
     (user, mine), (other, theirs) = await asked(signer, phone), await asked(signer, others)
     genuine = phone.not_me(mine.request_id, user.user)

@@ -57,7 +57,7 @@ async def is_held(dispatching: Dispatching, event: MediumResolved) -> datetime:
 async def test_a_flood_over_two_replicas_is_ten_mails_and_a_right_answer_lets_the_next_one_go(
     dispatching: Dispatching,
 ) -> None:
-    """I-39: what is over the pace waits, and says so; another officer waits for nobody."""
+    """I-46: what is over the pace waits, and says so; another officer waits for nobody."""
     await dispatching.publish_keys()
     async with dispatching.replica(), dispatching.replica():
         user, other = await dispatching.user(), await dispatching.user()
@@ -83,7 +83,7 @@ async def test_a_flood_over_two_replicas_is_ten_mails_and_a_right_answer_lets_th
 async def test_without_the_pace_the_same_flood_fills_the_mailbox(
     dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I-39, switched off."""
+    """I-46, switched off."""
     monkeypatch.setattr(pacing, "PACES", ())
     await dispatching.publish_keys()
     async with dispatching.replica():
@@ -98,7 +98,7 @@ async def test_without_the_pace_the_same_flood_fills_the_mailbox(
 async def test_thirty_codes_of_a_day_that_nobody_answered_hold_the_next_until_the_first_is_a_day_old(
     dispatching: Dispatching, freed_by: Reason
 ) -> None:
-    """I-39: said with its end; an open request keeps its code, and its ask for another is answered `held`."""
+    """I-46: said with its end; an open request keeps its code, and its ask for another is answered `held`."""
     await dispatching.publish_keys()
     async with dispatching.replica():
         user = await dispatching.user()
@@ -119,7 +119,7 @@ async def test_thirty_codes_of_a_day_that_nobody_answered_hold_the_next_until_th
 
 
 async def test_the_signers_hold_holds_further_codes_for_no_longer_than_a_day(dispatching: Dispatching) -> None:
-    """I-38: and a wrong code is no right answer."""
+    """I-45: and a wrong code is no right answer."""
     await dispatching.publish_keys()
     async with dispatching.replica():
         user = await dispatching.user()
@@ -138,7 +138,7 @@ async def test_the_signers_hold_holds_further_codes_for_no_longer_than_a_day(dis
 async def test_not_me_holds_for_an_hour_and_forged_stale_or_said_again_it_holds_nothing(
     dispatching: Dispatching,
 ) -> None:
-    """I-40."""
+    """I-47."""
     await dispatching.publish_keys()
     phone, stranger = Phone(), Phone()
     topic = dispatching.routes.not_me

@@ -32,7 +32,7 @@ def word(device: Device, user: str, **changed: Any) -> NotMe:
 
 
 def test_what_the_sdk_signs_is_what_the_platform_checks() -> None:
-    """I-40."""
+    """I-47."""
     device = Device.new()
     user = officer(device)
     assert disbelieved(word(device, user.user), user, NOW) is None
@@ -48,14 +48,14 @@ def test_what_the_sdk_signs_is_what_the_platform_checks() -> None:
     ids=lambda changed: next(iter(changed)),
 )
 def test_nothing_of_it_can_be_changed(changed: dict[str, Any]) -> None:
-    """I-40."""
+    """I-47."""
     device = Device.new()
     user = officer(device)
     assert disbelieved(word(device, user.user, **changed), user, NOW) == "not-me: the signature does not hold"
 
 
 def test_a_device_that_is_not_the_officers_or_is_no_more_is_not_believed() -> None:
-    """I-40."""
+    """I-47."""
     device = Device.new()
     user, other = officer(device), officer(Device.new())
     not_his = "not-me: not of the officer's device"

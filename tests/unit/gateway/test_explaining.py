@@ -74,7 +74,7 @@ def test_a_locked_pin_says_what_ends_the_lock(language: Language, said: str) -> 
     [("ms", "sehingga 00:30, 24/11/2026 (waktu Malaysia)"), ("en", "until 00:30, 24/11/2026 (Malaysia time)")],
 )
 def test_a_hold_says_when_it_ends_and_locks_nothing(language: Language, said: str) -> None:
-    """I-38: in the refusal, and in the end of the request, which names no time itself."""
+    """I-45: in the refusal, and in the end of the request, which names no time itself."""
     until = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)
     found = explain(Reason.OTP_HELD, language, held_until=until)
     assert said in found.detail

@@ -118,7 +118,7 @@ def test_attempts_left_are_those_of_what_was_wrong() -> None:
 
 
 def test_the_tenth_wrong_code_of_a_day_holds_codes_and_locks_no_pin() -> None:
-    """I-38."""
+    """I-45."""
     most = limits.WRONG_OTPS_OF_DAY
     assert most == 10
     assert timedelta(hours=24) == limits.DAY

@@ -5,7 +5,19 @@ from typing import get_args
 
 import pytest
 
-from libs.contracts import cancelling, enrolment, pin, progress, resending, signing, state, token_route, topics, waiting
+from libs.contracts import (
+    cancelling,
+    enrolment,
+    not_me,
+    pin,
+    progress,
+    resending,
+    signing,
+    state,
+    token_route,
+    topics,
+    waiting,
+)
 from libs.contracts.base import Event
 from libs.contracts.topics import (
     CHAIN_RETENTION,
@@ -33,7 +45,7 @@ def events_of(module: object) -> set[type[Event]]:
 
 def test_every_event_of_the_contracts_has_a_topic_and_every_topic_is_listed() -> None:
     declared = {topic.event for topic in ALL}
-    modules = (signing, progress, cancelling, resending, token_route, waiting, state, enrolment, pin)
+    modules = (signing, progress, cancelling, resending, token_route, waiting, state, enrolment, pin, not_me)
     assert declared == set().union(*map(events_of, modules))
     assert {value for value in vars(topics).values() if isinstance(value, Topic)} == set(ALL)
     assert all(name == topic.name for name, topic in TOPICS.items())

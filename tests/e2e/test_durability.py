@@ -16,6 +16,8 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from deploy.native.layout import CHECKOUT, SERVICES
 from deploy.native.parts import service_environment
+from libs.bus.outcomes import Unavailable
+from libs.bus.principals import Acl, Operation, Resource, add_acls
 from libs.bus.service import service_bus
 from libs.bus.signing import ProducerSettings
 from libs.bus.topics import create_topics, topic_configs
@@ -29,6 +31,7 @@ from tests.support.chain import Client, Officers, papers
 from tests.support.faults import BROKER, administration
 from tests.support.journal import ends_of
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -86,7 +89,18 @@ async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
         monkeypatch.setattr(producer.client, "send", noted)
         topic = declared(full_stack.unique_topic())
         await create_topics(full_stack.kafka, topics=[topic])
-        await bus.publisher.publish([encode(topic, Step(request_id=REQUEST, document="d"), source="t", time=utc_now())])
+        record = encode(topic, Step(request_id=REQUEST, document="d"), source="t", time=utc_now())
+        async with administration(full_stack) as admin:
+            await add_acls(admin, [Acl(service, Operation.WRITE, Resource.TOPIC, topic.name).entry()])
+
+        async def taken() -> bool:
+            try:
+                await bus.publisher.publish([record])
+            except Unavailable:
+                return False
+            return True
+
+        await eventually(taken, "the broker knows the permission")
         await bus.publisher.stop()
         in_force = {
             name: await pool.fetchval(f"SHOW {name}")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
 from libs.contracts import topics
-from libs.contracts.cloudevents import event_id
+from libs.contracts.cloudevents import encode, event_id
 from libs.contracts.ids import event_id_of
 from libs.contracts.reasons import Reason
 from libs.contracts.token_route import TokenSigned
@@ -24,6 +24,7 @@ from tests.support.chain import Client, Request, papers
 from tests.support.journal import history
 from tests.support.officer_token import P256, RSA, TokenFolder
 from tests.support.pki import rsa_key
+from tests.support.producers import append
 from tests.support.token_officers import TokenOfficer, opened
 from tests.support.waiting import eventually
 
@@ -161,7 +162,7 @@ async def past_the_gateway(request: Request, paper: Paper, signatures: dict[str,
         path=tuple(manifest.commitment().paths[place]),
         cms=signatures[paper.entry.id],
     )
-    await request.client.chain.send(topics.TOKEN_SIGNED, event)
+    await append(request.client.stack, encode(topics.TOKEN_SIGNED, event, source="test", time=utc_now()))
     delivery_id = event_id_of(topics.TOKEN_SIGNED.name, event_id(topics.TOKEN_SIGNED, event))
     handled = "SELECT true FROM crl_verifier.inbox WHERE id = $1 AND NOT parked"
     await eventually(partial(request.client.value, handled, delivery_id), "crl_verifier has handled it")

@@ -1,6 +1,7 @@
 -- name: know
 INSERT INTO custody_key (label)
-SELECT label FROM unnest($1::text[]) AS label WHERE label NOT IN (SELECT label FROM destroyed_key)
+SELECT label FROM unnest($1::text[]) AS asked (label)
+WHERE NOT EXISTS (SELECT FROM destroyed_key WHERE destroyed_key.label = asked.label)
 ON CONFLICT (label) DO NOTHING
 
 -- name: destroyed

@@ -1,5 +1,5 @@
 -- name: last
-SELECT size, root FROM checkpoint ORDER BY size DESC LIMIT 1
+SELECT size, root FROM checkpoint WHERE size > 0 ORDER BY size DESC LIMIT 1
 
 -- name: size
 -- Positions have no gap: an append takes the next ones under the log's lock, which is held until it is committed.

@@ -113,9 +113,9 @@ def hands(pki: Pki) -> Hands:
     return Hands(pki)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pki_dir(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Public keys."""
+    """Public keys; the log's among them is that of the module's token."""
     directory = tmp_path_factory.mktemp("pki")
     (directory / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     return directory

@@ -31,7 +31,9 @@ async def initialise(layout: Layout) -> None:
         topics.create_topics(broker.access(layout), replication=len(layout.brokers)),
         _run(layout, _once(layout, "otp_dispatch"), "services.otp_dispatch.init"),
         _run(layout, client_environment(layout), "services.igfmas", "init"),
+        _run(layout, _once(layout, "monitor"), "services.monitor.init"),
         _with_token(layout, "hsm_signer", "services.hsm_signer.init"),
+        _with_token(layout, "posting", "services.posting.init"),
         _with_token(layout, "certificate_authority"),
     )
     await _run(layout, _once(layout, "certificate_authority"), "services.certificate_authority.provisioning")

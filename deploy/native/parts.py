@@ -10,7 +10,7 @@ from deploy.native import broker, database, probes, programs
 from deploy.native.layout import DATABASE, SERVICES, Layout
 from deploy.native.ports import HOST
 
-TOKENS = {"hsm_signer": "users", "certificate_authority": "ca"}
+TOKENS = {"hsm_signer": "users", "certificate_authority": "ca", "posting": "log"}
 """Which service reaches which HSM token; nobody else is told where a token is."""
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "GPKI_KAFKA_SESSION_MS")

@@ -9,8 +9,17 @@ from deploy.native.chain import BY_EVENT, Row, chain_table
 from deploy.native.failures import StackError
 from deploy.native.layout import ADMINISTRATOR, SERVICES, Layout
 from libs.bus.principals import Acl, Operation, Pattern, Resource, establish
-from libs.contracts.topics import APPLICATION_REFUSED, COMPLETED, KEYS, PIN_ANSWERED, TOPICS
+from libs.contracts.topics import (
+    APPLICATION_REFUSED,
+    COMPLETED,
+    KEYS,
+    LOG_COUNTERSIGNED,
+    LOG_TILE,
+    PIN_ANSWERED,
+    TOPICS,
+)
 
+MONITOR = "monitor"
 OPERATOR = "operator"
 CALLER = "igfmas"
 OBSERVER = "observer"
@@ -21,7 +30,7 @@ PRINCIPALS = (*SERVICES, OPERATOR, CALLER, OBSERVER)
 SYSTEMS = "GPKI_CALLER_SYSTEMS"
 """What the certificate authority is told of callers beside ours: they may come over Kafka too, each as itself."""
 
-TOLD_TO_CALLERS = (COMPLETED, APPLICATION_REFUSED, PIN_ANSWERED)
+TOLD_TO_CALLERS = (COMPLETED, APPLICATION_REFUSED, PIN_ANSWERED, LOG_TILE, LOG_COUNTERSIGNED)
 """What a caller reads; what it writes are the topics that are declared for outsiders."""
 
 EVERYTHING_OF_OURS = "gpki."
@@ -63,7 +72,7 @@ def _of_service(service: str, row: Row) -> Iterator[Acl]:
         yield Acl(service, Operation.READ, Resource.TOPIC, name)
     for event in row.emits:
         yield Acl(service, Operation.WRITE, Resource.TOPIC, BY_EVENT[event].name)
-    if row.emits:  # who runs the loop of libs/bus buries what it cannot process
+    if service != MONITOR:  # it alone does not run the loop of libs/bus, which buries what it cannot process
         for event in row.consumes:
             yield Acl(service, Operation.WRITE, Resource.TOPIC, BY_EVENT[event].dead_letter)
     yield Acl(service, Operation.READ, Resource.GROUP, service)
@@ -86,9 +95,9 @@ def _of_observer() -> Iterator[Acl]:
 
 def _of_monitor() -> Iterator[Acl]:
     """Tells how far each group is behind on each topic."""
-    yield Acl("monitor", Operation.DESCRIBE, Resource.GROUP, "*")
+    yield Acl(MONITOR, Operation.DESCRIBE, Resource.GROUP, "*")
     for topic in TOPICS.values():
-        yield Acl("monitor", Operation.DESCRIBE, Resource.TOPIC, topic.name)
+        yield Acl(MONITOR, Operation.DESCRIBE, Resource.TOPIC, topic.name)
 
 
 def _of_operator() -> Iterator[Acl]:

@@ -1,7 +1,8 @@
-"""What the `app.py` of a service on the bus begins with: its pool, its tables, its bus."""
+"""What the `app.py` of a service on the bus begins with: its pool, its tables, its bus, the timers that never end."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from libs.bus.bus import Bus
@@ -11,9 +12,12 @@ from libs.bus.signing import PRODUCER_KEY, EventSigner, ProducerSettings
 from libs.bus.suspension import Probe
 from libs.bus.trust import read_service_root
 from libs.contracts import topics
+from libs.contracts.base import Event
+from libs.contracts.cloudevents import encode, event_id
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
+from libs.storage import ledger
 from libs.storage.migrations import LEDGER_MIGRATIONS
 from libs.storage.pool import Pool
 from libs.storage.service import service_database
@@ -63,3 +67,18 @@ async def service_bus(
                 producers=producers,
             ),
         )
+
+
+async def start_timers(pool: Pool, service: str, clock: Clock, timers: Sequence[tuple[Topic, Event]]) -> None:
+    """Have these timers, which park themselves again for ever, and have them fire now."""
+    async with pool.acquire() as connection, connection.transaction():
+        for topic, event in timers:
+            record, identifier = encode(topic, event, source=service, time=clock()), event_id(topic, event)
+            await ledger.set_timer(
+                connection,
+                timer=identifier,
+                request_id=identifier,
+                at=clock(),
+                content_hash=sha256(record.value).digest(),
+                record=record,
+            )

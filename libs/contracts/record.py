@@ -1,7 +1,8 @@
 """The record of a posted document: its canonical form, its leaf in the signing log, and how to check it offline."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -76,12 +77,22 @@ def canonical_record(record: Json) -> bytes:
     return to_json(record)
 
 
-def evidence(verified: Verified, posted: Posted) -> Json:
-    """The content of record.json: the record, its place in the signing log, and the command that checks the signature.
+@dataclass(frozen=True)
+class Inclusion:
+    """That a leaf is in the signing log: its audit path in the tree of a countersigned checkpoint (a signed note)."""
 
-    Offline: SHA-256(0x00 ‖ JCS(this object without `log_position`, `leaf_hash`, `openssl`)) is `leaf_hash`, and
-    `openssl`, run beside the other three files, verifies the CMS over the document's bytes. Raises EvidenceError when
-    the events are not of one document, or the record that they make is not the one that was logged.
+    path: Sequence[bytes]
+    checkpoint: str
+
+
+def evidence(verified: Verified, posted: Posted, inclusion: Inclusion | None = None) -> Json:
+    """The content of record.json, the receipt of a document: the record, its place in the signing log with the proof
+    of it, and the command that checks the signature.
+
+    Offline: SHA-256(0x00 ‖ JCS(this object without `log_position`, `leaf_hash`, `inclusion`, `openssl`)) is
+    `leaf_hash`, `inclusion` leads from there to a root that log and witness have signed, and `openssl`, run beside the
+    other three files, verifies the CMS over the document's bytes. Raises EvidenceError when the events are not of one
+    document, or the record that they make is not the one that was logged.
     """
     try:
         root = root_of_document(verified.header, verified.entry, verified.index, verified.path)
@@ -94,8 +105,13 @@ def evidence(verified: Verified, posted: Posted) -> Json:
         **record,
         "log_position": posted.log_position,
         "leaf_hash": posted.leaf_hash.hex(),
+        **({"inclusion": _inclusion(inclusion)} if inclusion else {}),
         "openssl": openssl_command(verified),
     }
+
+
+def _inclusion(inclusion: Inclusion) -> Json:
+    return {"path": [node.hex() for node in inclusion.path], "checkpoint": inclusion.checkpoint}
 
 
 def openssl_command(verified: Verified) -> str:

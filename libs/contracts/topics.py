@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, pin, progress, resending, signing, state, token_route, waiting
+from libs.contracts import cancelling, enrolment, log, pin, progress, resending, signing, state, token_route, waiting
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ class Topic:
 
     name: str
     event: type[Event]
-    key: Literal["request", "document", "user", "credential", "key", "application"]
+    key: Literal["request", "document", "user", "credential", "key", "application", "log", "tile"]
     retention: timedelta | None = CHAIN_RETENTION
     max_bytes: int = MAX_RECORD_BYTES
     partitions: int = 4
@@ -149,6 +149,32 @@ USER = _state("user", state.User, "user", "enrolment")
 CERTIFICATE = _state("certificate", state.Certificate, "credential", "certificate_authority")
 KEYS = _state("keys", state.Key, "key", "certificate_authority", "hsm_signer")
 
+LOG_CHECKPOINT = Topic(
+    "gpki.log.checkpoint.v1",
+    log.LogCheckpoint,
+    "log",
+    max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+    partitions=1,
+    producers=("posting",),
+)
+# The witness's signature is in the note itself.
+LOG_COUNTERSIGNED = Topic(
+    "gpki.log.countersigned.v1",
+    log.CheckpointCountersigned,
+    "log",
+    retention=None,  # the newest is what an audit holds the log against, however long ago it was
+    max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+    partitions=1,
+)
+LOG_TILE = Topic(
+    "gpki.log.tile.v1",
+    log.LogTile,
+    "tile",
+    max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+    partitions=1,
+    producers=("posting",),
+)
+
 APPLICATION_SUBMITTED = _enrolment("application-submitted", enrolment.ApplicationSubmitted)
 KEY_REQUESTED = _enrolment("key-requested", enrolment.KeyRequested, "enrolment")
 CERTIFICATE_REQUESTED = _enrolment("certificate-requested", enrolment.CertificateRequested, "hsm_signer")
@@ -191,6 +217,9 @@ TOPICS: dict[str, Topic] = {
         USER,
         CERTIFICATE,
         KEYS,
+        LOG_CHECKPOINT,
+        LOG_COUNTERSIGNED,
+        LOG_TILE,
         APPLICATION_SUBMITTED,
         KEY_REQUESTED,
         CERTIFICATE_REQUESTED,

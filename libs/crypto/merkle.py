@@ -1,4 +1,4 @@
-"""Merkle tree hashes and inclusion proofs (RFC 6962 section 2.1, RFC 9162 section 2.1.3)."""
+"""Merkle tree hashes, inclusion and consistency proofs (RFC 6962 section 2.1, RFC 9162 section 2.1)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -26,6 +26,34 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def tree_root(leaf_hashes: Sequence[bytes]) -> bytes:
     """The Merkle tree hash over hashed leaves; of none: SHA-256 of nothing (RFC 6962 section 2.1)."""
     return _levels(leaf_hashes)[-1][0] if leaf_hashes else hashlib.sha256().digest()
+
+
+class Frontier:
+    """The tree of a log that only grows, by its peaks: the complete subtrees of its right edge, highest first.
+
+    A leaf costs one hash, a root as many as there are peaks; a log of 2^40 leaves has at most 40.
+    """
+
+    def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
+        self.size = size
+        self.peaks = list(peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Add the next leaf's hash."""
+        node, index = leaf, self.size
+        while index & 1:  # a right child: with its left sibling it makes the node above
+            node, index = node_hash(self.peaks.pop(), node), index >> 1
+        self.peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Of all leaves so far."""
+        if not self.peaks:
+            return tree_root([])
+        root = self.peaks[-1]
+        for peak in reversed(self.peaks[:-1]):
+            root = node_hash(peak, root)
+        return root
 
 
 def inclusion_paths(leaf_hashes: Sequence[bytes]) -> list[list[bytes]]:
@@ -66,6 +94,41 @@ def root_from_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) ->
     if last:
         raise MerkleError("path too short")
     return root
+
+
+def is_consistent(old: tuple[int, bytes], new: tuple[int, bytes], path: Sequence[bytes]) -> bool:
+    """Whether the path proves that the tree (size, root) `new` begins with the tree `old` (RFC 9162 section 2.1.4.2).
+
+    An empty tree is the beginning of every tree, and needs no path. False for whatever proves nothing; never raises.
+    """
+    (size, root), (new_size, new_root) = old, new
+    if not 0 <= size <= new_size or any(len(one) != HASH_SIZE for one in (root, new_root, *path)):
+        return False
+    if size == 0:
+        return not path and root == tree_root([])
+    if size == new_size:
+        return not path and root == new_root
+    nodes = [root, *path] if size & (size - 1) == 0 else list(path)  # a power of two is a node of the new tree itself
+    if not nodes:
+        return False
+    node, last = size - 1, new_size - 1
+    while node & 1:
+        node >>= 1
+        last >>= 1
+    first = second = nodes[0]
+    for sibling in nodes[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            first, second = node_hash(sibling, first), node_hash(sibling, second)
+            while not node & 1 and node:
+                node >>= 1
+                last >>= 1
+        else:
+            second = node_hash(second, sibling)
+        node >>= 1
+        last >>= 1
+    return last == 0 and (first, second) == (root, new_root)
 
 
 def _levels(leaf_hashes: Sequence[bytes]) -> list[Sequence[bytes]]:

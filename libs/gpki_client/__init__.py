@@ -11,6 +11,7 @@ from .client import GpkiClient
 from .errors import (
     AnswerError,
     CertificateError,
+    CheckpointError,
     GpkiError,
     GpkiUnavailable,
     ManifestError,
@@ -27,6 +28,7 @@ __all__ = [
     "AnswerError",
     "Caller",
     "CertificateError",
+    "CheckpointError",
     "Dispatch",
     "Document",
     "Event",

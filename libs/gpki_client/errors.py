@@ -67,3 +67,7 @@ class RecordError(GpkiError):
     def __init__(self, check: str, text: str) -> None:
         super().__init__(f"{check}: {text}")
         self.check = check
+
+
+class CheckpointError(GpkiError, ValueError):
+    """A checkpoint of the signing log, or a key that signs them, that is not what it says."""

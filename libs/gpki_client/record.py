@@ -1,15 +1,16 @@
 """Offline proof of a posted document: record.json, document, signature.p7s and trust.pem in one folder, and no service.
 
 What is proved: this officer signed these very bytes as part of this request, with a certificate that was valid and not
-revoked at the time that the record says. What is not: that time, how the officer was authenticated, and the position in
-the signing log. The log vouches for those: `leaf_hash` is what stands in it, and an auditor asks it for it.
+revoked at the time that the record says; and with both verifier keys pinned, that this record stood in the signing log
+when log and witness signed the checkpoint: whatever was done to a database since. What is not: how the officer was
+authenticated, and when, but for what the log's own record of it says.
 """
 
 import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,17 +24,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from . import certificates
+from .checkpoint import VerifierKey, read_checkpoint, signed_at
 from .cms import ATTRIBUTES, SignedAttributes, Signer
 from .der import children, content, encode_oid
-from .errors import CertificateError, RecordError
+from .errors import CertificateError, CheckpointError, RecordError
 from .manifest import NAMESPACE, canonical, request_id_of, root_of_document
-from .merkle import leaf_hash
+from .merkle import leaf_hash, root_from_path
 
 TYPE: Final = "gpki.record.v1"
 
 RECORD_FILE, DOCUMENT_FILE, SIGNATURE_FILE, TRUST_FILE = "record.json", "document", "signature.p7s", "trust.pem"
 
-_BESIDE: Final = ("log_position", "leaf_hash", "openssl")
+_BESIDE: Final = ("log_position", "leaf_hash", "inclusion", "openssl")
 """Members of record.json that are not in the log's record."""
 
 _PURPOSES: Final = {"1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.4", "2.5.29.37.0"}
@@ -45,8 +47,22 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Pinned:
+    """What you believe, as you got it by another way than the folder: the officers' root (PEM or DER), and the verifier
+    keys of the signing log and of its witness (`checkpoint.verifier_key`).
+    """
+
+    root: bytes
+    log: VerifierKey
+    witness: VerifierKey
+
+
+@dataclass(frozen=True)
 class ProvenRecord:
-    """What the four files prove. `root_certificate` is the hex SHA-256 of the root that was believed."""
+    """What the four files prove. `root_certificate` is the hex SHA-256 of the root that was believed.
+
+    `logged_at` is the witness's word: by then the record stood in the log. None when its keys were not pinned.
+    """
 
     record_id: UUID
     request_id: UUID
@@ -56,17 +72,20 @@ class ProvenRecord:
     signed_at: datetime
     leaf_hash: str
     root_certificate: str
+    logged_at: datetime | None
 
 
-def verify_record(folder: Path, *, root: bytes | None = None) -> ProvenRecord:
+def verify_record(folder: Path, *, root: bytes | None = None, pinned: Pinned | None = None) -> ProvenRecord:
     """Check everything in the folder against everything else. Raises RecordError, whose `check` names what failed.
 
-    `root` is the officers' root (PEM or DER) as you got it by another way. Without it the root in trust.pem is
-    believed: then compare `root_certificate` yourself, for whoever made the folder could have made a root too.
+    `pinned` is whom you believe; `root` is the officers' root alone, when the place in the log is not to be proved.
+    Without either the root in trust.pem is believed: then compare `root_certificate` yourself, for whoever made the
+    folder could have made a root too.
 
     The checks, in order: `files`, `record` (its form), `leaf`, `ids`, `root` (header, document and path), `document`
     (its bytes), `cms` (its form), `attributes`, `signature`, `certificate` (path, validity, purpose, user), `crl`,
-    `command` (the one for OpenSSL that an auditor would run).
+    `command` (the one for OpenSSL that an auditor would run), `inclusion` (of the leaf in the checkpoint's tree), and
+    of what is pinned `log` and `witness` (their signatures over the checkpoint).
     """
     try:
         names = (RECORD_FILE, DOCUMENT_FILE, SIGNATURE_FILE, TRUST_FILE)
@@ -75,7 +94,8 @@ def verify_record(folder: Path, *, root: bytes | None = None) -> ProvenRecord:
         raise RecordError("files", str(error)) from None
     try:
         record = json.loads(text, object_pairs_hook=_unique)
-        return _prove(record, document, cms, trust, root)
+        proven = _prove(record, document, cms, trust, pinned.root if pinned else root)
+        return replace(proven, logged_at=_logged(record, pinned))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise RecordError("record", "not of its form") from None
 
@@ -110,8 +130,33 @@ def _prove(record: Json, document: bytes, cms: bytes, trust: bytes, pinned: byte
     _check(record["openssl"] == _command(moment), "command", "not the command that checks this signature")
     return ProvenRecord(
         record_id, request_id, entry["id"], header["user"], header["action"], signed_at, record["leaf_hash"],
-        _fingerprint(anchor),
+        _fingerprint(anchor), None,
     )  # fmt: skip
+
+
+def _logged(record: Json, pinned: Pinned | None) -> datetime | None:
+    """When the witness vouched for the record's place in the log."""
+    inclusion = record.get("inclusion")
+    if inclusion is None:
+        _check(pinned is None, "inclusion", "the folder has no proof that the record is in the signing log")
+        return None
+    try:
+        checkpoint = read_checkpoint(inclusion["checkpoint"])
+        path = [bytes.fromhex(node) for node in inclusion["path"]]
+        proven = root_from_path(bytes.fromhex(record["leaf_hash"]), record["log_position"], checkpoint.size, path)
+    except (CheckpointError, ValueError) as error:
+        raise RecordError("inclusion", f"no proof: {error}") from None
+    _check(proven == checkpoint.root, "inclusion", "the path does not lead to the checkpoint's root")
+    if pinned is None:
+        return None
+    _check(checkpoint.origin == pinned.log.name, "log", "a checkpoint of another log")
+    moment = None
+    for check, key in (("log", pinned.log), ("witness", pinned.witness)):
+        try:
+            moment = signed_at(inclusion["checkpoint"], key)
+        except CheckpointError as error:
+            raise RecordError(check, str(error)) from None
+    return moment
 
 
 def _signature(record: Json, cms: bytes, root: bytes) -> tuple[x509.Certificate, list[x509.Certificate]]:

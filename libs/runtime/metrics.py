@@ -61,8 +61,9 @@ UNRECONCILED: Final = Gauge(
 )
 OLDEST_SECONDS: Final = Gauge(
     "gpki_oldest_open_seconds",
-    "Age of the oldest that is open, by kind: signed-not-posted, posted-not-signed, request-open (since its medium was "
-    "resolved). A steady rise means that one is stuck; request-open rises while officers have a request before them.",
+    "Age of the oldest that is open, by kind: signed-not-posted, posted-not-signed, not-in-checkpoint (of the signing "
+    "log), request-open (since its medium was resolved). A steady rise means that one is stuck; request-open rises "
+    "while officers have a request before them.",
     ("service", "reason"),
 )
 LAG: Final = Gauge(

@@ -111,10 +111,9 @@ async def record(connection: Connection, outcomes: Sequence[Outcome]) -> set[UUI
     values = [outcome.record.value for outcome in outcomes]
     headers = [_headers_bytes(outcome.record) for outcome in outcomes]
     sizes = [len(value) + len(header) for value, header in zip(values, headers, strict=True)]
-    content_id = uuid4()
     rows = await connection.fetch(
         _SQL["record_outcomes"],
-        content_id,
+        uuid4(),
         b"".join(chain.from_iterable(zip(values, headers, strict=True))),
         [outcome.event_id for outcome in outcomes],
         [outcome.cause for outcome in outcomes],
@@ -124,8 +123,6 @@ async def record(connection: Connection, outcomes: Sequence[Outcome]) -> set[UUI
         [len(value) for value in values],
         [len(header) for header in headers],
     )
-    if not rows:
-        await connection.execute(_SQL["forget_content"], content_id)
     return {row["event_id"] for row in rows}
 
 

@@ -2,18 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 
 from libs.bus.bus import Bus
-from libs.bus.service import service_bus
-from libs.contracts.base import Event
-from libs.contracts.cloudevents import encode, event_id
-from libs.contracts.topics import Topic
+from libs.bus.service import service_bus, start_timers
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.http_server import http_server
-from libs.storage import ledger
-from libs.storage.pool import Pool
 from services.certificate_authority import store
 from services.certificate_authority.crl_server import CrlServer
 from services.certificate_authority.crls import CRL_LOOK, ISSUERS, CrlLook, Crls
@@ -56,7 +50,8 @@ async def serve(
                 routes=routes,
             )
             _wire(bus, handlers, crls, routes)
-            await _look_now(pool, settings.service, bus.clock)
+            looks = [(CRL_LOOK, CrlLook(issuer=issuer.value)) for issuer in ISSUERS]
+            await start_timers(pool, settings.service, bus.clock, [*looks, (KEYS_LOOK, KeysLook())])
             async with http_server(CrlServer(pool, certificates).app, settings.crl_port) as port, bus:
                 yield port
 
@@ -71,19 +66,3 @@ def _wire(bus: Bus, handlers: Handlers, crls: Crls, routes: Routes) -> None:
     )
     bus.timer(CRL_LOOK, crls.look)
     bus.timer(KEYS_LOOK, handlers.publish_keys)
-
-
-async def _look_now(pool: Pool, service: str, clock: Clock) -> None:
-    """Have the timers that never end, and have them fire now."""
-    looks: list[tuple[Topic, Event]] = [(CRL_LOOK, CrlLook(issuer=issuer.value)) for issuer in ISSUERS]
-    async with pool.acquire() as connection, connection.transaction():
-        for topic, event in (*looks, (KEYS_LOOK, KeysLook())):
-            record, identifier = encode(topic, event, source=service, time=clock()), event_id(topic, event)
-            await ledger.set_timer(
-                connection,
-                timer=identifier,
-                request_id=identifier,
-                at=clock(),
-                content_hash=sha256(record.value).digest(),
-                record=record,
-            )

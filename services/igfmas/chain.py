@@ -17,6 +17,7 @@ from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode
 from libs.contracts.enrolment import ApplicationRefused
+from libs.contracts.log import CheckpointCountersigned, LogTile
 from libs.contracts.signing import Requested
 from libs.contracts.state import Certificate, Key, User
 from libs.contracts.topics import MAX_RECORD_BYTES, Topic
@@ -24,6 +25,7 @@ from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
 from services.igfmas.keys import CALLER
 from services.igfmas.observation import Observation
+from services.igfmas.signing_log import SigningLogSeen
 
 DOCUMENTS: Final = (topics.SIGNED, topics.VERIFIED, topics.POSTED)
 """Read by a consumer of their own: each of aiokafka's fetches names all partitions that its consumer has."""
@@ -39,6 +41,8 @@ _BY_KEY: Final = (topics.MEDIUM_RESOLVED, topics.AUTHORISATION_SUBMITTED, topics
 """Their key is the request; their value, a whole manifest, need not be read."""
 
 _STATE: Final = (topics.USER, topics.CERTIFICATE, topics.APPLICATION_REFUSED)
+_LOG: Final = (topics.LOG_COUNTERSIGNED, topics.LOG_TILE)
+"""For the receipts."""
 _ENROLMENT: Final = (
     topics.APPLICATION_SUBMITTED,
     topics.DEVICE_REGISTRATION_SUBMITTED,
@@ -87,6 +91,7 @@ class Chain:
         self.certificates: dict[UUID, Certificate] = {}
         self.refused: dict[UUID, ApplicationRefused] = {}
         self.keys: dict[str, Key] = {}
+        self.log = SigningLogSeen()
         self._clock = clock
         self._producer = AIOKafkaProducer(
             **kafka.options(), client_id=CALLER, acks="all", enable_idempotence=True,
@@ -98,7 +103,7 @@ class Chain:
                 max_partition_fetch_bytes=MAX_RECORD_BYTES, request_timeout_ms=REQUEST_MS,
             ) for _ in range(2)
         )  # fmt: skip
-        self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, topics.KEYS, *documents)}
+        self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, *_LOG, topics.KEYS, *documents)}
         self._document_topics = tuple(documents)
         self._changed = asyncio.Condition()
         self._reading: list[asyncio.Task[None]] = []
@@ -161,7 +166,7 @@ class Chain:
         documents = _partitions(*self._document_topics)
         keys = _partitions(topics.KEYS)
         requests = [
-            *_partitions(*_BY_VALUE, *_BY_KEY, *_STATE),
+            *_partitions(*_BY_VALUE, *_BY_KEY, *_STATE, *_LOG),
             *(TopicPartition(name, 0) for name in sorted(_DEAD)),
         ]
         self._documents.assign(documents)
@@ -215,6 +220,8 @@ class Chain:
                 self.certificates[event.credential_id] = event
             case Key():
                 self.keys[event.key_id] = event
+            case LogTile() | CheckpointCountersigned():
+                self.log.take(event)
             case ApplicationRefused():
                 self.refused[event.application] = event
             case _:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libs.contracts.record import DOCUMENT_FILE, SIGNATURE_FILE, TRUST_FILE, evidence
+from libs.contracts.record import DOCUMENT_FILE, SIGNATURE_FILE, TRUST_FILE, Inclusion, evidence
 from libs.contracts.signing import Posted, Verified
 
 RECORD_FILE: Final = "record.json"
@@ -35,9 +35,17 @@ class Verdict:
         return not self.holds and CONTENT_ERROR in self.said
 
 
-def write_evidence(folder: Path, *, content: bytes, verified: Verified, posted: Posted, trust: bytes) -> None:
+def write_evidence(
+    folder: Path,
+    *,
+    content: bytes,
+    verified: Verified,
+    posted: Posted,
+    trust: bytes,
+    inclusion: Inclusion | None = None,
+) -> None:
     """Write the four files. Raises EvidenceError when the events do not make the record that was logged, OSError."""
-    record = evidence(verified, posted)
+    record = evidence(verified, posted, inclusion)
     folder.mkdir(parents=True)
     (folder / DOCUMENT_FILE).write_bytes(content)
     (folder / SIGNATURE_FILE).write_bytes(verified.cms)

@@ -1,4 +1,6 @@
-"""What a signature is judged against: root, issuing CA and the CRLs that the verifier consulted, in one PEM file."""
+"""What a signature is judged against: root, issuing CA and the CRLs that the verifier consulted, in one PEM file; and
+the keys of the signing log.
+"""
 
 import asyncio
 from pathlib import Path
@@ -8,7 +10,10 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.contracts.log import LOG_KEY_FILE, WITNESS_KEY_FILE
 from libs.contracts.signing import CrlChecked, Verified
+from libs.gpki_client.checkpoint import verifier_key
+from libs.gpki_client.record import Pinned
 
 AUTHORITIES: Final = ("root", "issuing")
 TIMEOUT: Final = httpx.Timeout(10.0)
@@ -27,6 +32,9 @@ class Trust:
         self._names = {_subject(pem): name for name, pem in self._chain.items()}
         self._crls: dict[tuple[str, int], bytes] = {}
         self._asking = asyncio.Lock()
+        log, witness = ((pki_dir / name).read_text(encoding="utf-8") for name in (LOG_KEY_FILE, WITNESS_KEY_FILE))
+        self.pinned = Pinned(self._chain["root"], verifier_key(log), verifier_key(witness))
+        """Whom a receipt is believed by."""
 
     async def pem_for(self, verified: Verified) -> bytes:
         """`trust.pem` of one document: the CRLs of the very numbers that were consulted. Raises TrustError."""

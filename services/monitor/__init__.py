@@ -1,8 +1,10 @@
 """Watches the chain and touches nothing of it: is everything signed also posted, and everything posted signed?
 
-Consumes `medium-resolved`, `signed`, `token-signed`, `posted`, `rejected` and `completed`; emits nothing.
+Consumes `medium-resolved`, `signed`, `token-signed`, `posted`, `rejected`, `completed` and `checkpoint`; emits
+`countersigned`, as the signing log's witness, and nothing else.
 
-Owns: what it has heard of each document and each request, and the days whose file is written.
+Owns: what it has heard of each document and each request, the days whose file is written, and how far it has
+countersigned.
 
 Invariants: a document that is signed and neither posted nor rejected, or posted and never signed, is an alarm with an
 age, and nothing else is; what is written is a union of events, so that order and repeats change nothing; a document

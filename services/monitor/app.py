@@ -11,6 +11,9 @@ from aiokafka.errors import KafkaError
 
 from libs.bus.producers import Producers
 from libs.bus.trust import read_service_root
+from libs.contracts.log import LOG_KEY_FILE
+from libs.crypto import notes
+from libs.crypto.requests import read_signing_key
 from libs.runtime import metrics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
@@ -24,11 +27,12 @@ from services.monitor.pruning import Pruning
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
+from services.monitor.witness import Keys, Witness
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
 CONNECTIONS: Final = 4
-"""One to write, one to look, one for the daily file, one to prune."""
+"""One to write, one to look, one for the daily file or to prune, one for the witness."""
 
 FINISH: Final = 3.0
 """Seconds that a look under way may take at the end: aiokafka leaves a connection open that is cancelled while it is
@@ -73,16 +77,33 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
         )
         pruning = Pruning(pool=pool, clock=clock or shared, keep=settings.keep)
         lag = Lag(settings.kafka)
+        witness = Witness(
+            service=settings.service,
+            kafka=settings.kafka,
+            pool=pool,
+            health=health,
+            clock=clock or shared,
+            keys=_keys(settings),
+            late=settings.checkpoint_late_after,
+        )
         every = settings.look_every.total_seconds()
         async with (
             beside(producers.keep()),
             beside(reader.run()),
+            beside(witness.run()),
             beside(_again_and_again(reconciliation.look, every, health, "reconciliation")),
             beside(_again_and_again(closing.look, every, health, "daily-file")),
             beside(_again_and_again(pruning.look, every, health, "pruning")),
             beside(_again_and_again(lag.look, settings.lag_every.total_seconds(), health, "lag")),
         ):
             yield
+
+
+def _keys(settings: Settings) -> Keys:
+    """The pinned key of the log and our own. Raises OSError, CryptoError."""
+    private = read_signing_key(settings.witness_key.get_secret_value().encode())
+    log_key = notes.read_key((settings.pki_dir / LOG_KEY_FILE).read_text(encoding="utf-8"))
+    return Keys(log_key, notes.witness_key(settings.witness_name, private), private)
 
 
 async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:

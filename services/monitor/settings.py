@@ -4,17 +4,33 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, StringConstraints
 
 from libs.bus.signing import KeySettings
 
 Wait = Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(days=1))]
 
 
-class Settings(KeySettings):
-    """Settings of monitor."""
+class InitSettings(KeySettings):
+    """What `init` is told."""
 
     service: Literal["monitor"]
+    pki_dir: Path = Field(description="Public keys: `log.vkey` of the signing log, `witness.vkey` of its witness here.")
+    witness_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")] = Field(
+        default="gpki-monitor", description="Name of the witness's key; it stands beside each of its countersignatures."
+    )
+
+
+class Settings(InitSettings):
+    """Settings of monitor."""
+
+    witness_key: SecretStr = Field(description="File `witness_key`: the Ed25519 key, in PEM, that countersigns.")
+    checkpoint_late_after: Wait = Field(
+        default=timedelta(minutes=2),
+        description="Age at which a document that was told as posted and is in no checkpoint that holds is an alarm. "
+        "posting signs one every few seconds while its log grows; an HSM or a broker that is restarted takes half a "
+        "minute.",
+    )
     write_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(seconds=30))] = Field(
         default=timedelta(seconds=2),
         description="For how long what was read is gathered before it is written. Nobody waits for the monitor, and a "

@@ -17,12 +17,13 @@ from libs.bus.signing import PRODUCER_KEY, EventSigner, Sign, unsigned
 from libs.bus.topics import TopicError
 from libs.contracts import topics
 from libs.contracts.topics import Topic
+from libs.crypto.notes import NoteError
 from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError, read_secret
 from services.operations import database, diagnosis, keys, reading, republish, tracing
 from services.operations.approving import approve
-from services.operations.audit import audit
+from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
 from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
@@ -32,6 +33,7 @@ from services.operations.letters import Letter
 from services.operations.standing import standing
 from services.operations.terminal import Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
+from services.operations.verify import verify
 
 SHOWN = 2_000
 """Bytes of a record's value that `show` prints."""
@@ -42,6 +44,7 @@ gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(approve)
+gpki.command()(verify)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 
@@ -149,6 +152,7 @@ def audit_all(
     postgres_host: database.Host,
     postgres_user: database.User,
     secrets: database.Secrets,
+    pki: Annotated[Path, database.option("GPKI_PKI_DIR", "directory with the pinned `log.vkey` and `witness.vkey`")],
     postgres_port: database.Port = database.DEFAULT_PORT,
     postgres_database: database.Name = database.DEFAULT_NAME,
     late: Annotated[float, typer.Option(min=0, help="seconds from signed to an outcome before it is a finding")] = 300,
@@ -163,11 +167,15 @@ def audit_all(
         host=postgres_host, port=postgres_port, name=postgres_database, user=postgres_user, secrets=secrets
     )
     try:
-        before = known_root(known) if known else None
+        before = (known_root(known),) if known else ()
     except ValueError:
         fail("--known is SIZE:ROOT as an earlier audit printed it")
     try:
-        found = asyncio.run(audit(kafka, records, utc_now, late=timedelta(seconds=late), known=before))
+        keys = Keys.read(pki)
+    except (OSError, NoteError) as error:
+        fail(f"the pinned keys of the signing log cannot be read: {error}")
+    try:
+        found = asyncio.run(audit(kafka, records, utc_now, keys=keys, late=timedelta(seconds=late), known=before))
     except KafkaError as error:
         _not_audited("Kafka", error)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -1,8 +1,10 @@
 """Reads what an audit compares: the topics first, then posting's tables, so that what was told must be kept."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 from uuid import UUID
 
 from aiokafka import TopicPartition
@@ -10,12 +12,15 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from libs.contracts import topics
+from libs.contracts.log import LOG_KEY_FILE, WITNESS_KEY_FILE, CheckpointCountersigned
 from libs.contracts.signing import Posted, Rejected
 from libs.contracts.topics import Topic
+from libs.crypto import notes
+from libs.crypto.notes import NoteError, NoteKey, read_key
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Connection
-from services.operations.auditing import ALL, Audit, Key, Row, Told, Topics, first_whole
+from services.operations.auditing import ALL, Audit, Kept, Key, Row, Signed, Told, Topics, first_whole
 from services.operations.database import Database, connection
 from services.operations.reading import Raw, consumer, until_end
 
@@ -23,7 +28,7 @@ CONNECT_SECONDS: Final = 5.0
 PAGE: Final = 1_000
 """Rows that are in memory at once."""
 
-READ: Final = (topics.SIGNED, topics.TOKEN_SIGNED, topics.POSTED, topics.REJECTED)
+READ: Final = (topics.SIGNED, topics.TOKEN_SIGNED, topics.POSTED, topics.REJECTED, topics.LOG_COUNTERSIGNED)
 
 _ROWS: Final = """
 SELECT l.position, l.leaf_hash, coalesce(l.record_id, r.record_id) AS record_id, r.record_id IS NOT NULL AS kept,
@@ -34,27 +39,78 @@ ORDER BY l.position NULLS LAST, r.record_id
 """
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The verifier keys that are pinned: the log's and its witness's."""
+
+    log: NoteKey
+    witness: NoteKey
+
+    @classmethod
+    def read(cls, pki: Path) -> Self:
+        """From their files. Raises OSError, NoteError."""
+        log, witness = ((pki / name).read_text(encoding="utf-8") for name in (LOG_KEY_FILE, WITNESS_KEY_FILE))
+        return cls(read_key(log), read_key(witness))
+
+
 async def audit(
-    kafka: KafkaAccess, database: Database, clock: Clock, *, late: timedelta, known: tuple[int, bytes] | None
+    kafka: KafkaAccess,
+    database: Database,
+    clock: Clock,
+    *,
+    keys: Keys,
+    late: timedelta,
+    known: Sequence[Signed] = (),
 ) -> Audit:
     """Compare. Raises KafkaError, or what asyncpg raises, when one of the two cannot be asked.
 
-    Memory: some 0.5 KB per document that is on the topics, which is 14 days of them, and 32 bytes per position.
+    Memory: some 0.5 KB per document that is on the topics, which is 14 days of them, and as much per checkpoint.
     """
     told = await _topics(kafka, clock)
+    told.countersigned, told.unsigned = _countersigned(told.notes, keys)
     async with (
         connection(database, as_name="gpki audit", seconds=CONNECT_SECONDS) as asked,
         asked.transaction(isolation="repeatable_read", readonly=True),  # one moment of it for all questions
     ):
         refused = {(row["request_id"], row["document_id"]) for row in await asked.fetch(_REFUSALS)}
-        found = Audit(told, refused, late=late)
+        checkpoints = [_kept(dict(row), keys) for row in await asked.fetch(_CHECKPOINTS)]
+        found = Audit(told, refused, late=late, checkpoints=checkpoints, known=known)
         async for row in _rows(asked):
             found.take(row)
-    found.end(known)
+    found.end()
     return found
 
 
+_CHECKPOINTS: Final = "SELECT size, previous, root, note FROM posting.checkpoint ORDER BY size"
+
 _REFUSALS: Final = "SELECT request_id, document_id FROM posting.refusal"
+
+
+def _kept(row: Mapping[str, Any], keys: Keys) -> Kept:
+    """A row is believed by its note alone: the columns must say the same."""
+    try:
+        said = notes.read(row["note"])
+        signed = notes.signed_at(row["note"], keys.log) is not None
+    except NoteError:
+        signed = False
+    signed = signed and (said.origin, said.size, said.root) == (keys.log.name, row["size"], row["root"])
+    return Kept(row["size"], row["previous"], row["root"], signed)
+
+
+def _countersigned(found: Sequence[str], keys: Keys) -> tuple[list[Signed], int]:
+    """What log and witness have both signed of this log, and how many notes are not so."""
+    good, bad = [], 0
+    for note in found:
+        try:
+            said = notes.read(note)
+            both = all(notes.signed_at(note, key) is not None for key in (keys.log, keys.witness))
+        except NoteError:
+            both = False
+        if both and said.origin == keys.log.name:
+            good.append(Signed(said.size, said.root, "a countersigned checkpoint"))
+        else:
+            bad += 1
+    return good, bad
 
 
 async def _rows(asked: Connection) -> AsyncIterator[Row]:
@@ -117,11 +173,16 @@ def _rejected(told: Topics, record: Raw) -> None:
     told.rejected |= {(event.request_id, name) for name in names}
 
 
+def _noted(told: Topics, record: Raw) -> None:
+    told.notes.append(CheckpointCountersigned.model_validate_json(record.value or b"").note)
+
+
 _TAKING: Final[dict[str, Any]] = {
     topics.SIGNED.name: _signed,
     topics.TOKEN_SIGNED.name: _token_signed,
     topics.POSTED.name: _posted,
     topics.REJECTED.name: _rejected,
+    topics.LOG_COUNTERSIGNED.name: _noted,
 }
 
 

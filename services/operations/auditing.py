@@ -1,19 +1,20 @@
 """Does what was told agree with what is kept? The topics' word against posting's records and signing log. Pure.
 
-Without signed checkpoints, which are not made yet, this tells of a record that was changed, removed or moved by its
-leaf in the log, and for 14 days by `posted` on its topic. Who rewrites record and leaf alike, and waits so long, is
-found by the root that an earlier audit printed, and by nothing else.
+A record that was changed, removed or moved is told by its leaf in the log, and for 14 days by `posted` on its topic.
+Who rewrites record and leaf alike, or the whole log, cannot sign it again: each signed checkpoint of an earlier size
+is held against the tree of so many leaves, and the first that differs tells between which positions it was done.
+The newest that monitor has countersigned is on its topic for ever, where posting's database does not reach.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-from libs.crypto.merkle import leaf_hash, tree_root
+from libs.crypto.merkle import Frontier, leaf_hash
 
 Key: TypeAlias = "tuple[UUID, str]"
 """A document of a request."""
@@ -42,6 +43,15 @@ class Told:
     leaf: bytes
 
 
+@dataclass(frozen=True)
+class Signed:
+    """What somebody has said of the log's first `size` positions, and proved it by a signature or by having asked."""
+
+    size: int
+    root: bytes
+    by: str
+
+
 @dataclass
 class Topics:
     """What the topics say, all as they ended at one moment. `signed_since` and `posted_since`: from when on they are
@@ -55,6 +65,21 @@ class Topics:
     token_signed: set[Key] = field(default_factory=set)
     posted: dict[Key, Told] = field(default_factory=dict)
     rejected: set[Key] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    """On the topic of countersigned checkpoints, as they stand there."""
+    countersigned: list[Signed] = field(default_factory=list)
+    unsigned: int = 0
+    """Notes on the topic of countersigned checkpoints that log and witness have not both signed."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint in posting's table; `signed` is whether the log's key has signed just this."""
+
+    size: int
+    previous: int
+    root: bytes
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -69,14 +94,30 @@ class Row:
 
 
 class Audit:
-    """Takes the rows in the order of their positions, and then says what does not agree."""
+    """Takes the rows in the order of their positions, and then says what does not agree.
 
-    def __init__(self, topics: Topics, refused: set[Key], *, late: timedelta) -> None:
+    `known` are sizes and roots that earlier audits printed.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        refused: set[Key],
+        *,
+        late: timedelta,
+        checkpoints: Sequence[Kept] = (),
+        known: Sequence[Signed] = (),
+    ) -> None:
         self._topics = topics
         self._refused = refused | topics.rejected
         self._late = late
         self._found: dict[str, list[str]] = {}
-        self._leaves: list[bytes] = []
+        self._log = Frontier()
+        self._proven = 0
+        """The log begins as it was signed, up to this size."""
+        self._said: dict[int, list[Signed]] = {}
+        self._countersigned = max((one.size for one in topics.countersigned), default=0)
+        self._expect(checkpoints, known)
         self._recorded: set[Key] = set()
         self._under_way: list[timedelta] = []
         self._counts: Counter[str] = Counter()
@@ -85,11 +126,12 @@ class Audit:
         """Judge the next row."""
         where = "not in the signing log" if row.position is None else f"position {row.position}"
         if row.position is not None and row.leaf is not None:
-            if (gap := row.position - len(self._leaves)) > 0:
-                first, last = len(self._leaves), row.position - 1
+            if (gap := row.position - self._log.size) > 0:
+                first, last = self._log.size, row.position - 1
                 self._say("gaps in the signing log", f"positions {first} to {last}" if gap > 1 else f"position {first}")
-                self._leaves += [b""] * min(gap, MAX_GAP)  # what follows keeps its place
-            self._leaves.append(row.leaf)
+                for _ in range(min(gap, MAX_GAP)):
+                    self._append(b"")  # what follows keeps its place
+            self._append(row.leaf)
         if row.record is None:
             self._say("positions whose record is gone", f"{where}: record {row.record_id}")
             return
@@ -119,8 +161,8 @@ class Audit:
         if expected and key not in self._topics.signed and key not in self._topics.token_signed:
             self._say("posted and never signed", named)
 
-    def end(self, known: tuple[int, bytes] | None = None) -> None:
-        """After the last row: what has none. `known` is size and root that an earlier audit printed."""
+    def end(self) -> None:
+        """After the last row: what has none."""
         for (request_id, document_id), told in self._topics.posted.items():
             if (request_id, document_id) not in self._recorded:
                 where = f"position {told.position}: request {request_id}, document {document_id}"
@@ -136,16 +178,39 @@ class Audit:
                 self._say("signed, and neither posted nor rejected", what)
             else:
                 self._under_way.append(age)
-        if known is not None:
-            size, root = known
-            if len(self._leaves) < size:
-                self._say("the signing log is shorter than it was", f"{len(self._leaves)} positions, it had {size}")
-            elif self.root(size) != root:
-                self._say("the signing log is not the one that was audited before", f"root of the first {size}")
+        for size in sorted(self._said):
+            if size > self._log.size:
+                by = ", ".join(sorted({one.by for one in self._said[size]}))
+                self._say("the signing log is shorter than it was", f"{self._log.size} positions; {by}: {size}")
 
-    def root(self, size: int | None = None) -> bytes:
-        """Of the first `size` positions, or all (RFC 6962)."""
-        return tree_root(self._leaves[:size])
+    def _expect(self, checkpoints: Sequence[Kept], known: Sequence[Signed]) -> None:
+        """What was said of the log, which its leaves must make true; and whether all that was signed is still there."""
+        before = 0
+        for one in checkpoints:
+            if not one.signed:
+                self._say("checkpoints that the log's key has not signed", f"size {one.size}")
+            if one.previous != before:
+                self._say("checkpoints that are gone", f"between sizes {before} and {one.size}")
+            before = one.size
+        if before < self._countersigned:
+            self._say("checkpoints that are gone", f"from size {before} to {self._countersigned}, as countersigned")
+        if self._topics.unsigned:
+            self._say("countersigned checkpoints that log and witness have not signed", f"{self._topics.unsigned}")
+        signed = [Signed(one.size, one.root, "a checkpoint") for one in checkpoints if one.signed]
+        for said in (*signed, *self._topics.countersigned, *known):
+            self._said.setdefault(said.size, []).append(said)
+
+    def _append(self, leaf: bytes) -> None:
+        self._log.append(leaf)
+        size = self._log.size
+        if size not in self._said:
+            return
+        root = self._log.root()
+        if wrong := sorted({one.by for one in self._said[size] if one.root != root}):
+            where = f"positions {self._proven} to {size - 1}" if self._proven < size else f"the first {size}"
+            self._say("positions that are not what was signed", f"{where}: {', '.join(wrong)} of size {size}")
+        else:
+            self._proven = size
 
     @property
     def agrees(self) -> bool:
@@ -154,13 +219,14 @@ class Audit:
 
     def lines(self) -> list[str]:
         """What was looked at, and everything that was found."""
-        topics, size = self._topics, len(self._leaves)
+        topics, size = self._topics, self._log.size
         told = [
             f"signed        {len(topics.signed)} documents{_since(topics.signed_since)}",
             f"by token      {len(topics.token_signed)} documents",
             f"posted        {len(topics.posted)} documents{_since(topics.posted_since)}",
             f"records       {self._counts['records']}",
-            f"signing log   {size} positions, root {size}:{self.root().hex()}",
+            f"signing log   {size} positions, root {size}:{self._log.root().hex()}",
+            f"countersigned {self._countersigned} positions",
         ]
         if self._under_way:
             oldest = max(self._under_way).total_seconds()
@@ -177,12 +243,12 @@ class Audit:
         self._found.setdefault(what, []).append(where)
 
 
-def known_root(text: str) -> tuple[int, bytes]:
+def known_root(text: str) -> Signed:
     """SIZE:ROOT as `lines` prints it. Raises ValueError."""
     size, _, root = text.partition(":")
     if not size.isdecimal() or len(root) != 64:
         raise ValueError(text)
-    return int(size), bytes.fromhex(root)
+    return Signed(int(size), bytes.fromhex(root), "an earlier audit")
 
 
 def _differing(record: Mapping[str, Any], record_id: UUID) -> str | None:

@@ -1,11 +1,29 @@
 """What posting is told from outside."""
 
-from typing import Literal
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, StringConstraints
 
 from libs.bus.signing import ProducerSettings
 
 
 class Settings(ProducerSettings):
-    """Settings of posting: the common ones."""
+    """Settings of posting."""
 
     service: Literal["posting"]
+    pki_dir: Path = Field(description="Public keys: `log.vkey`, which `init` writes and verifiers pin.")
+    pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
+    pkcs11_token_label: str = Field(description="Label of the signing log's own token; never the users'.")
+    hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
+    log_origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")] = Field(
+        default="gpki-signing-log",
+        description="Name of the signing log and of its key, for ever: it stands in every checkpoint. Another "
+        "installation takes another one, a URL without its scheme by custom.",
+    )
+    checkpoint_every: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=1))] = Field(
+        default=timedelta(seconds=5),
+        description="Between two looks whether the log has grown; if so, a checkpoint is signed. A receipt waits so "
+        "long. Design section 5 asks for one every minute at least.",
+    )

@@ -44,7 +44,7 @@ POWERS = (
     "create temporary table mine ()",
     "create schema mine",
     "create role mine",
-    "create extension pgcrypto",
+    "create extension pgcrypto schema {schema}",
     "alter role {role} superuser",
     "alter role {role} createrole",
     "alter role postgres password 'mine'",

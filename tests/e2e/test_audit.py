@@ -110,7 +110,7 @@ async def test_an_audit_agrees_until_somebody_touches_a_record_and_names_it(clie
     altered = f"{root[1][:-1]}{'0' if root[1][-1] != '0' else '1'}"
     status, lines, _ = await audit(client, "--known", altered)
     assert status == 1
-    assert "! the signing log is not the one that was audited before: 1" in lines
+    assert "! positions that are not what was signed: 1" in lines
 
 
 async def test_an_audit_and_the_monitor_name_what_is_signed_and_never_posted(client: Client) -> None:

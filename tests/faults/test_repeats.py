@@ -16,6 +16,7 @@ from libs.gpki_client.device import Device
 from tests.support.chain import Client, Officers, papers, wrong
 from tests.support.faults import all_read, read_again_from_the_start
 from tests.support.journal import Raw, header, history
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -51,8 +52,10 @@ class World:
 
 
 async def look(client: Client) -> World:
-    """The world, once it is at rest."""
+    """The world, once it is at rest: all is read, and the signing log is countersigned to its end."""
     await all_read(client.stack)
+    size = "SELECT (SELECT count(*) FROM posting.signing_log) = (SELECT coalesce(max(size), 0) FROM monitor.witness)"
+    await eventually(lambda: client.value(size), "the signing log is countersigned", seconds=60, every=0.5)
     rows = {}
     tables = await client.database.fetch(
         "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY ($1)", list(SERVICES)
@@ -83,6 +86,9 @@ def _count(folder: Path) -> int:
 OF_TOKENS = {topics.TOKEN_APPLICATION_SUBMITTED, topics.TOKEN_CERTIFICATE_REQUESTED, topics.TOKEN_SIGNED}
 
 
+OF_THE_LOG = (topics.LOG_CHECKPOINT, topics.LOG_COUNTERSIGNED, topics.LOG_TILE)
+
+
 async def test_every_event_of_a_request_ten_times_changes_nothing(client: Client, officers: Officers) -> None:
     """I-3, I-13, I-16, I-20, I-21, I-23, I-28: one code an ask, one posting, one end; a refusal stays one."""
     officer, nobody = await client.enrol(algorithm="p-256"), client.new_officer()
@@ -107,7 +113,7 @@ async def test_every_event_of_a_request_ten_times_changes_nothing(client: Client
     ours |= {paper.entry.id for request in done for paper in request.papers}
     ours |= {officer.user, str(officer.application), str(officer.credential_id)}
     of_ours = [r for r in await history(client.stack, *topics.TOPICS) if (r.key or b"").decode() in ours]
-    wanted = [*of_ours, *await history(client.stack, topics.KEYS, topics.DEVICE_REGISTRATION_SUBMITTED)]
+    wanted = [*of_ours, *await history(client.stack, topics.KEYS, topics.DEVICE_REGISTRATION_SUBMITTED, *OF_THE_LOG)]
     repeated = Counter(record.topic for record in wanted)
     not_of_these = {topics.REVOCATION_REQUESTED, topics.APPLICATION_REFUSED, topics.WAITING, *OF_TOKENS}
     assert set(topics.TOPICS) - set(repeated) == {topic.name for topic in not_of_these}

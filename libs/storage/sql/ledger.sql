@@ -20,7 +20,14 @@ DELETE FROM inbox WHERE id = ANY ($1::uuid[])
 UPDATE inbox SET parked = true WHERE id = ANY ($1::uuid[])
 
 -- name: record_outcomes
-WITH kept AS (INSERT INTO content (content_id, bytes) VALUES ($1, $2) RETURNING content_id),
+WITH kept AS (
+    INSERT INTO content (content_id, bytes) SELECT $1, $2
+    WHERE EXISTS (
+        SELECT FROM unnest($3::uuid[]) AS new (event_id)
+        WHERE NOT EXISTS (SELECT FROM outcome WHERE outcome.event_id = new.event_id)
+    )
+    RETURNING content_id
+),
 recorded AS (
     INSERT INTO outcome (event_id, cause, topic, key, starts, value_size, headers_size, content_id)
     SELECT new.*, kept.content_id FROM unnest(
@@ -30,9 +37,6 @@ recorded AS (
     RETURNING event_id, cause
 )
 INSERT INTO unpublished (event_id, cause) SELECT event_id, cause FROM recorded RETURNING event_id
-
--- name: forget_content
-DELETE FROM content WHERE content_id = $1
 
 -- name: unpublished
 SELECT o.event_id, o.topic, o.key, o.value, o.headers

@@ -47,6 +47,9 @@ DONE, FAILED, UNUSABLE_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 REFUSALS: Final = 3
 
+RECEIPT_SECONDS: Final = 60.0
+"""Until the last document is in a countersigned checkpoint; one is made every few seconds."""
+
 EXPECTED: Final = (
     ChainError, ConfigurationError, CryptoError, EvidenceError, GpkiError, KafkaError, NoMail, NotInTime, OSError,
     Refused, TrustError, Unexpected,
@@ -182,9 +185,14 @@ class Demonstration:
             with display.follow(observation.counts):
                 self._refusals = await tell(story, plan, by_token, refused, display)
             await chain.drain()
+            display.head("Titik semak log tandatangan / checkpoint of the signing log, countersigned")
+            posted = [document.posted for _, document in observation.all_documents() if document.posted is not None]
+            await chain.wait(lambda: all(map(chain.log.covers, posted)), "the receipts", seconds=RECEIPT_SECONDS)
         trust = Trust(settings.pki_dir, settings.crl_base_url)
         by_id = {paper.entry.id: paper for paper in (*papers, by_token, *refused)}
-        self._evidence = await leavings.make_evidence(self._results, observation, by_id, trust, display)
+        self._evidence = await leavings.make_evidence(
+            self._results, observation, papers=by_id, trust=trust, log=chain.log, display=display
+        )
 
     def _explain(self, plan: Plan[Paper]) -> None:
         if plan.alone:

@@ -3,19 +3,22 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from rich.table import Table
 
+from libs.gpki_client.errors import RecordError
+from libs.gpki_client.record import Pinned, verify_record
 from services.igfmas.account import Account, Stage
 from services.igfmas.demo.display import Display
 from services.igfmas.demo.scenario import Refusal
 from services.igfmas.documents import Paper
 from services.igfmas.evidence import check, check_all, check_altered, write_evidence
 from services.igfmas.observation import DocumentSeen, Observation, RequestSeen
+from services.igfmas.signing_log import SigningLogSeen
 from services.igfmas.trust import Trust
 
 ALTERED_EVERY: Final = 50
@@ -24,17 +27,21 @@ ALTERED_EVERY: Final = 50
 
 @dataclass(frozen=True)
 class Evidence:
-    """How many folders were checked with OpenSSL, and what did not come out as it must."""
+    """How many folders were checked with OpenSSL, and what did not come out as it must; `unproven` are receipts that do
+    not prove their place in the signing log.
+    """
 
     verified: int
     failed: tuple[str, ...]
     altered_checked: int
     altered_accepted: tuple[str, ...]
+    unproven: tuple[str, ...]
 
     @property
     def holds(self) -> bool:
-        """Every signature over its document, and none over another."""
-        return self.verified > 0 and not self.failed and not self.altered_accepted and self.altered_checked > 0
+        """Every signature over its document, and none over another; every record in the signing log."""
+        wrong = self.failed or self.altered_accepted or self.unproven
+        return self.verified > 0 and not wrong and self.altered_checked > 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,13 @@ def clear(results: Path) -> None:
 
 
 async def make_evidence(
-    results: Path, observation: Observation, papers: Mapping[str, Paper], trust: Trust, display: Display
+    results: Path,
+    observation: Observation,
+    *,
+    papers: Mapping[str, Paper],
+    trust: Trust,
+    log: SigningLogSeen,
+    display: Display,
 ) -> Evidence:
     """Write and check one folder per posted document. Raises EvidenceError, TrustError, OSError."""
     folders = []
@@ -106,19 +119,40 @@ async def make_evidence(
         pem = await trust.pem_for(document.verified)
         content = papers[document.entry.id].content
         await asyncio.to_thread(
-            write_evidence, folder, content=content, verified=document.verified, posted=document.posted, trust=pem
+            write_evidence,
+            folder,
+            content=content,
+            verified=document.verified,
+            posted=document.posted,
+            trust=pem,
+            inclusion=log.inclusion_of(document.posted),
         )
         folders.append(folder)
     display.head(f"openssl cms -verify: {len(folders)} tandatangan / signatures")
     with display.counting("disahkan / verified", len(folders)) as done:
         verdicts = await check_all(folders, check, done)
     altered = await check_all(folders[::ALTERED_EVERY], check_altered, lambda: None)
+    with display.counting("resit / receipts", len(folders)) as done:
+        unproven = await asyncio.to_thread(_unproven, folders, trust.pinned, done)
     return Evidence(
         verified=sum(verdict.holds for verdict in verdicts),
         failed=tuple(f"{verdict.folder.name}: {verdict.said}" for verdict in verdicts if not verdict.holds),
         altered_checked=len(altered),
         altered_accepted=tuple(verdict.folder.name for verdict in altered if not verdict.altered),
+        unproven=unproven,
     )
+
+
+def _unproven(folders: Sequence[Path], pinned: Pinned, done: Callable[[], None]) -> tuple[str, ...]:
+    """What the SDK does not accept of these, as an integrator or an auditor checks it, offline."""
+    found = []
+    for folder in folders:
+        try:
+            verify_record(folder, pinned=pinned)
+        except RecordError as error:
+            found.append(f"{folder.name}: {error}")
+        done()
+    return tuple(found)
 
 
 def folder_name(request: RequestSeen, document: DocumentSeen) -> str:
@@ -153,7 +187,11 @@ def show(outcome: Outcome, display: Display, *, results: Path, logs: Path, mail:
         refused = evidence.altered_checked - len(evidence.altered_accepted)
         display.say(f"openssl: {evidence.verified} sah / valid, {len(evidence.failed)} gagal / failed")
         display.say(f"satu bait diubah / one byte changed: {refused}/{evidence.altered_checked} ditolak / refused")
-        for line in (*evidence.failed[:5], *evidence.altered_accepted[:5]):
+        proven = evidence.verified + len(evidence.failed) - len(evidence.unproven)
+        display.say(
+            f"resit / receipts: {proven} dalam log / in the signing log, {len(evidence.unproven)} gagal / failed"
+        )
+        for line in (*evidence.failed[:5], *evidence.altered_accepted[:5], *evidence.unproven[:5]):
             display.say(f"  {line}")
     for fault in (*account.contradictions[:10], *(f"dead letter: {topic}" for topic in outcome.dead_letters[:10])):
         display.say(f"  {fault}")

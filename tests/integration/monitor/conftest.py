@@ -10,10 +10,15 @@ from uuid import UUID
 
 import pytest_asyncio
 from aiokafka import TopicPartition
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import SecretStr
 
 from libs.bus.topics import create_topics
+from libs.contracts import topics
 from libs.contracts.base import Event
+from libs.contracts.log import LOG_KEY_FILE
 from libs.contracts.manifest import Manifest, SignedManifest
 from libs.contracts.reasons import Reason
 from libs.contracts.record import record_id_of
@@ -29,10 +34,14 @@ from libs.contracts.signing import (
 )
 from libs.contracts.token_route import TokenSigned
 from libs.contracts.topics import Topic
+from libs.crypto import notes
+from libs.crypto.merkle import tree_root
+from libs.crypto.requests import new_signing_key
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
+from libs.storage.migrations import migrate
 from libs.storage.pool import Pool
-from services.monitor.app import serve
+from services.monitor.app import MIGRATIONS, serve
 from services.monitor.facts import READ
 from services.monitor.settings import Settings
 from tests.support.bus import SESSION_MS
@@ -47,6 +56,9 @@ from tests.support.waiting import eventually
 from tests.support.wire import Wire, open_wire
 
 USER = "800101145678"
+LOG_PRIVATE = ec.generate_private_key(ec.SECP256R1())
+LOG_KEY = notes.log_key("test-log", LOG_PRIVATE.public_key())
+WITNESS_KEY = new_signing_key().decode()
 MOMENT = timedelta(milliseconds=200)
 
 
@@ -155,6 +167,8 @@ class Watch:
             "daily_file_after": timedelta(seconds=1),
             "daily_file_dir": self.folder,
             "kafka_session_ms": SESSION_MS,
+            "pki_dir": self.folder.parent,
+            "witness_key": SecretStr(WITNESS_KEY),
         }
         clock = options.pop("clock", utc_now)
         health = Health("monitor")
@@ -201,16 +215,35 @@ async def watch(stack: Stack, tmp_path: Path) -> AsyncIterator[Watch]:
         (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
         async with open_wire(stack, Hands(pki)) as wire:
             one = Watch(stack, wire, database, tmp_path / "daily", tmp_path)
+            (tmp_path / LOG_KEY_FILE).write_text(f"{LOG_KEY.text}\n", encoding="utf-8")
             await begin_now(one)
             yield one
     finally:
         await database.close()
 
 
+def checkpoint(size: int, root: bytes, at: datetime) -> str:
+    """What the log would sign."""
+    return notes.sign(
+        notes.Checkpoint(LOG_KEY.name, size, root, at),
+        LOG_KEY,
+        lambda data: LOG_PRIVATE.sign(data, ec.ECDSA(hashes.SHA256())),
+    )
+
+
 async def begin_now(watch: Watch) -> None:
-    """Empty the tables, and put the group to where the topics end."""
+    """Empty the tables, put the group to where the topics end, and have the witness begin an empty log there."""
+    await migrate(watch.database, [MIGRATIONS])
+    ends = await ends_of(watch.stack, topics.POSTED, topics.LOG_CHECKPOINT)
+    await watch.database.execute("TRUNCATE witness, countersigned")
+    await watch.database.execute(
+        "INSERT INTO witness VALUES ($1, 0, '{}', $2, $3, $4)",
+        LOG_KEY.name,
+        checkpoint(0, tree_root([]), utc_now()),
+        [ends[TopicPartition(topics.POSTED.name, number)] for number in range(topics.POSTED.partitions)],
+        ends[TopicPartition(topics.LOG_CHECKPOINT.name, 0)],
+    )
     for table in ("document", "request", "daily_file"):
         if await watch.database.fetchval("SELECT to_regclass($1)", f"monitor.{table}"):
             await watch.database.execute(f"DELETE FROM {table}")
-    ends: dict[TopicPartition, int] = await ends_of(watch.stack, *READ)
-    await reset(watch.stack, "monitor", ends)
+    await reset(watch.stack, "monitor", await ends_of(watch.stack, *READ))

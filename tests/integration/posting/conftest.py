@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,11 @@ from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from libs.storage.pool import Pool
 from services.posting.app import serve
+from services.posting.init import initialise
+from services.posting.log_key import LogKey
 from services.posting.settings import Settings
+from tests.integration.hsm.conftest import soft_hsm
+from tests.integration.hsm.softhsm import LABEL, MODULE, USER_PIN, SoftHsm
 from tests.support.documents import Officer, officer, signed, verified
 from tests.support.pki import Pki
 from tests.support.producers import Hands
@@ -24,6 +30,8 @@ from tests.support.service import common_settings, service_pool
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.wire import Wire, open_wire
+
+__all__ = ["soft_hsm"]
 
 WATCHED = (topics.POSTED, topics.REJECTED, topics.COMPLETED, topics.VERIFIED, topics.WAITING)
 
@@ -106,19 +114,46 @@ def hands(pki: Pki) -> Hands:
 
 
 @pytest.fixture(scope="session")
-def replica(stack: Stack, pki: Pki, hands: Hands, tmp_path_factory: pytest.TempPathFactory) -> Replica:
-    """Makes replicas of posting."""
-    pki_dir = tmp_path_factory.mktemp("pki")
-    (pki_dir / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
+def pki_dir(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Public keys."""
+    directory = tmp_path_factory.mktemp("pki")
+    (directory / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
+    return directory
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def log_key(soft_hsm: SoftHsm, pki_dir: Path, stack: Stack, hands: Hands) -> AsyncIterator[LogKey]:
+    """The signing log's key in a real token, as `init` makes it; one for all replicas, since a process has one HSM."""
+    assert soft_hsm.tokens.exists()
     settings = Settings(
         **common_settings(stack, "posting"),
         producer_key=hands.secret("posting"),
         pki_dir=pki_dir,
+        pkcs11_module=MODULE,
+        pkcs11_token_label=LABEL,
+        hsm_pin=USER_PIN,
+    )
+    await initialise(settings, Health("posting"))
+    async with LogKey.open(settings) as key:
+        yield key
+
+
+@pytest.fixture(scope="module")
+def replica(stack: Stack, log_key: LogKey, pki_dir: Path, hands: Hands) -> Replica:
+    """Makes replicas of posting."""
+    settings = Settings(
+        **common_settings(stack, "posting"),
+        producer_key=hands.secret("posting"),
+        pki_dir=pki_dir,
+        pkcs11_module=MODULE,
+        pkcs11_token_label=LABEL,
+        hsm_pin=USER_PIN,
+        checkpoint_every=timedelta(milliseconds=300),
     )
 
     @asynccontextmanager
     async def one() -> AsyncIterator[None]:
-        async with serve(settings, Health("posting")):
+        async with serve(settings, Health("posting"), log_key=log_key):
             yield
 
     return one

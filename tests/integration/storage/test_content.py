@@ -63,7 +63,7 @@ async def test_what_is_recorded_again_leaves_the_first_bytes_and_no_others(room:
 
 async def test_what_was_recorded_row_by_row_before_is_read_as_it_was(room: Room) -> None:
     *before, last = sorted(LEDGER_MIGRATIONS.glob("*.sql"))
-    assert last.stem == "0005_content"
+    assert last.stem == "0006_content"
     event_id = uuid4()
     async with room.pool.acquire() as connection, connection.transaction():
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")

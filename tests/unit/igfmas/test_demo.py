@@ -33,7 +33,7 @@ GOOD = Outcome(
     account=Account(requested=4, posted=3, refused=1, lost=0, duplicated=0, contradictions=()),
     stages={},
     refusals=(Refusal("OTP", Reason.TOO_MANY_WRONG_OTP, expected=True),),
-    evidence=Evidence(verified=3, failed=(), altered_checked=1, altered_accepted=()),
+    evidence=Evidence(verified=3, failed=(), altered_checked=1, altered_accepted=(), unproven=()),
     dead_letters=(),
     failure=None,
 )
@@ -75,6 +75,7 @@ def test_a_run_without_fault_is_good() -> None:
         evidenced(failed=("x",)),
         evidenced(altered_accepted=("x",)),
         evidenced(altered_checked=0),
+        evidenced(unproven=("x",)),
     ],
 )
 def test_every_fault_makes_a_run_fail(outcome: Outcome) -> None:

@@ -1,6 +1,6 @@
 """An audit names what does not agree, and nothing else: each way to touch the records is found by its own words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,18 @@ import pytest
 from libs.contracts.manifest import root_of_document
 from libs.contracts.record import canonical_record, record_id_of, record_of
 from libs.crypto.merkle import leaf_hash, tree_root
-from services.operations.auditing import ALL, ALWAYS, Audit, Row, Told, Topics, first_whole, known_root
+from services.operations.auditing import (
+    ALL,
+    ALWAYS,
+    Audit,
+    Kept,
+    Row,
+    Signed,
+    Told,
+    Topics,
+    first_whole,
+    known_root,
+)
 from tests.support.documents import officer, signed, verified
 from tests.support.pki import Pki
 
@@ -59,13 +70,17 @@ def told(rows: tuple[Row, ...]) -> Topics:
 
 
 def audited(
-    rows: list[Row], topics: Topics, refused: set[Any] | None = None, known: tuple[int, bytes] | None = None
+    rows: list[Row],
+    topics: Topics,
+    refused: set[Any] | None = None,
+    known: Signed | None = None,
+    checkpoints: Sequence[Kept] = (),
 ) -> list[str]:
     """What was found, without the numbers and the last line."""
-    audit = Audit(topics, refused or set(), late=LATE)
+    audit = Audit(topics, refused or set(), late=LATE, checkpoints=checkpoints, known=[known] if known else [])
     for row in rows:
         audit.take(row)
-    audit.end(known)
+    audit.end()
     lines = audit.lines()
     assert audit.agrees == (lines[-1] == "All agrees.") == (not [line for line in lines if line.startswith("!")])
     return [line for line in lines[:-1] if line.startswith(("! ", "    "))]
@@ -168,7 +183,67 @@ def test_a_log_that_was_cut_off_is_missed_by_what_was_posted_and_by_an_earlier_r
     assert audited(list(rows[:4]), old, known=whole)[0] == "! the signing log is shorter than it was: 1"
     assert audited([*rows[:2], with_a_new_leaf(rows[2]), *rows[3:]], old) == []
     forged = audited([*rows[:2], with_a_new_leaf(rows[2]), *rows[3:]], old, known=whole)
-    assert forged[0] == "! the signing log is not the one that was audited before: 1"
+    assert forged == ["! positions that are not what was signed: 1", "    positions 0 to 4: an earlier audit of size 5"]
+
+
+def signed_at(rows: Sequence[Row], *sizes: int) -> list[Kept]:
+    """Checkpoints of these sizes over what the rows were."""
+    leaves = [row.leaf for row in rows if row.leaf is not None]
+    return [
+        Kept(size, before, tree_root(leaves[:size]), signed=True)
+        for before, size in zip((0, *sizes), sizes, strict=False)
+    ]
+
+
+LONG_AFTER = Topics(at=NOW, signed_since=NOW, posted_since=NOW)
+"""The topics keep nothing of it any more."""
+
+
+@pytest.mark.parametrize(
+    ("place", "where"), [(0, "0 to 1"), (1, "0 to 1"), (2, "2 to 3"), (3, "2 to 3"), (4, "4 to 4")]
+)
+def test_a_record_rewritten_with_its_leaf_is_found_by_what_was_signed_and_between_which_sizes(
+    rows: tuple[Row, ...], place: int, where: str
+) -> None:
+    """I-42: long after, and by nothing else."""
+    forged = [*rows[:place], with_a_new_leaf(rows[place]), *rows[place + 1 :]]
+    checkpoints = signed_at(rows, 2, 4, 5)
+    assert audited(forged, LONG_AFTER) == [], "without a checkpoint nobody would know"
+    assert audited(list(rows), LONG_AFTER, checkpoints=checkpoints) == []
+    found = audited(forged, LONG_AFTER, checkpoints=checkpoints)
+    assert found[1].startswith(f"    positions {where}: a checkpoint")
+    assert found[0].startswith("! positions that are not what was signed: ")
+
+
+def test_a_checkpoint_written_anew_with_the_log_is_believed_by_its_signature_alone(rows: tuple[Row, ...]) -> None:
+    """I-42: the root in the table may be made to fit, the note's signature may not; nor what is on the topic."""
+    forged = [with_a_new_leaf(rows[0]), *rows[1:]]
+    fitting = [replace(one, signed=False) for one in signed_at(forged, 2, 5)]
+    assert audited(forged, LONG_AFTER, checkpoints=fitting) == [
+        "! checkpoints that the log's key has not signed: 2",
+        "    size 2",
+        "    size 5",
+    ]
+    (last,) = signed_at(rows, 5)
+    topics = replace(LONG_AFTER, countersigned=[Signed(last.size, last.root, "a countersigned checkpoint")])
+    found = audited(forged, topics)
+    assert found == [
+        "! checkpoints that are gone: 1",
+        "    from size 0 to 5, as countersigned",
+        "! positions that are not what was signed: 1",
+        "    positions 0 to 4: a countersigned checkpoint of size 5",
+    ]
+    assert audited(forged[:3], topics)[2] == "! the signing log is shorter than it was: 1"
+    assert audited(list(rows), replace(LONG_AFTER, unsigned=2))[0].startswith("! countersigned checkpoints that")
+
+
+def test_a_checkpoint_that_is_gone_leaves_a_gap(rows: tuple[Row, ...]) -> None:
+    first, second, third = signed_at(rows, 2, 4, 5)
+    assert audited(list(rows), LONG_AFTER, checkpoints=[first, third]) == [
+        "! checkpoints that are gone: 1",
+        "    between sizes 2 and 5",
+    ]
+    assert audited(list(rows), LONG_AFTER, checkpoints=[second, third])[1] == "    between sizes 0 and 4"
 
 
 def test_signed_and_without_an_outcome_is_named_once_it_is_late(rows: tuple[Row, ...]) -> None:

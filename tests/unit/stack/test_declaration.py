@@ -11,7 +11,7 @@ from supervisor.options import ServerOptions
 
 from deploy.native import parts
 from deploy.native.layout import PORT_NAMES, SERVICES, Layout
-from deploy.native.parts import Part, service_environment
+from deploy.native.parts import TOKENS, Part, service_environment
 from deploy.native.ports import BLOCK
 from deploy.native.secret_files import ensure_secret, scram_verifier
 from deploy.native.supervisor import MAX_SOCKET_PATH, render, socket_path
@@ -67,7 +67,7 @@ def test_a_service_is_told_where_its_parts_are_and_no_secret(
     assert secret not in str(environment)
     assert environment["GPKI_POSTGRES_USER"] == environment["GPKI_KAFKA_USER"] == environment["GPKI_SERVICE"] == name
     assert Path(environment["GPKI_SECRETS_DIR"], "postgres_password").read_text().strip() == secret
-    assert ("GPKI_PKCS11_MODULE" in environment) == (name in ("hsm_signer", "certificate_authority"))
+    assert ("GPKI_PKCS11_MODULE" in environment) == (name in TOKENS)
     assert ("GPKI_SMTP_HOST" in environment) == (name == "otp_dispatch")
     assert ("GPKI_CALLER_SYSTEMS" in environment) == (name == "certificate_authority")
 

@@ -27,14 +27,12 @@ def test_every_service_has_a_row_and_every_topic_an_event_of_its_own() -> None:
 
 
 def test_a_service_writes_what_it_emits_and_buries_what_it_consumes() -> None:
+    of_documents = (topics.POSTED, topics.PROGRESSED, topics.REJECTED, topics.WAITING, topics.COMPLETED)
     assert written("posting") == {
-        *(
-            topic.name
-            for topic in (topics.POSTED, topics.PROGRESSED, topics.REJECTED, topics.WAITING, topics.COMPLETED)
-        ),
+        *(topic.name for topic in (*of_documents, topics.LOG_CHECKPOINT, topics.LOG_TILE)),
         *(topic.dead_letter for topic in (topics.VERIFIED, topics.REJECTED, topics.CERTIFICATE)),
     }
-    assert written("monitor") == set(), "it does not run the loop, and buries nothing"
+    assert written("monitor") == {topics.LOG_COUNTERSIGNED.name}, "it does not run the loop, and buries nothing"
 
 
 def test_no_service_has_a_permission_that_a_name_begins_with_but_for_its_own_groups() -> None:

@@ -5,6 +5,7 @@ CREATE TABLE content (
     bytes bytea COMPRESSION lz4 NOT NULL
 );
 ALTER TABLE content SET (toast_tuple_target = 8160);
+COMMENT ON TABLE content IS 'append-only: what was decided is published again as it was';
 
 -- Where in the content an outcome's value starts; its headers follow it.
 ALTER TABLE outcome

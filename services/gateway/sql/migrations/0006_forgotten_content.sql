@@ -1,5 +1,6 @@
 -- The sealed PIN lies in the content. The gateway records one outcome at a time: no other lies in the same.
-CREATE OR REPLACE FUNCTION forget_published_submissions() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION forget_published_submissions() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     WITH forgotten AS (
         DELETE FROM outcome USING published, submission

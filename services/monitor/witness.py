@@ -1,0 +1,215 @@
+"""The signing log's witness: reads `posted` and the checkpoints, and countersigns those that say the same.
+
+What it countersigns never contradicts what it countersigned before, whatever posting's database says meanwhile: the
+root is its own, made of what was told to everybody. Recorded before it is published; which of two replicas moves on
+first is decided by one row. Its place in the topics is in that row too, so that it is in no group.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from libs.bus import records
+from libs.bus.outcomes import Unavailable
+from libs.bus.publisher import BROKER, Publisher
+from libs.bus.slices import DATABASE
+from libs.contracts import topics
+from libs.contracts.cloudevents import encode
+from libs.contracts.log import CheckpointCountersigned, LogCheckpoint
+from libs.crypto import notes
+from libs.crypto.merkle import is_consistent
+from libs.crypto.notes import NoteError, NoteKey
+from libs.runtime import metrics
+from libs.runtime.clock import Clock
+from libs.runtime.health import Health
+from libs.runtime.kafka_access import KafkaAccess
+from libs.storage.errors import is_unavailable
+from libs.storage.pool import Pool
+from services.monitor import witness_store as store
+from services.monitor.told_log import ToldLog
+from services.monitor.witness_reading import Reading
+
+CHECK: Final = "witness"
+"""The check in /readyz."""
+
+GATHER: Final = 0.5
+"""Seconds between polls: nobody waits for a countersignature but a receipt, and many records cost little more."""
+
+FETCH_MIN: Final = 256 * 1024
+"""Bytes that a fetch waits for, FETCH_WAIT_MS at most: it costs the same for one record."""
+
+FETCH_WAIT_MS: Final = 1_000
+FETCH_MAX: Final = 512 * 1024
+RETRY: Final = 5.0
+"""Seconds until reading begins again after a failure."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Whose checkpoints are believed, and by whom they are countersigned."""
+
+    log: NoteKey
+    witness: NoteKey
+    private: Ed25519PrivateKey
+
+
+class Witness:
+    """One replica's witness; it runs beside the monitor's reading."""
+
+    def __init__(
+        self, *, service: str, kafka: KafkaAccess, pool: Pool, health: Health, clock: Clock, keys: Keys, late: timedelta
+    ) -> None:
+        self._service = service
+        self._kafka = kafka
+        self._pool = pool
+        self._health = health
+        self._clock = clock
+        self._keys = keys
+        self._late = late
+        self._told: set[tuple[str, str]] = set()
+        health.expect(CHECK)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises nothing else."""
+        records.install()
+        publisher = Publisher(self._kafka, client_id=f"{self._service}.witness")
+        try:
+            while True:
+                try:
+                    async with self._consumer() as consumer:
+                        await self._follow(consumer, publisher)
+                except Exception as error:  # noqa: BLE001 (classified: whatever it is, reading begins again)
+                    self._failed(error)
+                await asyncio.sleep(RETRY)
+        finally:
+            await publisher.stop()
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            **self._kafka.options(),
+            client_id=f"{self._service}.witness",
+            enable_auto_commit=False,
+            auto_offset_reset="none",  # what retention has passed is an error, and then a gap that is told
+            fetch_min_bytes=FETCH_MIN,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_MAX,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _follow(self, consumer: AIOKafkaConsumer, publisher: Publisher) -> None:
+        async with self._pool.acquire() as connection:
+            state = await store.state(connection, self._keys.log.name)
+        if state is not None:  # it may have been recorded and not published
+            await self._publish(publisher, state.note)
+        reading = Reading(consumer, state)
+        await reading.begin(self._alarm)
+        self._health.set(CHECK, ok=True)
+        while True:
+            for position, by in await reading.poll():
+                self._alarm("checkpoint-inconsistent", f"`posted` told two leaves of position {position}", by=by)
+            while (found := reading.next()) is not None and await self._judge(reading, found[0], publisher):
+                pass
+            await self._look_at_age(reading)
+            await asyncio.sleep(GATHER)
+
+    async def _judge(self, reading: Reading, event: LogCheckpoint | None, publisher: Publisher) -> bool:
+        """Countersign, refuse or pass over the next checkpoint; False when it must wait for what `posted` will tell."""
+        try:
+            said = notes.read(event.note if event else "")
+            signed = event is not None and notes.signed_at(event.note, self._keys.log) is not None
+        except NoteError:
+            signed = False
+        if event is None or not signed or said.origin != self._keys.log.name:
+            which = sha256(event.note.encode()).hexdigest()[:16] if event else "no checkpoint at all"
+            self._alarm("checkpoint-inconsistent", f"not signed by the log's key: {which}")
+            return reading.done()
+        last = reading.state
+        if last is not None and said.size <= last.size:
+            async with self._pool.acquire() as connection:
+                known = await store.root_of(connection, said.size)
+            if known != said.root:
+                what = f"another root of size {said.size} than was countersigned: {said.root.hex()[:16]}"
+                self._alarm("checkpoint-inconsistent", what)
+            return reading.done()
+        if not reading.told.advance(said.size):
+            return False
+        size, root = (last.size, last.root) if last is not None else (0, ToldLog().root())
+        if reading.told.size != said.size or reading.told.root() != said.root:
+            self._alarm(
+                "checkpoint-inconsistent",
+                f"size {said.size}: the root {said.root.hex()[:16]} is not that of what was told",
+            )
+            return reading.done()
+        if event.previous == size and not is_consistent((size, root), (said.size, said.root), event.consistency):
+            self._alarm("checkpoint-inconsistent", f"size {said.size}: its proof does not hold upon size {size}")
+            return reading.done()
+        note = notes.countersign(event.note, self._keys.witness, self._keys.private, self._clock())
+        reading.done()
+        state = reading.moved(said.size, said.root, note)
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await store.move(connection, self._keys.log.name, state, upon=size):
+                raise _TwinMoved
+        reading.state = state
+        await self._publish(publisher, note)
+        return True
+
+    async def _publish(self, publisher: Publisher, note: str) -> None:
+        event = CheckpointCountersigned(note=note)
+        record = encode(topics.LOG_COUNTERSIGNED, event, source=self._service, time=self._clock())
+        await publisher.publish([record])
+
+    async def _look_at_age(self, reading: Reading) -> None:
+        """What was told, and is in no checkpoint for longer than it may be."""
+        oldest = reading.told.oldest()
+        late = oldest is not None and self._clock() - oldest > self._late
+        metrics.OLDEST_SECONDS.labels(self._service, "not-in-checkpoint").set(
+            (self._clock() - oldest).total_seconds() if oldest else 0
+        )
+        if late and await reading.is_at_end():
+            self._alarm("checkpoint-late", f"told at {oldest:%Y-%m-%d %H:%M:%S}Z, and in no checkpoint that holds")
+        elif not late:
+            self._told = {one for one in self._told if one[0] != "checkpoint-late"}
+
+    def _alarm(self, name: str, why: str, **details: object) -> None:
+        """Once for one cause."""
+        kind = name if name == "checkpoint-late" else why
+        if (name, kind) in self._told:
+            return
+        self._told.add((name, kind))
+        if name == "checkpoint-late":
+            metrics.alarm(self._service, "checkpoint-late", why=why)
+        elif name == "witness-gap":
+            metrics.alarm(self._service, "witness-gap", why=why, **details)
+        else:
+            metrics.alarm(self._service, "checkpoint-inconsistent", why=why, **details)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, _TwinMoved):
+            return  # read its state, and go on from there
+        away = isinstance(error, KafkaError | Unavailable)
+        dependency = BROKER if away else DATABASE if is_unavailable(error) else CHECK
+        if dependency == CHECK:
+            log.error("the witness failed", exc_info=error)
+            metrics.alarm(self._service, "loop-failed")
+        metrics.UNAVAILABLE.labels(self._service, dependency).inc()
+        self._health.set(CHECK, ok=False, detail=dependency)
+
+
+class _TwinMoved(Exception):
+    """Another replica has countersigned meanwhile."""

@@ -58,7 +58,7 @@ fuzz: setup ## mutated input for every parser of what others send (MINUTES=10 ea
 	@MINUTES="$(MINUTES)" ONLY="$(ONLY)" $(PY) -m tests.fuzz
 
 audit: setup ## is everything signed also posted, and are records and signing log what they were? (of the stack of `make up`)
-	@eval "$$($(PY) -m deploy.native environment)" && $(PY) -m services.operations audit
+	@eval "$$($(PY) -m deploy.native environment auditor)" && $(PY) -m services.operations audit
 
 clean: ## stop the stack; delete its data and every cache (Python packages and Kafka's jars stay)
 	@test ! -x $(PY) || $(PY) -m deploy.native down

@@ -39,7 +39,7 @@ def main() -> int:
         "status": lambda layout: asyncio.run(status.show(layout, say)),
         "stop": lambda layout: _stop(layout, arguments.part),
         "restart": lambda layout: _restart(layout, arguments.part),
-        "environment": _environment,
+        "environment": lambda layout: _environment(layout, arguments.person),
     }
     try:
         return commands[arguments.command](open_layout())
@@ -59,7 +59,8 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--infrastructure", action="store_true", help="only Kafka, PostgreSQL and the SMTP sink")
     commands.add_parser("down", help="stop everything; data is kept")
     commands.add_parser("status", help="what runs, and whether it answers")
-    commands.add_parser("environment", help="what the operator's command line is told, for a shell to eval")
+    environment = commands.add_parser("environment", help="what the command line is told, for a shell to eval")
+    environment.add_argument("person", nargs="?", choices=("operator", "auditor"), default="operator")
     commands.add_parser("stop", help="stop one part; `restart` starts it").add_argument("part")
     commands.add_parser("restart", help="stop and start one part").add_argument("part")
     return parser.parse_args()
@@ -111,8 +112,8 @@ def _restart(layout: Layout, part: str) -> int:
     return 0
 
 
-def _environment(layout: Layout) -> int:
-    for name, value in operator_environment(layout).items():
+def _environment(layout: Layout, person: str) -> int:
+    for name, value in operator_environment(layout, person).items():
         say(f"export {name}={shlex.quote(value)}")
     return 0
 

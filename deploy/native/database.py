@@ -24,6 +24,9 @@ OWNER = "schema_owner"
 OPERATOR = "operator"
 """Reads of the schemas what its command line needs (`schemas`), and writes nothing."""
 
+AUDITOR = "auditor"
+"""Reads posting's schema alone, and writes nothing."""
+
 INITDB_SECONDS = 60
 ROLE_TIMEOUT = "5s"
 """`lock_timeout` and `idle_in_transaction_session_timeout` of every role: a frozen replica holds nobody."""
@@ -217,16 +220,17 @@ async def create_roles(layout: Layout) -> None:
         await connection.execute("revoke all on schema public from public")
         if not await connection.fetchval("select 1 from pg_roles where rolname = $1", OWNER):
             await connection.execute(f"create role {OWNER} nologin")
-        for role in (*SERVICES, OPERATOR):
+        for role in (*SERVICES, OPERATOR, AUDITOR):
             async with connection.transaction():
                 await _create_role(connection, layout, role)
         for service in SERVICES:
             await connection.execute(f"create schema if not exists {service} authorization {OWNER}")
             await connection.execute(f"alter role {service} set search_path = {service}")
-        await connection.execute(f"alter role {OPERATOR} set default_transaction_read_only = on")
+        for role in (OPERATOR, AUDITOR):
+            await connection.execute(f"alter role {role} set default_transaction_read_only = on")
     finally:
         await connection.close(timeout=5)
-    for role in (*SERVICES, OPERATOR):
+    for role in (*SERVICES, OPERATOR, AUDITOR):
         await probe(layout, role)
 
 

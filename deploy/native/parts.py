@@ -154,15 +154,16 @@ def client_environment(layout: Layout) -> dict[str, str]:
     }
 
 
-def operator_environment(layout: Layout) -> dict[str, str]:
-    """Return what the operator's command line is told."""
+def operator_environment(layout: Layout, person: str = database.OPERATOR) -> dict[str, str]:
+    """Return what the command line is told, for the operator or the auditor: each has accounts of the own name."""
     return {
-        "GPKI_SECRETS_DIR": str(layout.secrets("operator")),
+        "GPKI_SECRETS_DIR": str(layout.secrets(person)),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
+        "GPKI_KAFKA_USER": person,
         "GPKI_POSTGRES_HOST": HOST,
         "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
         "GPKI_POSTGRES_DATABASE": DATABASE,
-        "GPKI_POSTGRES_USER": database.OPERATOR,
+        "GPKI_POSTGRES_USER": person,
         "GPKI_SMTP_HOST": HOST,
         "GPKI_SMTP_PORT": str(layout.ports["smtp"]),
         "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",

@@ -21,10 +21,11 @@ from libs.contracts.topics import (
 
 MONITOR = "monitor"
 OPERATOR = "operator"
+AUDITOR = "auditor"
 CALLER = "igfmas"
 OBSERVER = "observer"
 
-PRINCIPALS = (*SERVICES, OPERATOR, CALLER, OBSERVER)
+PRINCIPALS = (*SERVICES, OPERATOR, AUDITOR, CALLER, OBSERVER)
 """Who always has an account beside the superusers: each service under its own name, and the people's programs."""
 
 SYSTEMS = "GPKI_CALLER_SYSTEMS"
@@ -50,7 +51,7 @@ async def admit(layout: Layout) -> None:
 def callers() -> set[str]:
     """Ours and those that the environment names. Raises StackError when one has the name of another principal."""
     named = {CALLER, *json.loads(os.environ.get(SYSTEMS, "{}"))}
-    taken = named & {*SERVICES, OPERATOR, OBSERVER, ADMINISTRATOR, broker.BROKERS}
+    taken = named & {*SERVICES, OPERATOR, AUDITOR, OBSERVER, ADMINISTRATOR, broker.BROKERS}
     if taken:
         raise StackError(f"{SYSTEMS} names {', '.join(sorted(taken))}, a principal of the platform", "choose another")
     return named
@@ -64,6 +65,7 @@ def declared() -> set[Acl]:
         *_of_observer(),
         *_of_operator(),
         *_of_monitor(),
+        *_of_auditor(),
     }
 
 
@@ -112,3 +114,11 @@ def _of_operator() -> Iterator[Acl]:
         yield Acl(OPERATOR, Operation.READ, Resource.GROUP, f"{service}.", Pattern.PREFIXED)
     yield Acl(OPERATOR, Operation.DESCRIBE, Resource.GROUP, "*")
     yield Acl(OPERATOR, Operation.DESCRIBE, Resource.CLUSTER, "kafka-cluster")
+
+
+def _of_auditor() -> Iterator[Acl]:
+    """Looks at everything that is on Kafka, joins no group, and writes nothing."""
+    for operation in (Operation.READ, Operation.DESCRIBE_CONFIGS):
+        yield Acl(AUDITOR, operation, Resource.TOPIC, EVERYTHING_OF_OURS, Pattern.PREFIXED)
+    yield Acl(AUDITOR, Operation.DESCRIBE, Resource.GROUP, "*")
+    yield Acl(AUDITOR, Operation.DESCRIBE, Resource.CLUSTER, "kafka-cluster")

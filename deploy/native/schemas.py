@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 
 from deploy.native.chain import chain_table
-from deploy.native.database import OPERATOR, OWNER, SUPERUSER, dsn
+from deploy.native.database import AUDITOR, OPERATOR, OWNER, SUPERUSER, dsn
 from deploy.native.layout import SERVICES, Layout
 from libs.storage.grants import grant, grant_reading
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
@@ -18,7 +18,7 @@ AUDITED = "posting"
 
 
 async def migrate_all(layout: Layout) -> None:
-    """Apply what is missing in each schema, and give its service and the operator exactly what they may do there.
+    """Apply what is missing in each schema, and give everybody exactly what they may do there.
 
     Repeatable. Raises MigrationChanged.
     """
@@ -31,6 +31,8 @@ async def migrate_all(layout: Layout) -> None:
             async with pool.acquire() as connection:
                 await grant(connection, service, service)
                 await grant_reading(connection, service, OPERATOR, None if service == AUDITED else LOOKED_INTO)
+                if service == AUDITED:
+                    await grant_reading(connection, service, AUDITOR, None)
 
 
 def _folders(layout: Layout) -> dict[str, list[Path]]:

@@ -46,6 +46,8 @@ class Reason(StrEnum):
     HSM_UNAVAILABLE = "hsm-unavailable"
     POISON = "poison"
     CREDENTIAL_UNKNOWN = "credential-unknown"
+    OTP_HELD = "otp-held"
+    NOT_ME = "not-me"
 
     @property
     def safe_to_retry(self) -> bool:
@@ -60,6 +62,7 @@ _SAFE_TO_RETRY = frozenset(
         Reason.OTP_EXPIRED,
         Reason.OTP_USED,
         Reason.TOO_MANY_WRONG_OTP,
+        Reason.OTP_HELD,
         Reason.PIN_INCORRECT,
         Reason.AUTHORISATION_EXPIRED,
         Reason.SEAL_EXPIRED,

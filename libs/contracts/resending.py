@@ -7,7 +7,7 @@ from libs.contracts.base import Event, UtcTime
 from libs.contracts.manifest import SignedManifest
 from libs.contracts.signing import Channel
 
-ResendRefusal = Literal["too-many-codes", "too-late", "channel-unavailable"]
+ResendRefusal = Literal["too-many-codes", "too-late", "channel-unavailable", "held"]
 
 
 class ResendRequested(Event):
@@ -41,6 +41,7 @@ class ResendAnswered(Event):
     """What came of one ask, said once: the code `number` was delivered (`otp-dispatched` says how), or why not.
 
     A refusal ends nothing: the request and its live codes are as they were. `codes_left` is how many more there can be.
+    `held`: no code is sent to this officer before `held_until`.
     """
 
     request_id: UUID
@@ -48,6 +49,7 @@ class ResendAnswered(Event):
     number: int | None
     refusal: ResendRefusal | None
     codes_left: int
+    held_until: UtcTime | None = None
 
     @property
     def key(self) -> str:

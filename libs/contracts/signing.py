@@ -148,13 +148,16 @@ class AuthorisationSubmitted(Event):
 
 
 class AuthorisationFailed(Event):
-    """Steps 9-10: this attempt did not authorise. `attempts_left` counts down what the reason counts, if it counts."""
+    """Steps 9-10: this attempt did not authorise. `attempts_left` counts down what the reason counts, if it counts.
+    Before `held_until` no code of this officer is taken, nor is one sent.
+    """
 
     request_id: UUID
     attempt: str
     reason: Reason
     reference_code: str | None = None
     attempts_left: int | None = None
+    held_until: UtcTime | None = None
     safe_to_retry: bool
 
     @property
@@ -241,7 +244,7 @@ class Posted(Event):
 
 
 class Rejected(Event):
-    """These documents, or all of the request when `documents` is null, will not be posted, and why."""
+    """These documents, or all of the request when `documents` is null, will not be posted, and why (until when)."""
 
     request_id: UUID
     header: Header | None
@@ -249,6 +252,7 @@ class Rejected(Event):
     stage: Stage
     reason: Reason
     detail: str = ""
+    held_until: UtcTime | None = None
     safe_to_retry: bool
 
     @property

@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from libs.contracts import cancelling, enrolment, log, pin, progress, resending, signing, state, token_route, waiting
+from libs.contracts import (
+    cancelling,
+    enrolment,
+    log,
+    not_me,
+    pin,
+    progress,
+    resending,
+    signing,
+    state,
+    token_route,
+    waiting,
+)
 from libs.contracts.base import Event
 
 MAX_RECORD_BYTES = 8 * 1024 * 1024
@@ -51,8 +63,9 @@ def _document(name: str, event: type[Event]) -> Topic:
     return Topic(f"gpki.signing.{name}.v1", event, "document", max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 
 
-def _cancel(name: str, event: type[Event], *producers: str) -> Topic:
-    # A caller who signs two contents under one id brings about a cancel that names another user than the request has.
+def _stopping(name: str, event: type[Event], *producers: str) -> Topic:
+    # A caller who signs two contents under one id brings about a cancel that names another user than the request has;
+    # what a device says, the device shapes.
     return Topic(
         f"gpki.signing.{name}.v1",
         event,
@@ -139,8 +152,9 @@ REJECTED = _request(
     signing.Rejected,
     *("medium_lookup", "otp_dispatch", "hsm_signer", "crl_verifier", "posting", "operations"),
 )
-CANCEL_REQUESTED = _cancel("cancel-requested", cancelling.CancelRequested, "gateway")
-CANCEL_ANSWERED = _cancel("cancel-answered", cancelling.CancelAnswered, "medium_lookup", "hsm_signer", "crl_verifier")
+CANCEL_REQUESTED = _stopping("cancel-requested", cancelling.CancelRequested, "gateway")
+CANCEL_ANSWERED = _stopping("cancel-answered", cancelling.CancelAnswered, "medium_lookup", "hsm_signer", "crl_verifier")
+NOT_ME = _stopping("not-me", not_me.NotMe, "gateway")
 WAITING = _request("waiting", waiting.Waiting, "otp_dispatch", "hsm_signer", "crl_verifier", "posting")
 PROGRESSED = _request("progressed", progress.Progressed, max_bytes=MAX_DOCUMENT_RECORD_BYTES)
 COMPLETED = _request("completed", signing.Completed, "posting")
@@ -211,6 +225,7 @@ TOPICS: dict[str, Topic] = {
         REJECTED,
         CANCEL_REQUESTED,
         CANCEL_ANSWERED,
+        NOT_ME,
         WAITING,
         PROGRESSED,
         COMPLETED,

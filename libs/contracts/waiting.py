@@ -14,6 +14,7 @@ class WaitsFor(StrEnum):
     HSM = "hsm-unavailable"
     RELAY = "relay-unavailable"
     MAILBOX = "mailbox-busy"
+    OTP_PACE = "otp-pace"
     CRL_MISSING = "crl-missing"
     CRL_STALE = "crl-stale"
     CRL_NOT_YET_VALID = "crl-not-yet-valid"

@@ -116,6 +116,7 @@ class Explanation:
     posted: bool
     language: str = ""
     lock_ends: str | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Failure:
     safe_to_retry: bool
     reference_code: str | None = None
     attempts_left: int | None = None
+    held_until: datetime | None = None
     explanation: Explanation | None = None
 
 
@@ -150,6 +152,7 @@ class Rejection:
     reason: str
     safe_to_retry: bool
     detail: str = ""
+    held_until: datetime | None = None
     explanation: Explanation | None = None
 
 
@@ -194,6 +197,7 @@ class Resend:
     number: int | None = None
     refusal: str | None = None
     codes_left: int | None = None
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -30,6 +30,7 @@ LOOK_EVERY: Final = 0.5
 _OTP: Final = re.compile(r"^([0-9]{6})\b", re.MULTILINE | re.ASCII)
 _KEY_BYTES: Final = 32
 _PIN_CHANGE_DOMAIN: Final = b"gpki.pin-change-signature.v1"
+_NOT_ME: Final = b"gpki.not-me.v1"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,19 @@ class Device:
         signature = self._signing.sign(_PIN_CHANGE_DOMAIN + sha256(canonical(wish)).digest())
         return {"change": wish, "sealed": base64_text(sealed), "signature": base64_text(signature)}
 
+    def not_me(self, message: SealedMessage, user: str, *, at: datetime) -> dict[str, str]:
+        """This device's signed word that its officer did not ask for the code of this message, for the API."""
+        statement = {
+            "request_id": str(message.request_id),
+            "user": user,
+            "device_id": self.device_id,
+            "reference_code": message.reference_code,
+            "said_at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        }
+        signature = self._signing.sign(_NOT_ME + sha256(canonical(statement)).digest())
+        said = {name: statement[name] for name in ("request_id", "reference_code", "said_at")}
+        return {**said, "signature": base64_text(signature)}
+
     def open(self, sealed: SealedMessage) -> OtpMessage:
         """Read a message. Raises SealingError when it is not for this device and request; AnswerError for its form."""
         info = sealing_info("otp-message", str(sealed.request_id), self.device_id)
@@ -142,6 +156,7 @@ class DeviceClient:
             url, lambda user: device.assertion(user, at=clock()), language=language, transport=http_transport
         )
         self._device = device
+        self._clock = clock
         self._user = user
 
     async def __aenter__(self) -> Self:
@@ -157,6 +172,11 @@ class DeviceClient:
         """The messages that wait for this device, for `Device.open`."""
         path = f"/v1/devices/{self._device.device_id}/messages"
         return read(_Messages, await self._transport.call("GET", path, self._user)).messages
+
+    async def not_me(self, message: SealedMessage) -> None:
+        """Say that the officer did not ask for this code: its request ends, and no further code comes for an hour."""
+        body = self._device.not_me(message, self._user, at=self._clock())
+        await self._transport.call("POST", f"/v1/devices/{self._device.device_id}/not-me", self._user, body=body)
 
     async def message(self, reference_code: str, *, seconds: float) -> OtpMessage:
         """Open the message that goes with the reference code on the screen. Raises also SealingError, TimeoutError."""

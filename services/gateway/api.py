@@ -25,6 +25,7 @@ from services.gateway.explaining import explained
 from services.gateway.inbox import Inbox, inbox_routes
 from services.gateway.live import EventStream, Live
 from services.gateway.media import Media, media_routes
+from services.gateway.not_me import Reports, not_me_routes
 from services.gateway.problems import ProblemError, answer_problems
 from services.gateway.promises import Call
 from services.gateway.resending import Resends, resending_routes
@@ -52,6 +53,7 @@ def create_api(
     tokens: TokenDesk,
     resends: Resends,
     inbox: Inbox,
+    reports: Reports,
     live: Live,
     pool: Pool,
     service_root: bytes,
@@ -173,4 +175,5 @@ def create_api(
     app.include_router(token_routes(tokens, bodies, caller_of, own_status))
     app.include_router(resending_routes(resends, caller_of, own_status))
     app.include_router(inbox_routes(inbox))
+    app.include_router(not_me_routes(reports, inbox))
     return app

@@ -21,6 +21,7 @@ from services.gateway.api import create_api
 from services.gateway.inbox import Inbox
 from services.gateway.live import Live
 from services.gateway.media import Media
+from services.gateway.not_me import Reports
 from services.gateway.promises import Promises
 from services.gateway.resending import Resends
 from services.gateway.settings import Settings
@@ -55,6 +56,7 @@ class Routes:
     cancel_requested: Topic = topics.CANCEL_REQUESTED
     cancel_answered: Topic = topics.CANCEL_ANSWERED
     certificate: Topic = topics.CERTIFICATE
+    not_me: Topic = topics.NOT_ME
     resend_requested: Topic = topics.RESEND_REQUESTED
     resend_answered: Topic = topics.RESEND_ANSWERED
     waiting: Topic = topics.WAITING
@@ -114,6 +116,7 @@ async def serve(
         def knows_state() -> bool:
             return bus.knows_state
 
+        inbox = Inbox(pool, bus.clock, knows_state)
         api = create_api(
             service=settings.service,
             access=Access(pool, service_root, bus.clock, knows_state),
@@ -130,7 +133,8 @@ async def serve(
             media=Media(pool, knows_state),
             tokens=TokenDesk(promises, emits_to=routes.token_signed),
             resends=Resends(promises, pool=pool, topic=routes.resend_requested),
-            inbox=Inbox(pool, bus.clock, knows_state),
+            inbox=inbox,
+            reports=Reports(promises, inbox, topic=routes.not_me, clock=bus.clock),
             live=live,
             pool=pool,
             service_root=service_root,

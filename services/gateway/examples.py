@@ -52,6 +52,13 @@ EXAMPLES: Final[dict[str, Any]] = {
     "TokenSignatures": {"signatures": [{"document": "BB000042", "cms": "TUlJQi4uLg=="}]},
     "SignaturesAccepted": {"accepted": 1, "status_url": _STATUS_URL},
     "CancelAccepted": {"cancellation": "7d0d9a4e-2b7e-5b5e-8f0e-5d3c2f4e6a10", "status_url": _STATUS_URL},
+    "NotMeReport": {
+        "request_id": _REQUEST_ID,
+        "reference_code": "K7Q",
+        "said_at": "2026-11-28T02:15:00Z",
+        "signature": "c2ln" * 21 + "cw==",
+    },
+    "NotMeTaken": {"request_id": _REQUEST_ID},
     "SealingKey": {"key_id": _KEY_ID, "chain": ["TUlJQi4uLg==", "TUlJQy4uLg=="]},
 }
 

@@ -1,5 +1,8 @@
 """The rule of explanations: what a person reads for each failure, refusal and wait, so that no screen needs texts."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
 from libs.contracts.texts import Language, text, waiting_text
@@ -12,15 +15,25 @@ _UNSIGNED = frozenset({Reason.EXPIRED, Reason.CANCELLED})
 """But for a token's request that ended before its documents were signed."""
 
 _NOT_SAID = "–"
-"""Where a text counts attempts and the event does not."""
+"""Where a text counts attempts, or names a time, and the event does not."""
+
+_MALAYSIA = ZoneInfo("Asia/Kuala_Lumpur")
 
 
 def explained(status: SigningStatus, language: Language) -> SigningStatus:
     """The same status with an explanation of every failure, refusal and wait. About 10 µs each: off the event loop."""
     result = status.completed
     if result is not None:
+        # `completed` counts outcomes; when a hold ends stands in what its stage said.
+        held = {(one.stage, one.reason): one.held_until for one in status.rejections}
         rejected = tuple(
-            one.model_copy(update={"explanation": explain(one.reason, language, stage=one.stage)})
+            one.model_copy(
+                update={
+                    "explanation": explain(
+                        one.reason, language, stage=one.stage, held_until=held.get((one.stage, one.reason))
+                    )
+                }
+            )
             for one in result.rejected
         )
         result = result.model_copy(update={"rejected": rejected})
@@ -47,11 +60,13 @@ def explained_row(kind: str, data: str, language: Language) -> str:
 
 
 def _failure(one: Failure, language: Language) -> Failure:
-    return one.model_copy(update={"explanation": explain(one.reason, language, attempts_left=one.attempts_left)})
+    said = explain(one.reason, language, attempts_left=one.attempts_left, held_until=one.held_until)
+    return one.model_copy(update={"explanation": said})
 
 
 def _rejection(one: Rejection, language: Language) -> Rejection:
-    return one.model_copy(update={"explanation": explain(one.reason, language, stage=one.stage)})
+    said = explain(one.reason, language, stage=one.stage, held_until=one.held_until)
+    return one.model_copy(update={"explanation": said})
 
 
 def _wait(one: Wait, language: Language) -> Wait:
@@ -71,10 +86,20 @@ def _wait(one: Wait, language: Language) -> Wait:
 
 
 def explain(
-    reason: Reason, language: Language, *, stage: Stage = "hsm_signer", attempts_left: int | None = None
+    reason: Reason,
+    language: Language,
+    *,
+    stage: Stage = "hsm_signer",
+    attempts_left: int | None = None,
+    held_until: datetime | None = None,
 ) -> Explanation:
     """What a reason means for the documents that `stage` refused, or for an attempt, which signs nothing."""
-    said = text(reason, language, attempts_left=_NOT_SAID if attempts_left is None else attempts_left)
+    said = text(
+        reason,
+        language,
+        attempts_left=_NOT_SAID if attempts_left is None else attempts_left,
+        held_until=_NOT_SAID if held_until is None else f"{held_until.astimezone(_MALAYSIA):%H:%M, %d/%m/%Y}",
+    )
     return Explanation(
         language=language,
         title=said.title,
@@ -83,4 +108,5 @@ def explain(
         signed=stage in _AFTER_SIGNING and reason not in _UNSIGNED,
         posted=False,
         lock_ends="two-administrators" if reason is Reason.PIN_LOCKED else None,
+        held_until=held_until,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from fastapi import Path as PathParameter
@@ -12,13 +13,14 @@ from starlette.responses import Response
 from libs.bus.outcomes import Unavailable
 from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import OtpDispatched
+from libs.contracts.state import User
 from libs.runtime.clock import Clock
 from libs.storage import state
 from libs.storage.pool import Connection, Pool
 from libs.storage.queries import load_queries
 from services.gateway.access import ACQUIRE_TIMEOUT, refused, use_up
 from services.gateway.answers import BEARER, json_answer
-from services.gateway.authentication import claimed_user, judge_device
+from services.gateway.authentication import Caller, claimed_user, judge_device
 from services.gateway.descriptions import problems
 from services.gateway.problems import ProblemError
 from services.gateway.schemas import KeyId, Message, Messages
@@ -63,22 +65,41 @@ class Inbox:
 
         Raises ProblemError; Unavailable while users are unknown.
         """
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            caller, _ = await self._admitted(connection, device_id, token)
+            rows = await connection.fetch(_SQL["messages"], device_id, caller.user, self._clock(), MAX_MESSAGES)
+        return Messages(messages=tuple(Message(**row) for row in reversed(rows)))
+
+    async def admit(self, device_id: str, token: str | None) -> tuple[Caller, User]:
+        """The device of this token, which is used up by it, and its user.
+
+        Raises ProblemError; Unavailable while users are unknown.
+        """
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            return await self._admitted(connection, device_id, token)
+
+    async def was_told(self, device: Caller, request_id: UUID, reference_code: str) -> bool:
+        """Whether a message of this request, under this reference, was for this device."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            return bool(
+                await connection.fetchval(_SQL["was_told"], device.name, device.user, request_id, reference_code)
+            )
+
+    async def _admitted(self, connection: Connection, device_id: str, token: str | None) -> tuple[Caller, User]:
         user_id = claimed_user(token) if token else None
         if token is None or user_id is None:
             raise refused("no-token")
         now = self._clock()
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
-            user = await state.user(connection, user_id)
-            if user is None and not self._knows_state():
-                raise Unavailable("state")
-            caller = judge_device(token, user, now)
-            if caller is None:
-                raise refused("no-device")
-            await use_up(connection, caller, now)
-            if caller.name != device_id:
-                raise ProblemError(ProblemCode.NOT_FOUND)
-            rows = await connection.fetch(_SQL["messages"], device_id, caller.user, now, MAX_MESSAGES)
-        return Messages(messages=tuple(Message(**row) for row in reversed(rows)))
+        user = await state.user(connection, user_id)
+        if user is None and not self._knows_state():
+            raise Unavailable("state")
+        caller = judge_device(token, user, now)
+        if caller is None or user is None:
+            raise refused("no-device")
+        await use_up(connection, caller, now)
+        if caller.name != device_id:
+            raise ProblemError(ProblemCode.NOT_FOUND)
+        return caller, user
 
 
 def inbox_routes(inbox: Inbox) -> APIRouter:

@@ -45,6 +45,7 @@ def document() -> dict[str, Any]:
         media=_NOBODY,
         resends=_NOBODY,
         inbox=_NOBODY,
+        reports=_NOBODY,
         live=_NOBODY,
         pool=_NOBODY,
         service_root=b"",

@@ -117,7 +117,7 @@ class Resend(Part):
     """Another code that was asked for: `number` is that of the code that was delivered, `refusal` says why none was.
 
     Both are None until otp_dispatch has answered; `codes_left` is how many more there can be. `channel` None left the
-    choice open.
+    choice open. `held`: no code is sent to this officer before `held_until`.
     """
 
     resend: UUID
@@ -125,6 +125,7 @@ class Resend(Part):
     number: int | None = None
     refusal: ResendRefusal | None = None
     codes_left: int | None = None
+    held_until: UtcTime | None = None
 
 
 class Message(Part):
@@ -158,8 +159,8 @@ class Dispatch(Part):
 class Explanation(Part):
     """A reason for a person to read, in the language of Accept-Language (ms, en), and for a machine what it says.
 
-    `signed` and `posted`: whether these documents were, in this request. `lock_ends` is what ends a lock; none ends by
-    itself, so there is no time to wait for.
+    `signed` and `posted`: whether these documents were, in this request. `lock_ends` is what ends a lock, which never
+    ends by itself; a hold does, at `held_until`, and locks nothing.
     """
 
     language: Language
@@ -169,6 +170,7 @@ class Explanation(Part):
     signed: bool
     posted: bool
     lock_ends: Literal["two-administrators"] | None
+    held_until: UtcTime | None = None
 
 
 class Wait(Part):
@@ -191,6 +193,7 @@ class Failure(Part):
     reason: Reason
     reference_code: str | None
     attempts_left: int | None
+    held_until: UtcTime | None = None
     safe_to_retry: bool
     explanation: Explanation | None = None
 
@@ -202,6 +205,7 @@ class Rejection(Part):
     stage: Stage
     reason: Reason
     detail: str
+    held_until: UtcTime | None = None
     safe_to_retry: bool
     explanation: Explanation | None = None
 

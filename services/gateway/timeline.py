@@ -35,6 +35,7 @@ Kind = Literal[
     "rejected",
     "cancel-requested",
     "cancel-answered",
+    "not-me",
     "resend-requested",
     "resend-answered",
     "waiting",
@@ -159,6 +160,11 @@ def cancel_requested(request_id: UUID, cancellation: str, at: datetime) -> Advan
 def cancel_answered(event: CancelAnswered, at: datetime) -> Advance:
     """`cancel-answered`."""
     return Advance(event.request_id, [Entry("cancel-answered", at, Cancellation.model_validate(event.model_dump()))])
+
+
+def not_me(request_id: UUID, _: str, at: datetime) -> Advance:
+    """What this service published itself, for the officer's device."""
+    return Advance(request_id, [Entry("not-me", at, Nothing())])
 
 
 def resend_requested(request_id: UUID, resend: str, at: datetime, *, channel: Channel | None) -> Advance:

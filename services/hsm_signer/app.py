@@ -29,6 +29,7 @@ from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.init import SEALING_AUTHORITY
 from services.hsm_signer.key_requests import KeyRequests
 from services.hsm_signer.lanes import Lane
+from services.hsm_signer.not_me import not_me
 from services.hsm_signer.pin_changes import PinChanges
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
 from services.hsm_signer.settings import Settings
@@ -107,6 +108,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                     topics.MEDIUM_RESOLVED: handlers.medium_resolved,
                     topics.OTP_DISPATCHED: handlers.otp_dispatched(settings.reserve_within),
                     topics.CANCEL_REQUESTED: cancel_requested,
+                    topics.NOT_ME: not_me,
                 },
                 max_records=25,
             )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from libs.contracts.reasons import Reason
@@ -20,17 +21,30 @@ class Expected:
     root: bytes
 
 
+WRONG: Final = {"wrong-otp": Reason.OTP_INCORRECT, "wrong-pin": Reason.PIN_INCORRECT}
+"""States of an attempt that counts, and what was answered to it."""
+
+
 @dataclass(frozen=True)
 class Refused:
-    """The authorisation fails for this reason; `reference_code` helps the officer to the right message."""
+    """The authorisation fails for this reason; `reference_code` helps the officer to the right message.
+
+    `held_until`: before then nothing is tried for this officer.
+    """
 
     reason: Reason
     reference_code: str | None = None
+    held_until: datetime | None = None
 
     @property
     def counted(self) -> bool:
         """Whether this attempt counts: only a code that was tried and is wrong, only a PIN that was tried."""
-        return self.reason in {Reason.OTP_INCORRECT, Reason.PIN_INCORRECT}
+        return self.reason in WRONG.values()
+
+    @property
+    def state(self) -> str:
+        """What becomes of the attempt's slot."""
+        return next((state for state, reason in WRONG.items() if reason is self.reason), "void")
 
 
 def judge_otp(
@@ -57,13 +71,19 @@ def judge_otp(
 
 @dataclass(frozen=True)
 class Counts:
-    """What was wrong so far, this attempt included, and what is being tried at this moment by others."""
+    """What was wrong so far, this attempt included, and what is being tried at this moment by others.
+
+    `wrong_otps_of_day` are the officer's in all requests; `held_until` is when the first of them counts no more, once
+    they are as many as there may be.
+    """
 
     wrong_otps: int
     wrong_pins: int
     wrong_pins_in_a_row: int
     pending_of_request: int = 0
     pending_of_credential: int = 0
+    wrong_otps_of_day: int = 0
+    held_until: datetime | None = None
 
 
 def may_try(counts: Counts) -> bool | Reason:
@@ -78,6 +98,7 @@ def may_try(counts: Counts) -> bool | Reason:
         counts.wrong_otps + counts.pending_of_request < limits.WRONG_OTPS
         and counts.wrong_pins + counts.pending_of_request < limits.WRONG_PINS_OF_REQUEST
         and counts.wrong_pins_in_a_row + counts.pending_of_credential < limits.WRONG_PINS_IN_A_ROW
+        and counts.wrong_otps_of_day + counts.pending_of_credential < limits.WRONG_OTPS_OF_DAY
     )
 
 
@@ -87,6 +108,8 @@ def ending(counts: Counts) -> Reason | None:
         return Reason.PIN_LOCKED
     if counts.wrong_pins >= limits.WRONG_PINS_OF_REQUEST:
         return Reason.TOO_MANY_WRONG_PIN
+    if counts.wrong_otps_of_day >= limits.WRONG_OTPS_OF_DAY:
+        return Reason.OTP_HELD
     if counts.wrong_otps >= limits.WRONG_OTPS:
         return Reason.TOO_MANY_WRONG_OTP
     return None
@@ -95,7 +118,8 @@ def ending(counts: Counts) -> Reason | None:
 def attempts_left(reason: Reason, counts: Counts) -> int | None:
     """How many more tries the officer has of what was wrong."""
     if reason is Reason.OTP_INCORRECT:
-        return max(0, limits.WRONG_OTPS - counts.wrong_otps)
+        of_day = limits.WRONG_OTPS_OF_DAY - counts.wrong_otps_of_day
+        return max(0, min(limits.WRONG_OTPS - counts.wrong_otps, of_day))
     if reason is Reason.PIN_INCORRECT:
         of_request = limits.WRONG_PINS_OF_REQUEST - counts.wrong_pins
         in_a_row = limits.WRONG_PINS_IN_A_ROW - counts.wrong_pins_in_a_row

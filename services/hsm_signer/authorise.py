@@ -1,8 +1,7 @@
 """From a sealed PIN and OTP to reserved documents: slot, challenge, time, OTP, PIN, decision (design section 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Literal
 
 import structlog
 
@@ -18,11 +17,12 @@ from libs.crypto.challenge import Challenge
 from libs.crypto.credential import WrongPin
 from libs.crypto.sealing import PURPOSE_AUTHORISATION, SealError, open_sealed, sealing_info
 from libs.crypto.secrets import Secrets, SecretsError
+from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.storage import cancels, state
 from libs.storage.pool import Connection
 from services.hsm_signer import limits, store
-from services.hsm_signer.authorisation import Expected, Refused, attempts_left, ending, judge_otp, may_try
+from services.hsm_signer.authorisation import WRONG, Expected, Refused, attempts_left, ending, judge_otp, may_try
 from services.hsm_signer.certificate import certificate_refusal
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.challenges import open_challenges
@@ -148,13 +148,16 @@ class Authoriser:
             parked = _wait_once(delivery) if refusal is Reason.CERTIFICATE_UNKNOWN else None
             return parked or rejected(request.header, refusal)
         known = await store.attempt_state(connection, request.request_id, attempt)
-        if known in _WRONG:
-            return failed(delivery, Refused(_WRONG[known]))
-        answer = known == "pending" or may_try(await store.counts(connection, request, kept, attempt))
+        if known in WRONG:
+            return failed(delivery, Refused(WRONG[known]))
+        counts = await store.counts(connection, request, kept, attempt)
+        answer = known == "pending" or may_try(counts)
         if answer is False:
             return Park(limits.SLOT_WAIT, "other attempts of this credential are being tried")
         if answer is not True:
-            return rejected(request.header, answer, failure(delivery, Refused(answer), None))
+            until = counts.held_until if answer is Reason.OTP_HELD else None
+            told = failure(delivery, Refused(answer, held_until=until), None)
+            return rejected(request.header, answer, told, held_until=until)
         return None
 
     async def _try(self, delivery: Submission, slot: Slot, root: bytes) -> Right | Refused:
@@ -244,21 +247,24 @@ class Authoriser:
                     rest = await refuse_rest(connection, header, Reason.AUTHORISATION_EXPIRED)
                     recording.settle(claimed, rest)
                     continue
-                decided = await store.decide_attempt(connection, event.request_id, event.attempt, _state_of(refused))
+                decided = await store.decide_attempt(connection, event.request_id, event.attempt, refused.state)
                 counts = await store.counts(connection, request, kept, event.attempt)
                 if decided and refused.reason is Reason.OTP_INCORRECT:
-                    counts = await store.count_wrong_otp(connection, request, kept)
+                    counts = await store.count_wrong_otp(connection, request, counts)
                 elif decided and refused.reason is Reason.PIN_INCORRECT:
                     counts = await store.count_wrong_pin(connection, request)
                 end = ending(counts) if refused.counted else None
                 end = end or (refused.reason if refused.reason is Reason.AUTHORISATION_EXPIRED else None)
-                told = failure(delivery, refused, attempts_left(refused.reason, counts))
+                until = counts.held_until if decided and end is Reason.OTP_HELD else None
+                told = failure(delivery, replace(refused, held_until=until), attempts_left(refused.reason, counts))
                 log.info("authorisation failed", request_id=str(event.request_id), reason=refused.reason)
+                if until is not None:
+                    metrics.alarm("hsm_signer", Reason.OTP_HELD, request_id=str(event.request_id), until=str(until))
                 if end is None or request.end_reason is not None or request.attempt is not None:
                     recording.settle(claimed, Done((told,)))
                     continue
                 await store.end_request(connection, event.request_id, end)
-                recording.settle(claimed, rejected(header, end, told))
+                recording.settle(claimed, rejected(header, end, told, held_until=until))
 
     @staticmethod
     async def _settle(work: Work[AuthorisationSubmitted], delivery: Submission, outcome: Outcome, root: bytes) -> None:
@@ -283,15 +289,6 @@ class Authoriser:
                     else:
                         await store.end_request(recording.connection, event.request_id, outcome.event.reason)
                 recording.settle(claimed, settled)
-
-
-_WRONG = {"wrong-otp": Reason.OTP_INCORRECT, "wrong-pin": Reason.PIN_INCORRECT}
-
-
-def _state_of(refused: Refused) -> Literal["wrong-otp", "wrong-pin", "void"]:
-    if refused.reason is Reason.OTP_INCORRECT:
-        return "wrong-otp"
-    return "wrong-pin" if refused.reason is Reason.PIN_INCORRECT else "void"
 
 
 def _wait_once(delivery: Delivery[AuthorisationSubmitted]) -> Park | None:

@@ -12,7 +12,7 @@ from libs.contracts.reasons import Reason
 from libs.storage import cancels
 from libs.storage.pool import Connection
 from services.hsm_signer import store
-from services.hsm_signer.refusal import refuse_rest, rejected
+from services.hsm_signer.refusal import stop
 
 
 async def cancel_requested(work: Work[CancelRequested]) -> None:
@@ -28,15 +28,10 @@ async def cancel(connection: Connection, request: store.Request, asked: Sequence
     if request.end_reason is not None:
         answer: CancelAnswer = "accepted" if request.end_reason is Reason.CANCELLED else "too-late"
         return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, answer))
-    if request.attempt is None:
-        await store.end_request(connection, request.request_id, Reason.CANCELLED)
-        accepted = answers(topics.CANCEL_ANSWERED, request.request_id, asked, "accepted")
-        return rejected(request.header, Reason.CANCELLED, *accepted)
-    # A slice that is being signed now finds its documents taken, and what it made of them goes nowhere.
-    rest = await refuse_rest(connection, request.header, Reason.CANCELLED)
-    if isinstance(rest, Done):
+    stopped = await stop(connection, request, Reason.CANCELLED)
+    if isinstance(stopped, Done):
         return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, "too-late"))
-    return Rejected(rest.event, answers(topics.CANCEL_ANSWERED, request.request_id, asked, "accepted"))
+    return Rejected(stopped.event, answers(topics.CANCEL_ANSWERED, request.request_id, asked, "accepted"))
 
 
 async def _outcome(connection: Connection, event: CancelRequested) -> Outcome:

@@ -15,6 +15,12 @@ WRONG_PINS_OF_REQUEST = 3
 WRONG_PINS_IN_A_ROW = 3
 """Wrong PINs in a row that lock the credential."""
 
+DAY = timedelta(hours=24)
+"""What "a day" is: the last 24 hours, whenever it is asked."""
+
+WRONG_OTPS_OF_DAY = 10
+"""Wrong codes of one officer in a day, over all requests; the tenth holds the officer's codes, and locks no PIN."""
+
 RESERVE_WITHIN = signing.RESERVE_WITHIN
 """What an outage may keep an authorisation waiting before it is reserved; our own backlog does not count. A setting."""
 

@@ -89,7 +89,7 @@ class PinChanges:
         known = await store.attempt_state(connection, change.change, attempt)
         if known in {"right", "wrong-pin"}:
             return Done()  # answered when it was decided: a replay tries nothing
-        counts = await store.counts_of_credential(connection, kept, change.credential_id, change.change, attempt)
+        counts = await store.counts_of_change(connection, kept, change.credential_id, change.change, attempt)
         answer = known == "pending" or may_try(counts)
         if answer is False:
             return Park(limits.SLOT_WAIT, "other attempts of this credential are being tried")

@@ -1,5 +1,7 @@
 """How the signer says no: to one attempt, to a whole request, or to the rest of what was reserved."""
 
+from datetime import datetime
+
 import structlog
 
 from libs.bus.delivery import Delivery
@@ -24,6 +26,7 @@ def failure(delivery: Delivery[AuthorisationSubmitted], refused: Refused, left: 
         reason=refused.reason,
         reference_code=refused.reference_code,
         attempts_left=left,
+        held_until=refused.held_until,
         safe_to_retry=refused.reason.safe_to_retry,
     )
     return Emit(topics.AUTHORISATION_FAILED, event)
@@ -34,7 +37,13 @@ def failed(delivery: Delivery[AuthorisationSubmitted], refused: Refused) -> Done
     return Done((failure(delivery, refused, None),))
 
 
-def rejected(header: Header, reason: Reason, *emits: Emit, documents: tuple[str, ...] | None = None) -> Rejected:
+def rejected(
+    header: Header,
+    reason: Reason,
+    *emits: Emit,
+    documents: tuple[str, ...] | None = None,
+    held_until: datetime | None = None,
+) -> Rejected:
     """These documents, or the whole request (none of whose documents was signed then)."""
     event = RejectedEvent(
         request_id=header.request_id,
@@ -42,9 +51,19 @@ def rejected(header: Header, reason: Reason, *emits: Emit, documents: tuple[str,
         documents=documents,
         stage="hsm_signer",
         reason=reason,
+        held_until=held_until,
         safe_to_retry=reason.safe_to_retry,
     )
     return Rejected(event, emits)
+
+
+async def stop(connection: Connection, request: store.Request, reason: Reason) -> Rejected | Done:
+    """End a request that is open and whose row is locked: all of it, or what is not signed yet; Done if nothing is."""
+    if request.attempt is None:
+        await store.end_request(connection, request.request_id, reason)
+        return rejected(request.header, reason)
+    # A slice that is being signed now finds its documents taken, and what it made of them goes nowhere.
+    return await refuse_rest(connection, request.header, reason)
 
 
 async def refuse_rest(connection: Connection, header: Header, reason: Reason) -> Rejected | Done:

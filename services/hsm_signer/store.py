@@ -152,18 +152,33 @@ async def attempt_state(connection: Connection, request_id: UUID, attempt: str) 
 
 async def counts(connection: Connection, request: Request, kept: Kept, attempt: str) -> Counts:
     """What was wrong so far, and how many other attempts are being tried now."""
-    of_credential = await counts_of_credential(connection, kept, request.credential_id, request.request_id, attempt)
+    of_credential = await _counts_of_credential(connection, kept, request.credential_id, request.request_id, attempt)
     return replace(of_credential, wrong_otps=request.wrong_otps, wrong_pins=request.wrong_pins)
 
 
-async def counts_of_credential(
+async def counts_of_change(
+    connection: Connection, kept: Kept, credential_id: UUID, change: UUID, attempt: str
+) -> Counts:
+    """The same for a change of the PIN, which has no code: neither wrong ones nor their hold stop it."""
+    of_credential = await _counts_of_credential(connection, kept, credential_id, change, attempt)
+    return replace(of_credential, wrong_otps_of_day=0, held_until=None)
+
+
+async def _counts_of_credential(
     connection: Connection, kept: Kept, credential_id: UUID | None, request_id: UUID, attempt: str
 ) -> Counts:
-    """The same without what a request counts of its own: for a change of the PIN, whose id `request_id` is."""
-    row = await connection.fetchrow(_SQL["pending"], credential_id, request_id, attempt, limits.TRY_WITHIN)
+    row = await connection.fetchrow(
+        _SQL["pending"],
+        credential_id,
+        request_id,
+        attempt,
+        limits.TRY_WITHIN,
+        limits.DAY,
+        limits.WRONG_OTPS_OF_DAY,
+    )
     assert row is not None
     in_a_row = max(kept.wrong_pins, limits.WRONG_PINS_IN_A_ROW if kept.locked else 0)
-    return Counts(0, 0, in_a_row, row["of_request"], row["of_credential"])
+    return Counts(0, 0, in_a_row, row["of_request"], row["of_credential"], row["wrong_otps_of_day"], row["held_until"])
 
 
 async def decide_attempt(connection: Connection, request_id: UUID, attempt: str, state: str) -> bool:
@@ -177,10 +192,9 @@ async def last_taken(connection: Connection) -> datetime | None:
     return taken
 
 
-async def count_wrong_otp(connection: Connection, request: Request, kept: Kept) -> Counts:
-    """One more wrong code of this request."""
-    wrong = await connection.fetchval(_SQL["count_wrong_otp"], request.request_id)
-    return Counts(wrong, request.wrong_pins, kept.wrong_pins)
+async def count_wrong_otp(connection: Connection, request: Request, counts: Counts) -> Counts:
+    """One more wrong code of this request; of the day it is counted by its attempt."""
+    return replace(counts, wrong_otps=await connection.fetchval(_SQL["count_wrong_otp"], request.request_id))
 
 
 async def count_wrong_pin(connection: Connection, request: Request) -> Counts:

@@ -43,8 +43,8 @@ dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a servi
 gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
-gpki.command()(approve)
 gpki.command()(verify)
+gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]
 

@@ -1,6 +1,7 @@
 """What every command shares: the broker's address, work with its errors told in a sentence, text that may be shown."""
 
 import asyncio
+import os
 import re
 from collections.abc import Coroutine
 from pathlib import Path
@@ -21,7 +22,7 @@ from libs.storage.errors import is_unavailable
 T = TypeVar("T")
 
 OPERATOR = "operator"
-"""As whom the operator is known to Kafka."""
+"""As whom the operator is known to Kafka; GPKI_KAFKA_USER names another, such as the auditor, who writes nothing."""
 
 
 def fail(why: str) -> NoReturn:
@@ -43,7 +44,7 @@ def _access(bootstrap: str) -> KafkaAccess:
         directory = secrets_directory()
     except ConfigurationError as error:
         fail(str(error))
-    return KafkaAccess(bootstrap, OPERATOR, secret(directory, "kafka_password"))
+    return KafkaAccess(bootstrap, os.environ.get("GPKI_KAFKA_USER", OPERATOR), secret(directory, "kafka_password"))
 
 
 Kafka = Annotated[

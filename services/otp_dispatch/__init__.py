@@ -1,6 +1,7 @@
 """Makes, binds and delivers the one-time password (slides' steps 6 and 7), to GPKI Mobile or by e-mail.
 
-Consumes `medium-resolved`, `resend-requested` and the state topics of users and keys; emits `otp-dispatched`,
+Consumes `medium-resolved`, `resend-requested`, what became of codes (`progressed`, `authorisation-failed`, `not-me`)
+and the state topics of users and keys; emits `otp-dispatched`,
 `resend-answered`, `waiting`, or `rejected` for what it cannot deliver.
 
 Owns: codes (channel, reference code, Message-ID, and until it is recorded the code itself, encrypted under a key of its

@@ -7,6 +7,7 @@ from libs.bus.outcomes import Unavailable
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus
 from libs.bus.signing import PRODUCER_KEY
+from libs.bus.subscriber import Gathering
 from libs.bus.trust import key_trust, read_service_root
 from libs.contracts.signing import OTP_LIFETIME
 from libs.crypto.errors import CryptoError
@@ -15,6 +16,7 @@ from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.settings import ConfigurationError
 from libs.storage import state
+from services.otp_dispatch import answers
 from services.otp_dispatch.code_box import CodeBox
 from services.otp_dispatch.codes import Codes
 from services.otp_dispatch.handlers import OtpDispatch
@@ -31,6 +33,13 @@ MAX_RECORDS = 10
 
 RESENDS = "resends"
 """The lane of what officers ask for again, so that it waits neither behind first codes nor behind their relay."""
+
+
+ANSWERS = "answers"
+"""The lane of what became of codes: it waits for no relay."""
+
+SLICES_FOLLOW = Gathering(0.15, after=range(1, 100))
+"""A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
 
 
 @asynccontextmanager
@@ -65,6 +74,15 @@ async def serve(
         )
         bus.consume({routes.medium_resolved: dispatch.handle}, max_records=MAX_RECORDS)
         bus.consume({routes.resend_requested: dispatch.handle}, lane=RESENDS, max_records=MAX_RECORDS)
+        bus.consume(
+            {
+                routes.progressed: answers.progressed,
+                routes.authorisation_failed: answers.authorisation_failed,
+                routes.not_me: answers.not_me,
+            },
+            lane=ANSWERS,
+            gather=SLICES_FOLLOW,
+        )
         async with bus:
             yield
 

@@ -1,6 +1,7 @@
 """What becomes of a request, or of an ask for another code, once it is known whether its code was delivered."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from libs.bus.outcomes import Done, Emit, Outcome
 from libs.contracts.resending import ResendAnswered, ResendRefusal, ResendRequested
@@ -48,8 +49,8 @@ async def _another(
         dispatched = await _delivered(connection, what, routes)
         return Done((dispatched, _answer(event, history, routes, number=what.event.number)))
     await store.give_up_code(connection, event.request_id, event.resend)
-    refusal: ResendRefusal = "too-late" if isinstance(what, Sent) else what.refusal
-    return Done((_answer(event, history, routes, refusal=refusal),))
+    failed = Failed("too-late") if isinstance(what, Sent) else what
+    return Done((_answer(event, history, routes, refusal=failed.refusal, held_until=failed.held_until),))
 
 
 async def _delivered(connection: Connection, sent: Sent, routes: Routes) -> Emit:
@@ -68,6 +69,7 @@ def _answer(
     *,
     number: int | None = None,
     refusal: ResendRefusal | None = None,
+    held_until: datetime | None = None,
 ) -> Emit:
     answered = ResendAnswered(
         request_id=event.request_id,
@@ -75,5 +77,6 @@ def _answer(
         number=number,
         refusal=refusal,
         codes_left=0 if refusal == "too-late" else history.left,
+        held_until=held_until,
     )
     return Emit(routes.resend_answered, answered)

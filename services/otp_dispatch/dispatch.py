@@ -72,6 +72,7 @@ class Failed:
     refusal: ResendRefusal
     reason: Reason = Reason.OTP_UNDELIVERABLE
     detail: str = ""
+    held_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def rejected(header: Header, failed: Failed) -> Rejected:
             stage="otp_dispatch",
             reason=failed.reason,
             detail=failed.detail,
+            held_until=failed.held_until,
             safe_to_retry=failed.reason.safe_to_retry,
         )
     )

@@ -7,17 +7,20 @@ from decimal import Decimal
 from uuid import UUID
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Unavailable
 from libs.bus.trust import usable_key
 from libs.bus.work import Work
+from libs.contracts.reasons import Reason
 from libs.contracts.signing import MAX_LIVE_CHALLENGES
 from libs.contracts.state import Key, User
 from libs.contracts.waiting import Waiting, WaitsFor
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.storage import state
+from libs.storage.pool import Connection
 from services.otp_dispatch import store
 from services.otp_dispatch.channels import Destination, Mailbox
 from services.otp_dispatch.code_box import CodeLost
@@ -25,6 +28,7 @@ from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
 from services.otp_dispatch.mail import mail
+from services.otp_dispatch.pacing import Officer, pace
 from services.otp_dispatch.relay import NO_ANSWER, RELAY, Deferred, Delivered, Refused
 from services.otp_dispatch.routes import Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
@@ -40,6 +44,9 @@ LOOK_AGAIN = timedelta(seconds=2)
 """Between two looks at a message that is under way."""
 
 Decided = Sent | Failed | Outcome
+
+Reserved = Reservation | Failed | Park
+"""A code, or why there is none, or none yet."""
 
 log = structlog.get_logger()
 
@@ -133,35 +140,46 @@ class OtpDispatch:
             for delivery in deliveries
         }
 
-    async def _reserve(self, work: Work[Asked], ready: Mapping[UUID, Ready]) -> dict[UUID, Reservation | None]:
-        """RESERVE: code, number, channel and Message-ID are fixed before anything is sent; None: there are too many.
-
-        Raises Unavailable.
-        """
-        found: dict[UUID, Reservation | None] = {}
+    async def _reserve(self, work: Work[Asked], ready: Mapping[UUID, Ready]) -> dict[UUID, Reserved]:
+        """RESERVE: code, number, channel and Message-ID are fixed before anything is sent. Raises Unavailable."""
+        found: dict[UUID, Reserved] = {}
         async with work.reserving() as connection:
             sealing_key = newest_sealing_key(await state.keys(connection, "sealing"), self._service_root, self._clock())
             if sealing_key is None:
                 raise Unavailable(SEALING_KEY)
             users = {one.header.user for one in ready.values()}
-            references = await store.live_references(connection, users, self._clock())
+            officers = await store.lock_officers(connection, users, self._clock())
             # In the order of requests, so that two never deadlock.
             for identifier, one in sorted(ready.items(), key=lambda item: item[1].event.request_id):
                 number = FIRST
                 if one.resend is not None:
                     await store.lock(connection, one.event.request_id)
                     number = await store.number(connection, one.event.request_id, one.resend)
-                if number > MAX_LIVE_CHALLENGES:
-                    found[identifier] = None
-                    continue
-                taken = references[one.header.user]
-                made = self._codes.make(one, sealing_key, number, taken=taken)
-                found[identifier] = await store.reserve(connection, made, one.header.user)
-                taken.add(made.reference_code)
+                officer = officers[one.header.user]
+                found[identifier] = await self._reserved(connection, one, number, officer, sealing_key)
         return found
 
+    async def _reserved(
+        self, connection: Connection, one: Ready, number: int, officer: Officer, sealing_key: X25519PublicKey
+    ) -> Reserved:
+        """The code of this number: the one that it has, or a new one if the officer may be sent another."""
+        if number > MAX_LIVE_CHALLENGES:
+            return Failed("too-many-codes")
+        kept = await store.reserved(connection, one.event.request_id, number)
+        if kept is not None:
+            return kept
+        now = self._clock()
+        held = pace(officer, now)
+        if held is not None:
+            return self._held(one, held.until)
+        made = self._codes.make(one, sealing_key, number, taken=officer.references)
+        await store.reserve(connection, made, one.header.user)
+        officer.unanswered.insert(0, now)
+        officer.references.add(made.reference_code)
+        return made
+
     async def _send_all(
-        self, work: Work[Asked], ready: Mapping[UUID, Ready], reservations: Mapping[UUID, Reservation | None]
+        self, work: Work[Asked], ready: Mapping[UUID, Ready], reservations: Mapping[UUID, Reserved]
     ) -> dict[UUID, Decided | BaseException]:
         """ACT, outside any transaction; the first that finds the relay away spares the other mails the wait."""
         slots = asyncio.Semaphore(MAILS_AT_ONCE)
@@ -170,7 +188,7 @@ class OtpDispatch:
         async def send(delivery: Delivery[Asked]) -> Decided:
             one, reservation = ready[delivery.id], reservations[delivery.id]
             async with slots:
-                if away and reservation is not None and reservation.channel == Mailbox.channel:
+                if away and isinstance(reservation, Reservation) and reservation.channel == Mailbox.channel:
                     raise away[0]
                 try:
                     return await self._send(delivery, one, reservation)
@@ -182,9 +200,9 @@ class OtpDispatch:
         results = await asyncio.gather(*map(send, chosen), return_exceptions=True)
         return {delivery.id: result for delivery, result in zip(chosen, results, strict=True)}
 
-    async def _send(self, delivery: Delivery[Asked], one: Ready, reservation: Reservation | None) -> Decided:
-        if reservation is None:
-            return Failed("too-many-codes")
+    async def _send(self, delivery: Delivery[Asked], one: Ready, reservation: Reserved) -> Decided:
+        if not isinstance(reservation, Reservation):
+            return reservation
         if reservation.delivered_at is not None:
             return Done()  # a twin has recorded it meanwhile, or it came again under another id: never a second time
         to = one.by(reservation.channel)
@@ -200,6 +218,13 @@ class OtpDispatch:
             if held is not None:
                 return held
         return await asyncio.to_thread(self._sent, one, to, reservation, otp)
+
+    def _held(self, one: Ready, until: datetime) -> Failed | Park:
+        """What is over the pace waits if it can still be in time; it ends nothing but itself."""
+        if until < one.deadline:
+            return self._park(one, WaitsFor.OTP_PACE, until - self._clock(), WaitsFor.OTP_PACE, self._clock())
+        metrics.alarm(SERVICE, Reason.OTP_HELD, request_id=str(one.event.request_id), until=str(until))
+        return Failed("held", Reason.OTP_HELD, held_until=until)
 
     def _sent(self, one: Ready, to: Destination, reservation: Reservation, otp: str) -> Sent:
         return Sent(self._codes.dispatched(one, to, reservation, otp, delivered_at=self._clock()))
@@ -223,21 +248,22 @@ class OtpDispatch:
             case Refused(reply):
                 return Failed("channel-unavailable", detail=f"the mailbox refused: {reply}")
             case UnderWay():
-                return self._park(one, LOOK_AGAIN, "mailbox not answered for", now)
+                return self._park(one, WaitsFor.MAILBOX, LOOK_AGAIN, "mailbox not answered for", now)
             case Deferred(reply):
                 if now >= one.deadline:
                     return Failed("too-late", detail=f"the mailbox refused until now: {reply}")
                 tries = 0 if delivery.parked is None else delivery.parked.tries + 1
                 if answer == NO_ANSWER:
                     tries = 0  # who fell silent was waited for already
-                return self._park(one, wait(tries, now=now, deadline=one.deadline), f"mailbox {reply}", now)
+                after = wait(tries, now=now, deadline=one.deadline)
+                return self._park(one, WaitsFor.MAILBOX, after, f"mailbox {reply}", now)
 
-    def _park(self, one: Ready, after: timedelta, why: str, now: datetime) -> Park:
+    def _park(self, one: Ready, told: WaitsFor, after: timedelta, why: str, now: datetime) -> Park:
         waiting = Waiting(
             request_id=one.event.request_id,
             documents=None,
             stage="otp_dispatch",
-            why=WaitsFor.MAILBOX,
+            why=told,
             next_look=now + after,
         )
         # At each look under one event id: what was recorded first is told, once.

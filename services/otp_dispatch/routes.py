@@ -14,6 +14,9 @@ class Routes:
     resend_requested: Topic = topics.RESEND_REQUESTED
     otp_dispatched: Topic = topics.OTP_DISPATCHED
     resend_answered: Topic = topics.RESEND_ANSWERED
+    progressed: Topic = topics.PROGRESSED
+    authorisation_failed: Topic = topics.AUTHORISATION_FAILED
+    not_me: Topic = topics.NOT_ME
     waiting: Topic = topics.WAITING
     user: Topic = topics.USER
     keys: Topic = topics.KEYS

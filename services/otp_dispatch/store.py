@@ -10,6 +10,7 @@ from libs.contracts.signing import Channel
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.otp_dispatch.dispatch import History
+from services.otp_dispatch.pacing import DAY, MOST, Officer
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 
@@ -46,20 +47,21 @@ async def number(connection: Connection, request_id: UUID, resend: UUID) -> int:
     return found
 
 
-async def live_references(connection: Connection, users: Collection[str], now: datetime) -> dict[str, set[str]]:
-    """User → references of the codes that live; until the transaction ends, nobody else reserves any for these users.
-
-    Call it before any `lock`: who holds that asks for no lock of a user.
-    """
-    await connection.execute(_SQL["lock_users"], list(users))
-    found: dict[str, set[str]] = {user: set() for user in users}
-    for row in await connection.fetch(_SQL["live_references"], list(users), now):
-        found[row["user_id"]].add(row["reference_code"])
-    return found
+async def lock_officers(connection: Connection, users: Collection[str], now: datetime) -> dict[str, Officer]:
+    """Until the transaction ends, nobody else reserves a code for one of these. Take it before `lock`."""
+    await connection.execute(_SQL["lock_officers"], list(users))
+    rows = await connection.fetch(_SQL["officers"], list(users), DAY, MOST, now)
+    return {row["user_id"]: Officer(row["held_until"], row["unanswered"], set(row["live_references"])) for row in rows}
 
 
-async def reserve(connection: Connection, wanted: Reservation, user: str) -> Reservation:
-    """Reserve, one code per number; returns what was reserved first, now or before."""
+async def reserved(connection: Connection, request_id: UUID, number: int) -> Reservation | None:
+    """The code that was reserved under this number, if any was."""
+    row = await connection.fetchrow(_SQL["reserved"], request_id, number)
+    return None if row is None else Reservation(**row)
+
+
+async def reserve(connection: Connection, wanted: Reservation, user: str) -> None:
+    """Reserve what nobody has reserved; call it under `lock_officers`."""
     await connection.execute(
         _SQL["reserve"],
         wanted.request_id,
@@ -72,9 +74,22 @@ async def reserve(connection: Connection, wanted: Reservation, user: str) -> Res
         wanted.closed_code,
         user,
     )
-    row = await connection.fetchrow(_SQL["reserved"], wanted.request_id, wanted.number)
-    assert row is not None
-    return Reservation(**row)
+
+
+async def answered(connection: Connection, requests: Collection[UUID]) -> None:
+    """A right answer to these requests has come: their officers' codes until now are not unanswered."""
+    await connection.execute(_SQL["answered"], list(requests))
+
+
+async def user_of(connection: Connection, request_id: UUID) -> str | None:
+    """Whose codes those of this request are; None when there are none."""
+    user: str | None = await connection.fetchval(_SQL["user_of"], request_id)
+    return user
+
+
+async def hold(connection: Connection, user: str, until: datetime) -> None:
+    """No code for this officer before then; a longer hold stays."""
+    await connection.execute(_SQL["hold"], user, until)
 
 
 async def history(connection: Connection, requests: Collection[UUID]) -> dict[UUID, History]:

@@ -7,7 +7,10 @@ import pytest_asyncio
 from libs.contracts.topics import Topic
 from tests.attacks.broker import Attacker
 from tests.support.bus import declared, delete_topics
+from tests.support.chain import client
 from tests.support.stack import Stack
+
+__all__ = ["client"]
 
 
 @pytest_asyncio.fixture

@@ -151,7 +151,7 @@ async def test_the_gateway_forgets_a_sealed_pin_by_its_owner_s_rule_and_nothing_
         assert left == (0 if sealed else 1)
 
 
-@pytest.mark.parametrize("role", [*SERVICES, "operator"])
+@pytest.mark.parametrize("role", [*SERVICES, "operator", "auditor"])
 async def test_a_role_gains_no_power(full_stack: Stack, role: str) -> None:
     async with session(full_stack, role) as attacker:
         schema = role if role in SERVICES else "posting"
@@ -170,10 +170,10 @@ async def test_a_role_owns_nothing_and_is_a_member_of_nothing(full_stack: Stack)
             *(("pg_database", "datdba"), ("pg_type", "typowner")),
         ):
             owned = f"select count(*) from {catalogue} where {owner}::regrole::text = any ($1)"
-            assert await administrator.fetchval(owned, [*SERVICES, "operator"]) == 0, catalogue
+            assert await administrator.fetchval(owned, [*SERVICES, "operator", "auditor"]) == 0, catalogue
         more = "select rolname from pg_roles where rolname = any ($1) and (rolsuper or rolcreaterole or rolcreatedb or "
         more += "rolreplication or rolbypassrls)"
-        assert await administrator.fetch(more, [*SERVICES, "operator"]) == []
+        assert await administrator.fetch(more, [*SERVICES, "operator", "auditor"]) == []
         member = "select count(*) from pg_auth_members where member::regrole::text = any ($1)"
         assert await administrator.fetchval(member, SERVICES) == 0
         assert not await administrator.fetchval("select rolcanlogin from pg_roles where rolname = 'schema_owner'")

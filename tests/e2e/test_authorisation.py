@@ -178,7 +178,7 @@ async def test_a_challenge_of_another_request_or_of_another_hand_is_worth_nothin
     assert len((await mine.sign()).posted) == 1, "nothing was ended by it"
 
 
-@pytest.mark.parametrize("change", ["one document more", "another amount"])
+@pytest.mark.parametrize("change", ["one document more", "another amount", "another action"])
 async def test_other_documents_than_the_code_was_sent_for_are_never_signed(
     client: Client, officer: Officer, change: str
 ) -> None:
@@ -188,9 +188,10 @@ async def test_other_documents_than_the_code_was_sent_for_are_never_signed(
     documents = list(request.manifest.documents)
     if change == "one document more":
         documents.append(papers(1)[0].entry)
-    else:
+    elif change == "another amount":
         documents[0] = replace(documents[0], amount="99999.00")
-    head = request.manifest.header.model_copy(update={"count": str(len(documents))})
+    action = "peraku" if change == "another action" else "sah"
+    head = request.manifest.header.model_copy(update={"count": str(len(documents)), "action": action})
     changed = Manifest(header=head, documents=tuple(documents))
     key = await client.sealing_key()
     dispatched = await request.dispatched()

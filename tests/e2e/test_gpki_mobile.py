@@ -86,7 +86,10 @@ async def test_when_the_phone_is_away_a_code_by_email_works_and_so_does_the_firs
     assert request.seen.documents[request.papers[0].entry.id].verified is not None
     verified = request.seen.documents[request.papers[0].entry.id].verified
     assert verified is not None
-    assert verified.authorisation.channel == {1: "gpki-mobile", 2: "e-mail"}[used]
+    channel = {1: "gpki-mobile", 2: "e-mail"}[used]
+    assert verified.authorisation.channel == channel
+    record = json.loads(await client.value("SELECT value FROM posting.record WHERE request_id = $1", request.id))
+    assert record["authorisation"]["channel"] == channel, "the lower assurance is marked"
     (resend,) = (await client.gateway.status(request.id, request.officer.user)).resends
     assert (resend.channel, resend.number, resend.refusal) == ("e-mail", 2, None)
 

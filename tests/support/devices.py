@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from libs.contracts.enrolment import DeviceRegistration, DeviceRegistrationSubmitted, device_signature_input
+from libs.contracts.not_me import NotMe, NotMeStatement, not_me_signature_input
 from libs.contracts.resending import ResendRequested
 from libs.contracts.signing import MediumResolved, OtpDispatched
 from libs.contracts.state import Device
@@ -59,6 +60,12 @@ class Phone:
         """The code in an event's message."""
         assert event.message is not None
         return self.read(event.request_id, event.message)["body"][:6]
+
+    def not_me(self, request_id: UUID, user: str, **values: Any) -> NotMe:
+        """What the device says of a code that its officer did not ask for; `values` are the statement's."""
+        content = {"reference_code": "K7Q", "device_id": self.device_id, "said_at": utc_now().replace(microsecond=0)}
+        statement = NotMeStatement(**{"request_id": request_id, "user": user, **content, **values})
+        return NotMe(statement=statement, signature=self.signing.sign(not_me_signature_input(statement)))
 
     def token(self, user: str, **claims: Any) -> str:
         """A JWT for one call to the gateway's inbox; `key` signs it instead of the device's own."""

@@ -14,3 +14,8 @@ DELETE FROM message WHERE (request_id, number) IN (
 SELECT request_id, number, reference_code, delivered_at, expires_at, message FROM message
 WHERE device_id = $1 AND user_id = $2 AND expires_at > $3
 ORDER BY delivered_at DESC, request_id, number LIMIT $4
+
+-- name: was_told
+SELECT EXISTS (
+    SELECT 1 FROM message WHERE device_id = $1 AND user_id = $2 AND request_id = $3 AND reference_code = $4
+)

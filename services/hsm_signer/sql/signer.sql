@@ -57,7 +57,13 @@ SELECT state FROM attempt WHERE request_id = $1 AND attempt = $2
 -- name: pending
 -- Of a request that has ended too, while they may still be tried: a cancel opens no place for another guess. A change
 -- of the PIN is an attempt without a request.
-SELECT count(*) FILTER (WHERE attempt.request_id = $2) AS of_request, count(*) AS of_credential
+-- Of a day a wrong code counts until it is a day old, so that there is no hour at which a guesser gets twice as many.
+SELECT count(*) FILTER (WHERE attempt.request_id = $2) AS of_request, count(*) AS of_credential,
+    (SELECT count(*) FROM attempt
+        WHERE credential_id = $1 AND state = 'wrong-otp' AND taken_at > now() - $5::interval) AS wrong_otps_of_day,
+    (SELECT taken_at + $5::interval FROM attempt
+        WHERE credential_id = $1 AND state = 'wrong-otp' AND taken_at > now() - $5::interval
+        ORDER BY taken_at DESC OFFSET $6::integer - 1 LIMIT 1) AS held_until
 FROM attempt LEFT JOIN request USING (request_id)
 WHERE attempt.credential_id = $1 AND attempt.state = 'pending'
     AND (request.ended_at IS NULL OR attempt.taken_at > now() - $4::interval)

@@ -9,26 +9,47 @@ SELECT coalesce(
     (SELECT greatest(max(number), 1) + 1 FROM code WHERE request_id = $1)
 )
 
--- name: lock_users
--- In the order of the locks themselves, so that two never deadlock.
-SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.reference'), lock)
-FROM (SELECT DISTINCT hashtext(user_id) AS lock FROM unnest($1::text[]) AS asked (user_id) ORDER BY lock) AS locks
-
--- name: live_references
--- Not delivered yet, or not expired. Of a day: no code takes longer from its reservation to its end.
-SELECT user_id, reference_code FROM code
-WHERE
-    user_id = ANY ($1::text[]) AND reserved_at > now() - interval '1 day'
-    AND (closed_code IS NOT NULL OR expires_at > $2)
-
 -- name: reserve
 INSERT INTO code (request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, user_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (request_id, number) DO NOTHING
 
 -- name: reserved
 SELECT request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, delivered_at
 FROM code WHERE request_id = $1 AND number = $2
+
+-- name: lock_officers
+INSERT INTO officer (user_id) SELECT DISTINCT user_id FROM unnest($1::text[]) AS one (user_id) ORDER BY user_id
+ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id
+
+-- name: officers
+-- A statement of its own: that of the lock does not see what was committed while it waited.
+SELECT user_id, held_until, ARRAY(
+    SELECT reserved_at FROM code
+    WHERE code.user_id = officer.user_id AND reserved_at > now() - $2::interval
+        AND reserved_at > coalesce(answered_at, '-infinity')
+    ORDER BY reserved_at DESC LIMIT $3
+) AS unanswered, ARRAY(
+    -- Not delivered yet, or not expired: no code takes longer than a day from its reservation to its end.
+    SELECT reference_code FROM code
+    WHERE code.user_id = officer.user_id AND reserved_at > now() - $2::interval
+        AND (closed_code IS NOT NULL OR expires_at > $4)
+) AS live_references
+FROM officer WHERE user_id = ANY ($1::text[])
+
+-- name: answered
+-- The first right answer to a request counts, not what follows from it for hours.
+WITH right_ones AS (
+    UPDATE code SET answered = true WHERE request_id = ANY ($1::uuid[]) AND NOT answered RETURNING user_id
+), officers AS (
+    SELECT user_id FROM officer WHERE user_id IN (SELECT user_id FROM right_ones) ORDER BY user_id FOR UPDATE
+)
+UPDATE officer SET answered_at = now() FROM officers WHERE officer.user_id = officers.user_id
+
+-- name: user_of
+SELECT user_id FROM code WHERE request_id = $1 ORDER BY number LIMIT 1
+
+-- name: hold
+UPDATE officer SET held_until = greatest(held_until, $2) WHERE user_id = $1
 
 -- name: history
 SELECT

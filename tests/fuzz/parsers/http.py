@@ -148,7 +148,7 @@ async def _told(_: Any, request_id: UUID) -> Told | None:
 @cache
 def _app() -> Any:
     stand_ins: Any = _StandIns()
-    names = ("access", "submissions", "tokens", "starting", "media", "resends", "inbox", "live", "pool")
+    names = ("access", "submissions", "tokens", "starting", "media", "resends", "inbox", "reports", "live", "pool")
     desks = dict.fromkeys(names, stand_ins)
     return api.create_api(service="gateway", service_root=b"", clock=lambda: EPOCH, **desks)
 

@@ -15,6 +15,7 @@ from services.gateway.app import Routes
 from services.gateway.inbox import Inbox
 from services.gateway.live import Live
 from services.gateway.media import Media
+from services.gateway.not_me import Reports
 from services.gateway.promises import Promises
 from services.gateway.resending import Resends
 from services.gateway.settings import Settings
@@ -29,6 +30,7 @@ def cut_off_api(settings: Settings, routes: Routes, pki: Pki, pool: Pool, live: 
     away = Publisher(replace(settings.kafka, bootstrap="127.0.0.1:1"), client_id="cut-off")
     root = pki.service_root.certificate.public_bytes(Encoding.DER)
     promises = Promises(service=settings.service, pool=pool, publisher=away, clock=utc_now, sign=unsigned)
+    inbox = Inbox(pool, utc_now, lambda: True)
     return create_api(
         service=settings.service,
         access=Access(pool, root, utc_now, lambda: True),
@@ -45,7 +47,8 @@ def cut_off_api(settings: Settings, routes: Routes, pki: Pki, pool: Pool, live: 
         media=Media(pool, lambda: True),
         tokens=TokenDesk(promises, emits_to=routes.token_signed),
         resends=Resends(promises, pool=pool, topic=routes.resend_requested),
-        inbox=Inbox(pool, utc_now, lambda: True),
+        inbox=inbox,
+        reports=Reports(promises, inbox, topic=routes.not_me, clock=utc_now),
         live=live,
         pool=pool,
         service_root=root,

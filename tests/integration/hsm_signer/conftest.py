@@ -18,6 +18,7 @@ from libs.bus.unread import unread
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
+from libs.contracts.not_me import NotMe
 from libs.contracts.signing import (
     AuthorisationFailed,
     AuthorisationSubmitted,
@@ -41,6 +42,7 @@ from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Credential, Custody, Protection
 from services.hsm_signer.lanes import Lane
+from services.hsm_signer.not_me import not_me
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys
 from services.hsm_signer.signing import Signing
 from tests.integration.hsm.conftest import hsm, soft_hsm
@@ -71,6 +73,7 @@ class Signer:
     submitted: Topic
     resolved: Topic
     cancel_requested: Topic
+    not_me: Topic
     tap: Tap
 
     def sealing_keys(self) -> SealingKeys:
@@ -105,6 +108,13 @@ class Signer:
         before = sum((await self.room.committed(self.cancel_requested)).values())
         await self.room.send(self.cancel_requested, events)
         await self.room.all_committed(self.cancel_requested, before + len(events))
+        await self.tap.read()
+
+    async def deny(self, *events: NotMe) -> None:
+        """Hand on what devices say, and wait until the signer has handled it."""
+        before = sum((await self.room.committed(self.not_me)).values())
+        await self.room.send(self.not_me, events)
+        await self.room.all_committed(self.not_me, before + len(events))
         await self.tap.read()
 
     def answers(self, request: MediumResolved) -> list[CancelAnswered]:
@@ -190,15 +200,16 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
     submitted = stack.own(topics.AUTHORISATION_SUBMITTED)
     resolved = stack.own(topics.MEDIUM_RESOLVED)
     cancelled = stack.own(topics.CANCEL_REQUESTED)
+    denied = stack.own(topics.NOT_ME)
     told = (topics.REJECTED, topics.AUTHORISATION_FAILED, topics.CANCEL_ANSWERED, topics.WAITING)
-    await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, *told])
+    await create_topics(stack.kafka, topics=[submitted, resolved, cancelled, denied, *told])
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)
     authority = await sealing_authority(hsm, pki)
     async with open_room(stack) as room:
-        room.owns(submitted, resolved, cancelled)
+        room.owns(submitted, resolved, cancelled, denied)
         await migrate(room.pool, [MIGRATIONS])
-        tap = await room.tap(submitted, cancelled, *told)
-        made = Signer(room, pki, pki.caller(), hsm, authority, submitted, resolved, cancelled, tap)
+        tap = await room.tap(submitted, cancelled, denied, *told)
+        made = Signer(room, pki, pki.caller(), hsm, authority, submitted, resolved, cancelled, denied, tap)
         await made.know_caller(made.caller)
         with closing(Offload(workers=1, backlog=8, name="argon2")) as offload:
             custody, lane = Custody(hsm, offload), Lane(utc_now)
@@ -206,7 +217,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
             authoriser = Authoriser(custody, made.sealing_keys(), producers, service_root, utc_now)
             signing = Signing(custody, utc_now, lane)
             bus = room.bus()
-            bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested})
+            bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested, denied: not_me})
             handler = handlers.authorisations(authoriser, signing, offload, lane, bulk=False)
             bus.consume({submitted: handler}, lane="interactive")
 

@@ -7,6 +7,7 @@ from libs.contracts.reasons import Reason
 SAFE = {
     "otp-undeliverable", "otp-incorrect", "otp-expired", "otp-used", "too-many-wrong-otp", "pin-incorrect",
     "authorisation-expired", "seal-expired", "expired", "cancelled", "crl-stale", "sah-not-posted", "hsm-unavailable",
+    "otp-held",
 }  # fmt: skip
 
 

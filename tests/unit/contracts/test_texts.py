@@ -9,7 +9,7 @@ from libs.contracts.texts import LANGUAGES, Language, Text, _catalogue, text, wa
 from libs.contracts.waiting import WaitsFor
 from libs.crypto.path import UnknownReason
 
-VALUES = {"attempts_left": 2}
+VALUES = {"attempts_left": 2, "held_until": "15:04, 28/11/2026"}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -9,6 +9,7 @@ from libs.contracts import (
     cancelling,
     enrolment,
     log,
+    not_me,
     pin,
     progress,
     resending,
@@ -45,7 +46,7 @@ def events_of(module: object) -> set[type[Event]]:
 
 def test_every_event_of_the_contracts_has_a_topic_and_every_topic_is_listed() -> None:
     declared = {topic.event for topic in ALL}
-    modules = (signing, progress, cancelling, resending, token_route, waiting, state, enrolment, pin, log)
+    modules = (signing, progress, cancelling, resending, token_route, waiting, state, enrolment, pin, log, not_me)
     assert declared == set().union(*map(events_of, modules))
     assert {value for value in vars(topics).values() if isinstance(value, Topic)} == set(ALL)
     assert all(name == topic.name for name, topic in TOPICS.items())

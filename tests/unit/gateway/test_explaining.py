@@ -1,5 +1,6 @@
 """Every failure and refusal of a status is explained in the language that was asked for; nothing of it is a guess."""
 
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
@@ -8,6 +9,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
 from libs.contracts.texts import LANGUAGES, Language, text
 from services.gateway.explaining import explain, explained
+from services.gateway.schemas import NotPosted, Rejection
 from services.gateway.status import status_of
 from tests.unit.gateway.histories import header, history, read, stamped, told
 
@@ -65,3 +67,27 @@ def test_a_locked_pin_says_what_ends_the_lock(language: Language, said: str) -> 
     assert found.lock_ends == "two-administrators"
     assert said in found.next_step
     assert [reason for reason in Reason if explain(reason, language).lock_ends] == [Reason.PIN_LOCKED]
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("ms", "sehingga 00:30, 24/11/2026 (waktu Malaysia)"), ("en", "until 00:30, 24/11/2026 (Malaysia time)")],
+)
+def test_a_hold_says_when_it_ends_and_locks_nothing(language: Language, said: str) -> None:
+    """I-45: in the refusal, and in the end of the request, which names no time itself."""
+    until = datetime(2026, 11, 23, 16, 30, tzinfo=UTC)
+    found = explain(Reason.OTP_HELD, language, held_until=until)
+    assert said in found.detail
+    assert (found.held_until, found.lock_ends) == (until, None)
+    status = status_of(told(read(stamped(history(header(3), posts=2)))))
+    held = Rejection(
+        documents=None, stage="hsm_signer", reason=Reason.OTP_HELD, detail="", held_until=until, safe_to_retry=True
+    )
+    assert status.completed is not None
+    end = NotPosted(documents=None, stage="hsm_signer", reason=Reason.OTP_HELD, safe_to_retry=True)
+    result = status.completed.model_copy(update={"rejected": (end,)})
+    shown = explained(status.model_copy(update={"rejections": (held,), "completed": result}), language)
+    assert shown.completed is not None
+    everywhere: list[Any] = [*shown.rejections, *shown.completed.rejected]
+    for one in everywhere:
+        assert said in one.explanation.detail

@@ -115,3 +115,19 @@ def test_attempts_left_are_those_of_what_was_wrong() -> None:
     assert attempts_left(Reason.OTP_INCORRECT, Counts(2, 0, 0)) == 3
     assert attempts_left(Reason.PIN_INCORRECT, Counts(0, 1, 2)) == 1
     assert attempts_left(Reason.SEAL_EXPIRED, Counts(0, 0, 0)) is None
+
+
+def test_the_tenth_wrong_code_of_a_day_holds_codes_and_locks_no_pin() -> None:
+    """I-45."""
+    most = limits.WRONG_OTPS_OF_DAY
+    assert most == 10
+    assert timedelta(hours=24) == limits.DAY
+    nine = Counts(0, 0, 0, wrong_otps_of_day=most - 1)
+    assert may_try(nine) is True
+    assert may_try(replace(nine, pending_of_credential=1)) is False, "another try under way may be the tenth"
+    assert attempts_left(Reason.OTP_INCORRECT, nine) == 1
+    ten = Counts(5, 0, 0, wrong_otps_of_day=most, held_until=NOW)
+    assert may_try(ten) is Reason.OTP_HELD
+    assert ending(ten) is Reason.OTP_HELD, "the officer is told of the hold, not of the request alone"
+    assert attempts_left(Reason.OTP_INCORRECT, ten) == 0
+    assert ending(replace(ten, wrong_pins_in_a_row=3)) is Reason.PIN_LOCKED

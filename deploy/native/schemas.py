@@ -10,7 +10,7 @@ from deploy.native.layout import SERVICES, Layout
 from libs.storage.grants import grant, grant_reading
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
 
-LOOKED_INTO = ("migration", "inbox", "outcome")
+LOOKED_INTO = ("migration", "inbox", "outcome", "content", "recorded")
 """What the operator's command line reads of every service: is it migrated, what did it handle, what did it record?"""
 
 AUDITED = "posting"

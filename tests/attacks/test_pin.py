@@ -115,6 +115,24 @@ async def test_no_number_of_guesses_by_changes_side_by_side_tries_more_than_thre
 
 
 @pytest.mark.parametrize("defence", ["on", "off"])
+async def test_whoever_has_an_officers_codes_held_does_not_keep_the_officer_from_a_new_pin(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-45: a change has the phone's word and no code."""
+    if defence == "off":
+        monkeypatch.setattr(store, "counts_of_change", store._counts_of_credential)
+    officer = await cabinet.enrol(PIN)
+    await cabinet.room.pool.execute(
+        "insert into attempt (request_id, attempt, credential_id, state) "
+        "select gen_random_uuid(), 'x', $1, 'wrong-otp' from generate_series(1, $2)",
+        officer,
+        limits.WRONG_OTPS_OF_DAY,
+    )
+    answer = await cabinet.change_pin(officer, old=PIN, new=NEW)
+    assert answer.reason is (None if defence == "on" else Reason.OTP_HELD)
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
 @pytest.mark.parametrize("forged", ["another phone", "a phone that was replaced", "no phone, e-mail alone"])
 async def test_without_the_officers_own_phone_no_pin_is_tried_counted_or_changed(
     cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, forged: str

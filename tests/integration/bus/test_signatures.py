@@ -192,7 +192,7 @@ async def test_the_signature_is_part_of_what_is_recorded_so_that_a_replay_has_th
     published = {tuple(each.headers) for each in tap.of(signed.target)}
     assert len(tap.of(signed.target)) > 1
     assert len(published) == 1
-    recorded = from_json(await signed.room.pool.fetchval("SELECT headers FROM outcome"))
+    recorded = from_json(await signed.room.pool.fetchval("SELECT headers FROM recorded"))
     assert {tuple((name, value.encode("latin-1")) for name, value in recorded)} == published
 
 

@@ -1,5 +1,7 @@
 """Accounts and permissions are made again at every start, exactly as they are declared."""
 
+from typing import Any
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
@@ -10,6 +12,7 @@ from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
 from libs.contracts.topics import SIGNED
 from libs.runtime.kafka_access import KafkaAccess
 from tests.support.stack import Stack
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -24,9 +27,10 @@ async def test_what_nobody_declared_is_gone_after_a_start_and_what_is_declared_i
         assert missing in declared
         assert await acls(admin) == declared
         await add_acls(admin, [stray])
-        assert await acls(admin) == declared | {stray}
+        # The controller has it; the broker that answers learns it from there.
+        await eventually(lambda: have(admin, declared | {stray}), "the stray one is there")
         await principals.admit(stack.layout)
-        assert await acls(admin) == declared
+        await eventually(lambda: have(admin, declared), "it is gone")
     finally:
         await admin.close()
 
@@ -40,6 +44,10 @@ async def test_a_password_that_was_taken_away_is_replaced_and_comes_in_no_more(s
     assert after != before
     assert await comes_in(after)
     assert not await comes_in(before)
+
+
+async def have(admin: AIOKafkaAdminClient, wanted: set[tuple[Any, ...]]) -> bool:
+    return await acls(admin) == wanted
 
 
 async def comes_in(access: KafkaAccess) -> bool:

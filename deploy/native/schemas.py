@@ -10,8 +10,11 @@ from deploy.native.layout import SERVICES, Layout
 from libs.storage.grants import grant, grant_reading
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
 
-LOOKED_INTO = ("migration", "inbox", "outcome", "content", "recorded")
-"""What the operator's command line reads of every service: is it migrated, what did it handle, what did it record?"""
+LOOKED_INTO = ("migration", "inbox", "outcome", "content", "recorded", "daily_file")
+"""What the operator's command line reads of every service: is it migrated, what did it handle, what did it record?
+
+And of monitor, which has no inbox, which days it has listed and forgotten.
+"""
 
 AUDITED = "posting"
 """Of which it reads everything."""

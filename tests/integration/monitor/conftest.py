@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest_asyncio
 from aiokafka import TopicPartition
 from cryptography.hazmat.primitives import hashes
@@ -39,9 +40,8 @@ from libs.crypto.merkle import tree_root
 from libs.crypto.requests import new_signing_key
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
-from libs.storage.migrations import migrate
 from libs.storage.pool import Pool
-from services.monitor.app import MIGRATIONS, serve
+from services.monitor.app import serve
 from services.monitor.facts import READ
 from services.monitor.settings import Settings
 from tests.support.bus import SESSION_MS
@@ -167,12 +167,12 @@ class Watch:
             "daily_file_after": timedelta(seconds=1),
             "daily_file_dir": self.folder,
             "kafka_session_ms": SESSION_MS,
-            "pki_dir": self.folder.parent,
+            "pki_dir": self.pki_dir,
             "witness_key": SecretStr(WITNESS_KEY),
         }
         clock = options.pop("clock", utc_now)
         health = Health("monitor")
-        settings = Settings(**common_settings(self.stack, "monitor"), pki_dir=self.pki_dir, **(given | options))
+        settings = Settings(**common_settings(self.stack, "monitor"), **(given | options))
         async with serve(settings, health, clock=clock):
             yield health
 
@@ -233,9 +233,12 @@ def checkpoint(size: int, root: bytes, at: datetime) -> str:
 
 async def begin_now(watch: Watch) -> None:
     """Empty the tables, put the group to where the topics end, and have the witness begin an empty log there."""
-    await migrate(watch.database, [MIGRATIONS])
     ends = await ends_of(watch.stack, topics.POSTED, topics.LOG_CHECKPOINT)
-    await watch.database.execute("TRUNCATE witness, countersigned")
+    superuser = await asyncpg.connect(watch.stack.postgres_dsn("postgres"))
+    try:
+        await superuser.execute("TRUNCATE monitor.witness, monitor.countersigned")
+    finally:
+        await superuser.close()
     await watch.database.execute(
         "INSERT INTO witness VALUES ($1, 0, '{}', $2, $3, $4)",
         LOG_KEY.name,
@@ -244,6 +247,5 @@ async def begin_now(watch: Watch) -> None:
         ends[TopicPartition(topics.LOG_CHECKPOINT.name, 0)],
     )
     for table in ("document", "request", "daily_file"):
-        if await watch.database.fetchval("SELECT to_regclass($1)", f"monitor.{table}"):
-            await watch.database.execute(f"DELETE FROM {table}")
+        await watch.database.execute(f"DELETE FROM {table}")
     await reset(watch.stack, "monitor", await ends_of(watch.stack, *READ))

@@ -1,5 +1,6 @@
 """What two administrators must have signed: registrars by their certificates, two people, never one person twice."""
 
+from collections.abc import Collection
 from typing import Any, Final, Protocol
 
 from libs.bus.delivery import Delivery
@@ -25,23 +26,33 @@ class TwiceSigned(Protocol):
     def second(self) -> AdministratorSignature | None: ...
 
 
+def signatures_of(signed: TwiceSigned) -> tuple[AdministratorSignature, ...]:
+    """Both, or the one that there is."""
+    first = AdministratorSignature(key_id=signed.registrar_key, signature=signed.signature)
+    return (first,) if signed.second is None else (first, signed.second)
+
+
 async def doubt(
-    connection: Connection, delivery: Delivery[Any], signed: TwiceSigned, content: bytes, service_root: bytes
+    connection: Connection,
+    delivery: Delivery[Any],
+    signatures: Collection[AdministratorSignature],
+    content: bytes,
+    service_root: bytes,
 ) -> Park | Poison | None:
     """What becomes of it when not two different registrars signed this content; None when they did.
 
     It refuses nobody's application, and frees its id for the true one. A registrar's first signature may overtake the
     registrar's key: it waits once.
     """
-    if signed.second is None:
+    if len(signatures) < 2:
         return Poison(NOT_TWO)
     pairs = []
-    for key_id, signature in (
-        (signed.registrar_key, signed.signature),
-        (signed.second.key_id, signed.second.signature),
-    ):
-        key = await state.key(connection, key_id, "registrar")
-        pairs.append((usable_key(key, service_root, delivery.appended_at), signature))
-    if any(registrar is None for registrar, _ in pairs):
-        return Park(OVERTAKEN, "registrar-unknown") if delivery.parked is None else Poison("registrar-unknown")
-    return None if confirmed_by_two(pairs, content) else Poison(NOT_TWO)
+    for one in signatures:
+        key = await state.key(connection, one.key_id, "registrar")
+        pairs.append((usable_key(key, service_root, delivery.appended_at), one.signature))
+    unknown = any(registrar is None for registrar, _ in pairs)
+    if unknown and delivery.parked is None:
+        return Park(OVERTAKEN, "registrar-unknown")
+    if confirmed_by_two(pairs, content):
+        return None
+    return Poison("registrar-unknown" if unknown else NOT_TWO)

@@ -8,6 +8,7 @@ from typing import Final, TypeVar, assert_never
 import structlog
 from cryptography import x509
 
+from libs.bus.administrators import signatures_of
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison
 from libs.bus.work import Recording, Work
@@ -96,8 +97,7 @@ class Handlers:
         the replay signs the same.
         """
         async with work.reserving() as connection:
-            applied = [delivery.event.signed for delivery in work.deliveries]
-            named = {one.registrar_key for one in applied} | {one.second.key_id for one in applied if one.second}
+            named = {one.key_id for delivery in work.deliveries for one in signatures_of(delivery.event.signed)}
             registrars = await self._registrars(connection, named)
         judged = await asyncio.to_thread(lambda: [(d, judge(d.event, registrars)) for d in work.deliveries])
         answers: list[tuple[Delivery[C], Reserved | Refused | Unsigned]] = []

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
+from libs.bus.administrators import signatures_of
 from libs.bus.trust import confirmed_by_two
 from libs.contracts.enrolment import (
     Application,
@@ -189,9 +190,7 @@ def permits(profile: Profile, key: SubjectKey) -> bool:
 
 def confirmed(signed: SignedApplication | SignedTokenApplication, registrars: Mapping[str, ServiceIdentity]) -> bool:
     """Whether two of these registrars, different people, signed the application."""
-    both = [(signed.registrar_key, signed.signature)]
-    both += [(signed.second.key_id, signed.second.signature)] if signed.second else []
-    pairs = [(registrars.get(key_id), signature) for key_id, signature in both]
+    pairs = [(registrars.get(one.key_id), one.signature) for one in signatures_of(signed)]
     return confirmed_by_two(pairs, confirmation_input(signed.application))
 
 

@@ -9,7 +9,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from libs.bus.administrators import doubt
+from libs.bus.administrators import doubt, signatures_of
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
 from libs.bus.work import Work
@@ -72,7 +72,8 @@ class Devices:
         async with work.recording(*work.deliveries) as recording:
             for delivery in sorted(recording.deliveries, key=lambda item: item.event.registration.user):
                 content = device_signature_input(delivery.event.registration)
-                fault = await doubt(recording.connection, delivery, delivery.event, content, self._service_root)
+                both = signatures_of(delivery.event)
+                fault = await doubt(recording.connection, delivery, both, content, self._service_root)
                 recording.settle(delivery, fault or await self._register(recording.connection, delivery))
 
     async def _register(self, connection: Connection, delivery: Submitted) -> Outcome:

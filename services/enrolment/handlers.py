@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from libs.bus.administrators import doubt
+from libs.bus.administrators import doubt, signatures_of
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Poison
 from libs.bus.work import Work
@@ -63,7 +63,7 @@ class Enrolment:
         """What becomes of what no two registrars signed: it ends no application, and frees its id for the true one."""
         signed = delivery.event.signed
         content = confirmation_input(signed.application)
-        fault = await doubt(connection, delivery, signed, content, self._service_root)
+        fault = await doubt(connection, delivery, signatures_of(signed), content, self._service_root)
         return fault or _other_csr(delivery.event)
 
     async def _apply(self, connection: Connection, event: S, next_step: Callable[[S], Emit]) -> Outcome:

@@ -1,6 +1,6 @@
 """`key-requested`: a new key pair under the officer's PIN (preparation slides, 6 to 8)."""
 
-from libs.bus.administrators import doubt
+from libs.bus.administrators import doubt, signatures_of
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome
 from libs.bus.work import Work
@@ -61,7 +61,7 @@ class KeyRequests:
         """Why there is no key for this. What no two registrars signed refuses nobody's application."""
         event = delivery.event
         content = confirmation_input(event.signed.application)
-        fault = await doubt(connection, delivery, event.signed, content, self._service_root)
+        fault = await doubt(connection, delivery, signatures_of(event.signed), content, self._service_root)
         if fault is not None:
             return fault
         exists = await store.has_credential(connection, event.credential_id)

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import structlog
 
+from libs.bus.administrators import doubt
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison
-from libs.bus.trust import confirmed_by_two, usable_key
+from libs.bus.outcomes import Done, Emit, Outcome, Poison
 from libs.bus.work import Work
 from libs.contracts import topics
 from libs.contracts.pin import PinAnswered, PinUnlockOrdered, pin_unlock_signature_input
-from libs.storage import state
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
 from services.hsm_signer import limits
@@ -34,13 +33,10 @@ class Unlocking:
 
     async def _outcome(self, connection: Connection, delivery: Delivery[PinUnlockOrdered]) -> Outcome:
         event, order = delivery.event, delivery.event.order
-        keys = [await state.key(connection, one.key_id, "registrar") for one in event.signatures]
-        if None in keys and delivery.parked is None:
-            return Park(OVERTAKEN, "registrar-unknown")
-        signers = [usable_key(key, self._service_root, delivery.appended_at) for key in keys]
-        pairs = [(signer, one.signature) for signer, one in zip(signers, event.signatures, strict=True)]
-        if not confirmed_by_two(pairs, pin_unlock_signature_input(order)):
-            return Poison("not-signed-by-two-administrators")
+        content = pin_unlock_signature_input(order)
+        fault = await doubt(connection, delivery, event.signatures, content, self._service_root)
+        if fault is not None:
+            return fault
         age = delivery.appended_at - order.ordered_at
         if not -limits.ORDER_AHEAD <= age <= limits.ORDER_WITHIN:
             return Poison("order-out-of-date")

@@ -142,13 +142,17 @@ async def test_the_gateway_forgets_a_sealed_pin_by_its_owner_s_rule_and_nothing_
             "values ('nobody', $1, '', '', $2, $3)",
             *(str(event), cause, sealed),
         )
+        await gateway.execute("insert into content (content_id, bytes) values ($1, 'sealed')", event)
         await gateway.execute(
-            "insert into outcome (event_id, cause, topic, value, headers) values ($1, $2, '', '', '')", event, cause
+            "insert into outcome (event_id, cause, topic, content_id, starts, value_size, headers_size) "
+            "values ($1, $2, '', $1, 0, 6, 0)",
+            *(event, cause),
         )
         await gateway.execute("insert into unpublished (event_id, cause) values ($1, $2)", event, cause)
         await gateway.execute("delete from unpublished where event_id = $1", event)
-        left = await gateway.fetchval("select count(*) from outcome where event_id = $1", event)
-        assert left == (0 if sealed else 1)
+        for table, column in (("outcome", "event_id"), ("content", "content_id")):
+            left = await gateway.fetchval(f"select count(*) from {table} where {column} = $1", event)
+            assert left == (0 if sealed else 1), table
 
 
 @pytest.mark.parametrize("role", [*SERVICES, "operator", "auditor"])

@@ -32,8 +32,6 @@ def _value(part: dict[str, Any], defs: dict[str, Any]) -> Any:
             return {name: _value(one, defs) for name, one in part["properties"].items()}
         case "object":
             return dict(_NAMED)
-        case "array" if "prefixItems" in part:
-            return [_value(one, defs) for one in part["prefixItems"]]
         case "array":
             return [_value(one, defs) for one in part.get("prefixItems", [part.get("items")])]
         case "string":

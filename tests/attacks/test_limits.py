@@ -29,7 +29,6 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.stack
 
 WRONG_PIN = f"{PIN_PREFIX}of-a-thief"
-
 GUESSES = 500
 
 
@@ -79,8 +78,7 @@ async def guesses(request: Request, otp: str, pins: Sequence[str]) -> list[Autho
 
 async def published(client: Client, submissions: Sequence[AuthorisationSubmitted]) -> None:
     """With the gateway's key: whoever has it, or sends as much through the gateway."""
-    records = (as_service(client.stack, topics.AUTHORISATION_SUBMITTED, one) for one in submissions)
-    await append(client.stack, *records)
+    await append(client.stack, *(as_service(client.stack, topics.AUTHORISATION_SUBMITTED, one) for one in submissions))
 
 
 async def published_at_once(client: Client, submissions: Sequence[AuthorisationSubmitted]) -> None:

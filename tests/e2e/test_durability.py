@@ -16,8 +16,7 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from deploy.native.layout import CHECKOUT, SERVICES
 from deploy.native.parts import service_environment
-from libs.bus.outcomes import Unavailable
-from libs.bus.principals import Acl, Operation, Resource, add_acls
+from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
 from libs.bus.service import service_bus
 from libs.bus.signing import ProducerSettings
 from libs.bus.topics import create_topics, topic_configs
@@ -91,16 +90,14 @@ async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
         await create_topics(full_stack.kafka, topics=[topic])
         record = encode(topic, Step(request_id=REQUEST, document="d"), source="t", time=utc_now())
         async with administration(full_stack) as admin:
-            await add_acls(admin, [Acl(service, Operation.WRITE, Resource.TOPIC, topic.name).entry()])
+            permission = Acl(service, Operation.WRITE, Resource.TOPIC, topic.name).entry()
+            await add_acls(admin, [permission])
 
-        async def taken() -> bool:
-            try:
-                await bus.publisher.publish([record])
-            except Unavailable:
-                return False
-            return True
+            async def known() -> bool:
+                return permission in await acls(admin)
 
-        await eventually(taken, "the broker knows the permission")
+            await eventually(known, "the broker knows the permission")
+        await bus.publisher.publish([record])
         await bus.publisher.stop()
         in_force = {
             name: await pool.fetchval(f"SHOW {name}")

@@ -66,12 +66,14 @@ async def test_a_stopped_monitor_stands_before_the_gap_and_knows_all_of_it_once_
     known = "SELECT count(*) FROM monitor.document WHERE request_id = $1 AND signed_at < now() AND posted_at < now()"
     assert await pukal.count(known) == 0, "it reads nothing behind the gap"
     status, told, _ = await republish(stack, "gap", "monitor")
-    assert (status, f"{PUKAL} by posting" in told) == (0, True), told
+    # Without an inbox it cannot say what it has read: all that was ever recorded for it is published again.
+    assert status == 0, told
+    assert max(map(int, re.findall(r"(\d+) by posting", told))) >= PUKAL, told
 
     await put_right(stack, "monitor")
     await pukal.happened_once()
     assert await pukal.count(known) == PUKAL
-    assert await client.value("SELECT count(*) FROM monitor.document WHERE told_at IS NOT NULL") == 0
+    assert await pukal.count("SELECT count(*) FROM monitor.document WHERE request_id = $1 AND told_at IS NOT NULL") == 0
 
 
 async def test_a_stopped_gateway_tells_what_it_missed(client: Client, officers: Officers) -> None:

@@ -10,10 +10,15 @@ from deploy.native.layout import SERVICES, Layout
 from libs.storage.grants import grant, grant_reading
 from libs.storage.migrations import LEDGER_MIGRATIONS, migrate
 
-LOOKED_INTO = ("migration", "inbox", "outcome", "content", "recorded", "daily_file")
+LOOKED_INTO = (
+    *("migration", "inbox", "outcome", "content", "recorded"),
+    "daily_file",
+    *("custody", "custody_key", "destroyed_key"),
+)
 """What the operator's command line reads of every service: is it migrated, what did it handle, what did it record?
 
-And of monitor, which has no inbox, which days it has listed and forgotten.
+And of monitor, which has no inbox, which days it has listed and forgotten; of hsm_signer how many credentials are under
+which key.
 """
 
 AUDITED = "posting"

@@ -10,20 +10,20 @@ from services.operations.terminal import run
 
 _IN_USE = """
 SELECT k.label,
-    (SELECT count(*) FROM hsm_signer.credential AS c WHERE c.wrapping_key = k.label) AS wrapped,
-    (SELECT count(*) FROM hsm_signer.credential AS c WHERE c.pepper = k.label) AS peppered
+    (SELECT count(*) FROM hsm_signer.custody AS c WHERE c.wrapping_key = k.label) AS wrapped,
+    (SELECT count(*) FROM hsm_signer.custody AS c WHERE c.pepper = k.label) AS peppered
 FROM hsm_signer.custody_key AS k ORDER BY k.known_at, k.label
 """
 
 _COSTS = """
-SELECT memory_kib, iterations, parallelism, count(*) AS credentials FROM hsm_signer.credential
-WHERE wrapped IS NOT NULL GROUP BY memory_kib, iterations, parallelism ORDER BY memory_kib, iterations, parallelism
+SELECT memory_kib, iterations, parallelism, count(*) AS credentials FROM hsm_signer.custody
+WHERE holds_a_key GROUP BY memory_kib, iterations, parallelism ORDER BY memory_kib, iterations, parallelism
 """
 
 _DESTROYED = "SELECT label, destroyed_at FROM hsm_signer.destroyed_key ORDER BY destroyed_at, label"
 
 _LEFT = """
-SELECT credential_id, user_id FROM hsm_signer.credential WHERE $1 IN (wrapping_key, pepper) ORDER BY user_id
+SELECT credential_id, user_id FROM hsm_signer.custody WHERE $1 IN (wrapping_key, pepper) ORDER BY user_id
 """
 
 

@@ -44,7 +44,7 @@ class Attacker:
         return {name: _name(partition[1]) for name, (partition,) in (each[:2] for each in answer.topics)}
 
     async def read(self, *names: str) -> dict[str, str]:
-        """Fetch from each of these topics."""
+        """Fetch from each of these topics; where the broker says that the beginning was deleted, it has let us in."""
         topics = [(name, [(0, 0, 1024)]) for name in names]
         answer = await self._ask(FetchRequest(0, 0, 1024, 0, topics))
         return {name: _name(partition[1]) for name, (partition,) in (each[:2] for each in answer.topics)}

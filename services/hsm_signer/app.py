@@ -10,16 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.projection import project_keys, project_users
-from libs.bus.service import service_bus
+from libs.bus.service import service_bus, start_timers
 from libs.bus.trust import key_trust, read_service_root
 from libs.bus.unread import unread
 from libs.contracts import topics
-from libs.contracts.cloudevents import encode, event_id
 from libs.hsm.hsm import Hsm
 from libs.runtime.background import beside
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
-from libs.storage import ledger
 from services.hsm_signer import custody_keys, handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
@@ -141,16 +139,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             )
             bus.timer(handlers.EXPIRY, handlers.expiry(bus.clock, unread_submissions(settings)))
             bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, bus.clock))
-            rotation = encode(handlers.ROTATION, handlers.Rotation(), source=settings.service, time=bus.clock())
-            async with pool.acquire() as connection:
-                await ledger.set_timer(
-                    connection,
-                    timer=event_id(handlers.ROTATION, handlers.Rotation()),
-                    request_id=None,
-                    at=bus.clock(),
-                    content_hash=b"",
-                    record=rotation,
-                )
+            await start_timers(pool, settings.service, bus.clock, [(handlers.ROTATION, handlers.Rotation())])
             health.expect(HSM)
             async with beside(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health)), bus:
                 yield

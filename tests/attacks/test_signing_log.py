@@ -1,8 +1,7 @@
 """Whoever has full access to posting's database changes the signing log and its records: the audit says which row.
 
 Each attack is done as the database's superuser, on the running stack, and put right at the end. That it works where
-nothing defends is shown by the same audit without what defends: the leaf of the log, `posted` on its topic, or the
-signed checkpoints.
+nothing defends is shown in tests/unit/operations/test_auditing.py.
 """
 
 import json

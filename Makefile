@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test attacks lint unit bench soak faults fuzz audit clean
 
-PYTHON ?= python3
+# The system's first: a distribution builds it optimised by profile, a version manager does not, and takes a fifth longer.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3)
 PY := .venv/bin/python
 WORKERS ?= 4
 export INPUT

@@ -15,6 +15,7 @@ from faststream.security import SASLScram256
 from libs.bus.consumption import Consumption
 from libs.bus.delivery import nobody
 from libs.bus.due import LEASE, DueWorker
+from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.outcomes import Unavailable
 from libs.bus.producers import Producers
 from libs.bus.publisher import BROKER, Publisher
@@ -22,7 +23,7 @@ from libs.bus.reach import Reach
 from libs.bus.signing import Sign, unsigned
 from libs.bus.slices import DATABASE, DOCUMENT_SLICE, SLICE, Slicer
 from libs.bus.state import caught_up
-from libs.bus.subscriber import FETCH_MAX, SESSION_MS, Gathering, subscribe
+from libs.bus.subscriber import FETCH_MAX, SESSION_MS, subscribe
 from libs.bus.suspension import Probe, Suspension
 from libs.bus.work import Handler, Ledgers
 from libs.contracts.topics import Topic
@@ -199,6 +200,7 @@ class Bus:
             if consumer.after_state:
                 gated.append(suspension)
                 suspension.hold(STATE_GROUP)
+            outstanding = Outstanding() if consumer.gather else None
             reach = Reach(self._service, consumer.group, self.publisher.probe)
             consumption = Consumption(
                 service=self._service,
@@ -208,6 +210,7 @@ class Bus:
                 reach=reach,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
                 producers=self._producers,
+                outstanding=outstanding,
             )
             subscribe(
                 broker,
@@ -220,6 +223,7 @@ class Bus:
                 service=self._service,
                 session_ms=self._session_ms,
                 gather=consumer.gather,
+                outstanding=outstanding,
                 fetch_max=consumer.fetch_max,
             )
             consumptions.append(consumption)

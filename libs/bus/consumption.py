@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from libs.bus.dead_letter import DeadLetterLimit
-from libs.bus.delivery import Coordinates, Undecodable, coordinates_of, decode, nobody
+from libs.bus.delivery import Coordinates, Delivery, Undecodable, coordinates_of, decode, nobody
+from libs.bus.gathering import Outstanding
 from libs.bus.outcomes import Poison, Unavailable
 from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.reach import Reach
@@ -53,9 +54,11 @@ class Consumption:
         reach: Reach,
         slice_size: int = SLICE,
         producers: Producers | None = None,
+        outstanding: Outstanding | None = None,
     ) -> None:
         self._service = service
         self._producers = producers
+        self._outstanding = outstanding
         self._topics = topics
         self._suspension = suspension
         self._reach = reach
@@ -96,6 +99,8 @@ class Consumption:
         if self._producers and any(isinstance(one, Undecodable) and one.why == UNKNOWN_KEY for one in arrived):
             await self._producers.look()
             arrived = await self._decode(records)
+        if self._outstanding:
+            self._outstanding.came(one.event for one in arrived if isinstance(one, Delivery))
         return arrived
 
     async def _decode(self, records: Sequence[Raw]) -> list[Arrived]:

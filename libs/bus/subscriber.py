@@ -6,8 +6,8 @@ not handled under its own policies, and sleeps after an empty poll; tests/contra
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias, cast
 
@@ -19,6 +19,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 
 from libs.bus import records, stopping
+from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.log_start import LogStartGuard, places
 from libs.bus.reach import Reach
 from libs.bus.suspension import Suspension
@@ -67,18 +68,6 @@ TOP_UP_MS = 20
 """Milliseconds for the fetch of what came during the pause."""
 
 
-@dataclass(frozen=True)
-class Gathering:
-    """How a batch may grow in a stream of records, of which many cost little more than few.
-
-    The next waits for `seconds` after one with a number of records in `after`: fewer are a document or two by
-    themselves, which nothing may hold up, and while more were handled enough has come.
-    """
-
-    seconds: float
-    after: range = range(5, 100)
-
-
 RETRY = 1.0
 """Seconds after a poll that failed."""
 
@@ -101,6 +90,7 @@ def subscribe(
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
+    outstanding: Outstanding | None = None,
     fetch_max: int = FETCH_MAX,
 ) -> Any:
     """Register a batch subscriber; returns FastStream's object, to be started by the broker."""
@@ -136,7 +126,8 @@ def subscribe(
         await handle(batch, subscriber.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
-    subscriber.get_msg = Poll(suspension, guard, reach, max_records, gather)  # type: ignore[method-assign,assignment]
+    poll = Poll(suspension, guard, reach, max_records, gather=gather, outstanding=outstanding)
+    subscriber.get_msg = poll  # type: ignore[method-assign,assignment]
     subscriber(consume)
     return subscriber
 
@@ -150,13 +141,16 @@ class Poll:
         guard: LogStartGuard,
         reach: Reach,
         max_records: int,
-        gather: Gathering | None,
+        *,
+        gather: Gathering | None = None,
+        outstanding: Outstanding | None = None,
     ) -> None:
         self._suspension = suspension
         self._guard = guard
         self._reach = reach
         self._max_records = max_records
         self._gather = gather
+        self._outstanding = outstanding or Outstanding()
         self._came = 0
 
     async def __call__(self, consumer: AIOKafkaConsumer) -> Batch:
@@ -190,12 +184,23 @@ class Poll:
         records: Batch = []
         if self._came < gather.after.start or came >= min(gather.after.stop, self._max_records):
             return records
+        outstanding = self._outstanding.count()
+        if 0 < outstanding < self._max_records:
+            return await self._rest(consumer, outstanding - came, gather.seconds)
         if self._came < gather.after.stop:
             await asyncio.sleep(gather.seconds)
         # What was fetched before, and then all that came since: in the pause, or while the batch before was handled.
         for _ in range(2):
             if (room := self._max_records - came - len(records)) > 0:
                 records += await self._take(consumer, room, timeout_ms=TOP_UP_MS)
+        return records
+
+    async def _rest(self, consumer: AIOKafkaConsumer, outstanding: int, seconds: float) -> Batch:
+        """The last documents of a request, as they come: a pause after the last of them would be for nothing."""
+        records: Batch = []
+        until = time.monotonic() + seconds
+        while (room := outstanding - len(records)) > 0 and (left := until - time.monotonic()) > 0:
+            records += await self._take(consumer, room, timeout_ms=int(1_000 * left) + 1)
         return records
 
     async def _take(self, consumer: AIOKafkaConsumer, most: int, *, timeout_ms: int) -> Batch:

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from libs.bus.gathering import Gathering
 from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
 from libs.bus.slices import DOCUMENT_SLICE
-from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
+from libs.bus.subscriber import DOCUMENT_FETCH
 from libs.contracts import topics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from libs.bus.gathering import Gathering
 from libs.bus.projection import project_certificates, project_keys, project_users
 from libs.bus.service import service_bus
-from libs.bus.subscriber import Gathering
 from libs.bus.trust import key_trust, read_service_root
 from libs.contracts import topics
 from libs.contracts.signing import INTERACTIVE_DOCUMENTS

@@ -34,6 +34,9 @@ BULK_SLICE = 2 * SLICE
 The key is unwrapped for each slice, which costs as much as two signatures.
 """
 
+RECORDED_TOGETHER = 2 * BULK_SLICE
+"""Documents of a Pukal that are recorded and published together: as many as the stages after this one take at once."""
+
 Submission = Delivery[AuthorisationSubmitted]
 
 
@@ -57,7 +60,7 @@ class Authorised:
 class Signing:
     """Claims reserved documents a slice at a time: act, record, publish, next. Any number of replicas may meet here.
 
-    A slice is recorded and published while the HSM signs the next one, never more than one behind.
+    What was signed is recorded and published while the HSM signs what comes next, one recording after another.
     """
 
     def __init__(self, custody: Custody, clock: Clock, interactive: Lane) -> None:
@@ -72,7 +75,8 @@ class Signing:
         """Sign until done, refused or out of time; what is left then is read again. Raises Unavailable."""
         recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         recorded.set_result(None)
-        last, limit = -1, BULK_SLICE if bulk else SLICE
+        signed: list[Signed] = []
+        last, limit, together = -1, SLICE, SLICE  # at first few, so that the stages after this one begin the sooner
         try:
             while not work.out_of_time:
                 if bulk:
@@ -80,18 +84,25 @@ class Signing:
                 indexes, certificate, refusal = await self._claim(work, authorised, after=last, limit=limit)
                 if refusal is not None or not indexes or certificate is None:
                     await recorded
+                    await self._record(work, delivery, authorised, signed)
+                    signed = []
                     async with work.recording(delivery) as recording:
                         await self._finish(recording, authorised, refusal)
                     return
-                signed = await self._sign(authorised, certificate, indexes)
-                await recorded
-                recorded = asyncio.ensure_future(self._record(work, delivery, authorised, signed))
+                signed += await self._sign(authorised, certificate, indexes)
                 last = indexes[-1]
+                if len(signed) >= together:
+                    await recorded
+                    recorded, signed = asyncio.ensure_future(self._record(work, delivery, authorised, signed)), []
+                    if bulk:
+                        limit, together = BULK_SLICE, RECORDED_TOGETHER
         except asyncio.CancelledError:
             recorded.cancel()
+            signed = []
             raise
         finally:
             await recorded
+            await self._record(work, delivery, authorised, signed)  # out of time, or the HSM went away meanwhile
 
     async def _claim(
         self, work: Work[AuthorisationSubmitted], authorised: Authorised, *, after: int, limit: int
@@ -112,6 +123,8 @@ class Signing:
         authorised: Authorised,
         signed: Sequence[Signed],
     ) -> None:
+        if not signed:
+            return
         async with work.recording() as recording:
             indexes = [event.index for event in signed]
             first = await store.mark_signed(recording.connection, authorised.request_id, indexes)

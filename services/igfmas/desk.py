@@ -27,8 +27,8 @@ STEP_SECONDS: Final = 60.0
 
 DOCUMENT_SECONDS: Final = 0.2
 
-STATUS_EVERY: Final = 0.03
-"""Seconds between two looks at the status, while the gateway is behind Kafka."""
+STATUS_EVERY: Final = 0.005, 0.03
+"""Seconds between two looks at the status, while the gateway is behind Kafka: at first, and at most."""
 
 T = TypeVar("T")
 
@@ -199,6 +199,7 @@ async def _answered(ask: Callable[[], Awaitable[T | None]], *, unless: Collectio
     A refusal with a status of `unless` is such a moment too. Raises NotInTime, GpkiError.
     """
     deadline = time.monotonic() + STEP_SECONDS
+    pause, longest = STATUS_EVERY
     while True:
         try:
             answer = await ask()
@@ -210,4 +211,5 @@ async def _answered(ask: Callable[[], Awaitable[T | None]], *, unless: Collectio
             return answer
         if time.monotonic() > deadline:
             raise NotInTime(f"{what}: not within {STEP_SECONDS:.0f} s")
-        await asyncio.sleep(STATUS_EVERY)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest)

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
+from libs.bus.gathering import Gathering
 from libs.bus.outcomes import Unavailable
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus
 from libs.bus.signing import PRODUCER_KEY
-from libs.bus.subscriber import Gathering
 from libs.bus.trust import key_trust, read_service_root
 from libs.contracts.signing import OTP_LIFETIME
 from libs.crypto.errors import CryptoError
@@ -38,7 +38,7 @@ RESENDS = "resends"
 ANSWERS = "answers"
 """The lane of what became of codes: it waits for no relay."""
 
-SLICES_FOLLOW = Gathering(0.15, after=range(1, 100))
+SLICES_FOLLOW = Gathering(1.0, after=range(1, 100))
 """A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
 
 

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
+from libs.bus.gathering import Gathering
 from libs.bus.projection import project_certificates
 from libs.bus.service import service_bus, start_timers
 from libs.bus.slices import DOCUMENT_SLICE
-from libs.bus.subscriber import DOCUMENT_FETCH, Gathering
+from libs.bus.subscriber import DOCUMENT_FETCH
 from libs.contracts import topics
 from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload

@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer
 
+from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.log_start import LogStartGuard
 from libs.bus.publisher import Publisher
 from libs.bus.reach import Reach
-from libs.bus.subscriber import PREFETCH_AFTER, Batch, Gathering, Poll
+from libs.bus.subscriber import PREFETCH_AFTER, Batch, Poll
 from libs.bus.suspension import Suspension
 from libs.contracts.cloudevents import Record
 from libs.runtime.health import Health
 from tests.contract.broker import Broker, never_asked
+from tests.support.documents import shapes
 
 NEVER = 60.0
 """Seconds to gather: longer than any test waits."""
@@ -50,11 +52,14 @@ async def test_with_our_setting_a_drained_partition_is_asked_at_once(broker: Bro
 
 
 @asynccontextmanager
-async def polled(broker: Broker, gather: Gathering | None) -> AsyncIterator[tuple[Poll, AIOKafkaConsumer, str]]:
+async def polled(
+    broker: Broker, gather: Gathering | None, outstanding: Outstanding | None = None
+) -> AsyncIterator[tuple[Poll, AIOKafkaConsumer, str]]:
     """Our poll over a consumer of one fresh topic."""
     topic = await broker.topic()
     suspension = Suspension("test", "test", {}, Health("test"))
-    poll = Poll(suspension, LogStartGuard({}, suspension, "test"), Reach("test", topic, never_asked), 250, gather)
+    guard, reach = LogStartGuard({}, suspension, "test"), Reach("test", topic, never_asked)
+    poll = Poll(suspension, guard, reach, 250, gather=gather, outstanding=outstanding)
     yield poll, await broker.consumer(topic, group=topic), topic
 
 
@@ -106,4 +111,15 @@ async def test_after_a_long_batch_the_next_has_all_that_came_while_it_was_handle
         for _ in range(2):  # two answers of the broker: what was fetched ahead is one, what came after it another
             await at_once(broker, topic, STREAM.start)
             await asyncio.sleep(0.2)  # as long as a handler works
+        assert len(await taken(poll, consumer)) == 2 * STREAM.start
+
+
+async def test_the_last_documents_of_a_request_are_taken_as_soon_as_they_are_there(broker: Broker) -> None:
+    outstanding = Outstanding()
+    outstanding.came(shapes(3 * STREAM.start)[: STREAM.start])
+    async with polled(broker, Gathering(NEVER), outstanding) as (poll, consumer, topic):
+        await at_once(broker, topic, STREAM.start)
+        assert len(await taken(poll, consumer)) == STREAM.start
+        for _ in range(2):
+            await at_once(broker, topic, STREAM.start)
         assert len(await taken(poll, consumer)) == 2 * STREAM.start

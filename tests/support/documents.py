@@ -140,6 +140,23 @@ def signed(
     return sign(signer, manifest(signer.user, documents, action=action))
 
 
+def shapes(count: int) -> list[Signed]:
+    """A request whose documents have the shape of signed ones, and no signature."""
+    asked = manifest("850101145678", [document(each) for each in fresh_ids(count)])
+    return [
+        Signed(
+            request_id=asked.header.request_id,
+            header=asked.header,
+            index=index,
+            entry=entry,
+            path=(),
+            authorisation=Authorisation(channel="e-mail", reference_code="K7Q2"),
+            cms=b"",
+        )
+        for index, entry in enumerate(asked.documents)
+    ]
+
+
 def verified(pki: Pki, events: Sequence[Signed], *, at: datetime | None = None) -> list[Verified]:
     """What crl_verifier would emit for good signatures."""
     moment = at or pki.now

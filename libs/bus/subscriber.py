@@ -184,9 +184,8 @@ class Poll:
         records: Batch = []
         if self._came < gather.after.start or came >= min(gather.after.stop, self._max_records):
             return records
-        outstanding = self._outstanding.count()
-        if 0 < outstanding < self._max_records:
-            return await self._rest(consumer, outstanding - came, gather.seconds)
+        if outstanding := self._outstanding.count():
+            return await self._awaited(consumer, min(outstanding, self._max_records) - came, gather.seconds)
         if self._came < gather.after.stop:
             await asyncio.sleep(gather.seconds)
         # What was fetched before, and then all that came since: in the pause, or while the batch before was handled.
@@ -195,11 +194,11 @@ class Poll:
                 records += await self._take(consumer, room, timeout_ms=TOP_UP_MS)
         return records
 
-    async def _rest(self, consumer: AIOKafkaConsumer, outstanding: int, seconds: float) -> Batch:
-        """The last documents of a request, as they come: a pause after the last of them would be for nothing."""
+    async def _awaited(self, consumer: AIOKafkaConsumer, awaited: int, seconds: float) -> Batch:
+        """What is known to come, no longer than until it is there: a pause after that would be for nothing."""
         records: Batch = []
         until = time.monotonic() + seconds
-        while (room := outstanding - len(records)) > 0 and (left := until - time.monotonic()) > 0:
+        while (room := awaited - len(records)) > 0 and (left := until - time.monotonic()) > 0:
             records += await self._take(consumer, room, timeout_ms=int(1_000 * left) + 1)
         return records
 

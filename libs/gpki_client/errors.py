@@ -32,6 +32,14 @@ class AnswerError(GpkiError):
     """The API answered something that is not of the agreed form."""
 
 
+class ForgedEventError(GpkiError):
+    """An event that no producer of its topic has signed; the text says why."""
+
+
+class UnknownProducerError(ForgedEventError):
+    """Signed by a key that `gpki.keys.v1` did not name as far as it was read."""
+
+
 class Problem(GpkiError):
     """The API refused a call (RFC 9457). `code` is stable; `detail` and `next_step` are for people.
 

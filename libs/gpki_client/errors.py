@@ -77,5 +77,9 @@ class RecordError(GpkiError):
         self.check = check
 
 
+class TrustError(GpkiError):
+    """A CRL that was consulted cannot be had: the receipt would not be complete."""
+
+
 class CheckpointError(GpkiError, ValueError):
     """A checkpoint of the signing log, or a key that signs them, that is not what it says."""

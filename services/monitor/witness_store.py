@@ -49,7 +49,7 @@ async def move(connection: Connection, origin: str, new: State, *, upon: int) ->
     )
     if kept is None:
         return False
-    await connection.execute(_SQL["keep_root"], new.size, new.root)
+    await connection.execute(_SQL["keep_root"], new.size, new.root, new.note)
     return True
 
 

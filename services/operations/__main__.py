@@ -30,6 +30,7 @@ from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
 from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
+from services.operations.receipts import make_receipts
 from services.operations.standing import standing
 from services.operations.terminal import Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
@@ -44,6 +45,7 @@ gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
+gpki.command("receipt")(make_receipts)
 gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]

@@ -15,7 +15,7 @@ WHERE witness.size = $7
 RETURNING size
 
 -- name: keep_root
-INSERT INTO countersigned (size, root) VALUES ($1, $2)
+INSERT INTO countersigned (size, root, note) VALUES ($1, $2, $3)
 
 -- name: root_of
 SELECT root FROM countersigned WHERE size = $1

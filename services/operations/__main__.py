@@ -25,6 +25,7 @@ from services.operations import database, diagnosis, keys, reading, republish, t
 from services.operations.approving import approve
 from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
+from services.operations.checkpoint import make_proof
 from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
@@ -46,6 +47,7 @@ gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
 gpki.command("receipt")(make_receipts)
+gpki.command("checkpoint")(make_proof)
 gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]

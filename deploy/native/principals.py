@@ -31,8 +31,8 @@ PRINCIPALS = (*SERVICES, OPERATOR, AUDITOR, CALLER, OBSERVER)
 SYSTEMS = "GPKI_CALLER_SYSTEMS"
 """What the certificate authority is told of callers beside ours: they may come over Kafka too, each as itself."""
 
-TOLD_TO_CALLERS = (COMPLETED, APPLICATION_REFUSED, PIN_ANSWERED, LOG_TILE, LOG_COUNTERSIGNED)
-"""What a caller reads; what it writes are the topics that are declared for outsiders."""
+TOLD_TO_CALLERS = (COMPLETED, APPLICATION_REFUSED, PIN_ANSWERED, LOG_TILE, LOG_COUNTERSIGNED, KEYS)
+"""What a caller reads, and the keys of those who sign it; what it writes are the topics declared for outsiders."""
 
 EVERYTHING_OF_OURS = "gpki."
 """What the name of every topic begins with."""

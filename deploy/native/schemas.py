@@ -1,5 +1,6 @@
 """The tables of every service: made by their owner, who serves nothing, before the service starts."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import asyncpg
@@ -14,15 +15,19 @@ LOOKED_INTO = (
     *("migration", "inbox", "outcome", "content", "recorded"),
     "daily_file",
     *("custody", "custody_key", "destroyed_key"),
+    *("countersigned", "witness_beginning"),
 )
 """What the operator's command line reads of every service: is it migrated, what did it handle, what did it record?
 
-And of monitor, which has no inbox, which days it has listed and forgotten; of hsm_signer how many credentials are under
-which key.
+And of monitor, which has no inbox, which days it has listed and forgotten, and what it has countersigned; of hsm_signer
+how many credentials are under which key.
 """
 
-AUDITED = "posting"
-"""Of which it reads everything."""
+RECORDING = "posting"
+"""Of which the operator's command line reads everything."""
+
+AUDITED: Mapping[str, Collection[str] | None] = {RECORDING: None, "monitor": ("countersigned", "witness_beginning")}
+"""What an auditor reads: everything of posting, and of the witness its word, with which receipts are made."""
 
 
 async def migrate_all(layout: Layout) -> None:
@@ -38,9 +43,9 @@ async def migrate_all(layout: Layout) -> None:
             await migrate(pool, folders)
             async with pool.acquire() as connection:
                 await grant(connection, service, service)
-                await grant_reading(connection, service, OPERATOR, None if service == AUDITED else LOOKED_INTO)
-                if service == AUDITED:
-                    await grant_reading(connection, service, AUDITOR, None)
+                await grant_reading(connection, service, OPERATOR, None if service == RECORDING else LOOKED_INTO)
+                if service in AUDITED:
+                    await grant_reading(connection, service, AUDITOR, AUDITED[service])
 
 
 def _folders(layout: Layout) -> dict[str, list[Path]]:

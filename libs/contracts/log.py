@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from libs.contracts.base import Base64, Event
+from libs.contracts.base import Base64, Event, Exact
 
 MAX_TILE: Final = 256
 """Leaves of a tile (libs/crypto/tiles.py)."""
@@ -75,6 +75,19 @@ class LogTile(Event):
     @property
     def uniqueness(self) -> tuple[object, ...]:
         return (self.size, self.first)
+
+
+class CheckpointProof(Exact):
+    """What a witness is shown that has missed a part of `posted`: a checkpoint, and that it continues an earlier one.
+
+    `consistency` proves that its tree begins with that of the first `previous` leaves; `peaks` are the complete
+    subtrees of its right edge, highest first, from which the tree grows on.
+    """
+
+    note: Note
+    previous: int
+    consistency: Path
+    peaks: Path
 
 
 def origin_of(note: str) -> str:

@@ -101,12 +101,17 @@ def evidence(verified: Verified, posted: Posted, inclusion: Inclusion | None = N
     record = record_of(verified, root=root, posted_at=posted.posted_at)
     if str(posted.record_id) != record["record_id"] or leaf_hash(canonical_record(record)) != posted.leaf_hash:
         raise EvidenceError("not the record in the signing log")
+    return receipt(record, posted.log_position, posted.leaf_hash, inclusion)
+
+
+def receipt(record: Json, log_position: int, leaf: bytes, inclusion: Inclusion | None = None) -> Json:
+    """The content of record.json, of a record as it was logged. Whether the leaf is the record's is not judged."""
     return {
         **record,
-        "log_position": posted.log_position,
-        "leaf_hash": posted.leaf_hash.hex(),
+        "log_position": log_position,
+        "leaf_hash": leaf.hex(),
         **({"inclusion": _inclusion(inclusion)} if inclusion else {}),
-        "openssl": openssl_command(verified),
+        "openssl": openssl_command(record),
     }
 
 
@@ -114,12 +119,13 @@ def _inclusion(inclusion: Inclusion) -> Json:
     return {"path": [node.hex() for node in inclusion.path], "checkpoint": inclusion.checkpoint}
 
 
-def openssl_command(verified: Verified) -> str:
+def openssl_command(record: Json) -> str:
     """The command that verifies the signature with nobody's code but OpenSSL's, whenever it is run.
 
     `-attime` is the first moment at which the signature was there and the consulted CRLs were in force.
     """
-    moment = max([verified.signed_at, *(crl.this_update for crl in verified.crls)])
+    times = [record["signed_at"], *(crl["this_update"] for crl in record["crls"])]
+    moment = max(map(datetime.fromisoformat, times))
     return (
         f"openssl cms -verify -binary -inform DER -in {SIGNATURE_FILE} -content {DOCUMENT_FILE} -CAfile {TRUST_FILE} "
         f"-crl_check -purpose any -attime {int(moment.timestamp())}"

@@ -6,7 +6,7 @@ kept, and those never change. The right edge of a tree and the way up from one l
 hundred million leaves four tiles. (The layout is that of C2SP tlog-tiles; the tree is RFC 9162's.)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from libs.crypto.merkle import MerkleError, node_hash, tree_root
@@ -32,6 +32,17 @@ def tile_start(level: int, leaf: int) -> int:
     return leaf >> HEIGHT * (level + 1) << HEIGHT
 
 
+def tiles_of(size: int, leaves: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+    """(level, first, last, not included) of the nodes from which these leaves of a log of `size` are proven.
+
+    Of the last leaf of an older size: from which the log is proven to begin with it.
+    """
+    for level, count in levels_of(size):
+        for start in sorted({tile_start(level, leaf) for leaf in (*leaves, size)}):
+            if start < count:
+                yield level, start, min(start + WIDTH, count)
+
+
 def complete_above(below: Mapping[int, bytes], first: int, last: int) -> dict[int, bytes]:
     """The nodes `first` to `last` (not included) of a level, each over its 256 nodes of the level below."""
     return {index: tree_root(_run(below, index * WIDTH, (index + 1) * WIDTH)) for index in range(first, last)}
@@ -51,6 +62,15 @@ class TiledLog:
     def root(self) -> bytes:
         """The tree's root."""
         return self._range(0, self.size) if self.size else tree_root([])
+
+    def peaks(self) -> list[bytes]:
+        """The complete subtrees of the right edge, highest first: from these the tree grows on (`Frontier`)."""
+        found, first = [], 0
+        for height in reversed(range(self.size.bit_length())):
+            if self.size >> height & 1:
+                found.append(self._node(height, first))
+                first += 1 << height
+        return found
 
     def inclusion_path(self, index: int, *, above: int = 1) -> list[bytes]:
         """The audit path of a leaf (RFC 9162 section 2.1.3.1), nearest sibling first.

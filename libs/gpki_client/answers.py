@@ -253,7 +253,7 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     if kind in _FROM_TEXT and isinstance(value, str):
         try:
             return _FROM_TEXT[kind](value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise AnswerError(f"{place} is not of the agreed form") from None
     if kind is Any or type(value) is kind or (get_origin(kind) is Mapping and isinstance(value, dict)):
         return value

@@ -32,6 +32,14 @@ class AnswerError(GpkiError):
     """The API answered something that is not of the agreed form."""
 
 
+class ForgedEventError(GpkiError):
+    """An event that no producer of its topic has signed; the text says why."""
+
+
+class UnknownProducerError(ForgedEventError):
+    """Signed by a key that `gpki.keys.v1` did not name as far as it was read."""
+
+
 class Problem(GpkiError):
     """The API refused a call (RFC 9457). `code` is stable; `detail` and `next_step` are for people.
 
@@ -67,6 +75,10 @@ class RecordError(GpkiError):
     def __init__(self, check: str, text: str) -> None:
         super().__init__(f"{check}: {text}")
         self.check = check
+
+
+class TrustError(GpkiError):
+    """A CRL that was consulted cannot be had: the receipt would not be complete."""
 
 
 class CheckpointError(GpkiError, ValueError):

@@ -11,9 +11,6 @@ from aiokafka.errors import KafkaError
 
 from libs.bus.producers import Producers
 from libs.bus.trust import read_service_root
-from libs.contracts.log import LOG_KEY_FILE
-from libs.crypto import notes
-from libs.crypto.requests import read_signing_key
 from libs.runtime import metrics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
@@ -83,7 +80,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             pool=pool,
             health=health,
             clock=clock or shared,
-            keys=_keys(settings),
+            keys=Keys.of(settings),
             late=settings.checkpoint_late_after,
         )
         every = settings.look_every.total_seconds()
@@ -97,13 +94,6 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             beside(_again_and_again(lag.look, settings.lag_every.total_seconds(), health, "lag")),
         ):
             yield
-
-
-def _keys(settings: Settings) -> Keys:
-    """The pinned key of the log and our own. Raises OSError, CryptoError."""
-    private = read_signing_key(settings.witness_key.get_secret_value().encode())
-    log_key = notes.read_key((settings.pki_dir / LOG_KEY_FILE).read_text(encoding="utf-8"))
-    return Keys(log_key, notes.witness_key(settings.witness_name, private), private)
 
 
 async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -24,10 +24,11 @@ from libs.bus.publisher import BROKER, Publisher
 from libs.bus.slices import DATABASE
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode
-from libs.contracts.log import CheckpointCountersigned, LogCheckpoint
+from libs.contracts.log import LOG_KEY_FILE, CheckpointCountersigned, LogCheckpoint
 from libs.crypto import notes
 from libs.crypto.merkle import is_consistent
 from libs.crypto.notes import NoteError, NoteKey
+from libs.crypto.requests import read_signing_key
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
@@ -35,8 +36,10 @@ from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import witness_store as store
+from services.monitor.settings import Settings
 from services.monitor.told_log import ToldLog
-from services.monitor.witness_reading import Reading
+from services.monitor.witness_reading import GapError, Reading
+from services.monitor.witness_store import State
 
 CHECK: Final = "witness"
 """The check in /readyz."""
@@ -62,6 +65,13 @@ class Keys:
     log: NoteKey
     witness: NoteKey
     private: Ed25519PrivateKey
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The pinned key of the log and our own. Raises OSError, CryptoError."""
+        private = read_signing_key(settings.witness_key.get_secret_value().encode())
+        log_key = notes.read_key((settings.pki_dir / LOG_KEY_FILE).read_text(encoding="utf-8"))
+        return cls(log_key, notes.witness_key(settings.witness_name, private), private)
 
 
 class Witness:
@@ -117,8 +127,9 @@ class Witness:
             state = await store.state(connection, self._keys.log.name)
         if state is not None:  # it may have been recorded and not published
             await self._publish(publisher, state.note)
+            await self._tell_beginning(state)
         reading = Reading(consumer, state)
-        await reading.begin(self._alarm)
+        await reading.begin()
         self._health.set(CHECK, ok=True)
         while True:
             for position, by in await reading.poll():
@@ -143,7 +154,8 @@ class Witness:
         if last is not None and said.size <= last.size:
             async with self._pool.acquire() as connection:
                 known = await store.root_of(connection, said.size)
-            if known != said.root:
+                away = known is None and await store.was_away(connection, self._keys.log.name, said.size)
+            if known != said.root and not away:
                 what = f"another root of size {said.size} than was countersigned: {said.root.hex()[:16]}"
                 self._alarm("checkpoint-inconsistent", what)
             return reading.done()
@@ -168,6 +180,14 @@ class Witness:
         reading.state = state
         await self._publish(publisher, note)
         return True
+
+    async def _tell_beginning(self, state: State) -> None:
+        """As long as it has countersigned nothing more, each start says that a person had it go on here, and why."""
+        async with self._pool.acquire() as connection:
+            begun = await store.beginning_at(connection, self._keys.log.name, state.size)
+        if begun is not None:
+            why = f"from size {begun.previous} to {begun.size} the log's word alone, by {begun.by}: {begun.reason}"
+            self._alarm("witness-begun", why)
 
     async def _publish(self, publisher: Publisher, note: str) -> None:
         event = CheckpointCountersigned(note=note)
@@ -195,13 +215,19 @@ class Witness:
         if name == "checkpoint-late":
             metrics.alarm(self._service, "checkpoint-late", why=why)
         elif name == "witness-gap":
-            metrics.alarm(self._service, "witness-gap", why=why, **details)
+            metrics.alarm(self._service, "witness-gap", why=why)
+        elif name == "witness-begun":
+            metrics.alarm(self._service, "witness-begun", why=why)
         else:
             metrics.alarm(self._service, "checkpoint-inconsistent", why=why, **details)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, _TwinMoved):
             return  # read its state, and go on from there
+        if isinstance(error, GapError):  # looked at again: somebody may have it begin anew
+            self._alarm("witness-gap", str(error))
+            self._health.set(CHECK, ok=False, detail="witness-gap")
+            return
         away = isinstance(error, KafkaError | Unavailable)
         dependency = BROKER if away else DATABASE if is_unavailable(error) else CHECK
         if dependency == CHECK:

@@ -1,7 +1,7 @@
 """What the witness has read since it countersigned last: leaves that `posted` told, checkpoints, and its places."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -22,6 +22,17 @@ POLL_MS: Final = 500
 
 POSTED: Final = tuple(TopicPartition(topics.POSTED.name, number) for number in range(topics.POSTED.partitions))
 CHECKPOINTS: Final = TopicPartition(topics.LOG_CHECKPOINT.name, 0)
+COUNTERSIGNED: Final = TopicPartition(topics.LOG_COUNTERSIGNED.name, 0)
+
+
+class GapError(Exception):
+    """What was told since the last countersignature is not on `posted` any more: a person must decide."""
+
+
+def missed(state: State | None, starts: Mapping[TopicPartition, int]) -> bool:
+    """Whether something is gone that the witness has not put in order, where the topics begin now."""
+    wanted = (0,) * len(POSTED) if state is None else state.posted_offsets
+    return any(offset < starts[place] for place, offset in zip(POSTED, wanted, strict=True))
 
 
 @dataclass(slots=True)
@@ -43,17 +54,17 @@ class Reading:
         self._checkpoints: deque[tuple[int, LogCheckpoint | None]] = deque()
         self._at: dict[TopicPartition, int] = {}
 
-    async def begin(self, alarm: Callable[..., None]) -> None:
-        """From where the state says, or from the topics' beginning."""
+    async def begin(self) -> None:
+        """From where the state says, or from the topics' beginning. Raises GapError."""
         self._consumer.assign([*POSTED, CHECKPOINTS])
         starts = await self._consumer.beginning_offsets([*POSTED, CHECKPOINTS])
         wanted = dict.fromkeys(starts, 0)
         if self.state is not None:
             wanted = dict(zip(POSTED, self.state.posted_offsets, strict=True))
             wanted[CHECKPOINTS] = self.state.checkpoint_offset
+        if missed(self.state, starts):
+            raise GapError(f"`posted` does not keep what was told since size {self.told.size} was countersigned")
         for partition, offset in wanted.items():
-            if offset < starts[partition] and partition != CHECKPOINTS:
-                alarm("witness-gap", "`posted` does not keep what was told since the last countersignature")
             self._at[partition] = max(offset, starts[partition])
             self._consumer.seek(partition, self._at[partition])
 

@@ -1,6 +1,7 @@
 """The witness's two tables. Every function works in the caller's transaction."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -9,6 +10,19 @@ from libs.storage.queries import load_queries
 from services.monitor.told_log import ToldLog
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "witness.sql")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a person had the witness go on, upon what it had countersigned last, why, and who it was."""
+
+    size: int
+    root: bytes
+    previous: int
+    previous_root: bytes
+    reason: str
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ async def move(connection: Connection, origin: str, new: State, *, upon: int) ->
     )
     if kept is None:
         return False
-    await connection.execute(_SQL["keep_root"], new.size, new.root)
+    await connection.execute(_SQL["keep_root"], new.size, new.root, new.note)
     return True
 
 
@@ -57,3 +71,29 @@ async def root_of(connection: Connection, size: int) -> bytes | None:
     """The root that was countersigned at this size; None when none was."""
     root: bytes | None = await connection.fetchval(_SQL["root_of"], size)
     return root
+
+
+async def add_beginning(connection: Connection, origin: str, begun: Beginning) -> None:
+    """Keep what was decided."""
+    await connection.execute(
+        _SQL["add_beginning"],
+        origin,
+        begun.size,
+        begun.root,
+        begun.previous,
+        begun.previous_root,
+        begun.reason,
+        begun.by,
+        begun.at,
+    )
+
+
+async def beginning_at(connection: Connection, origin: str, size: int) -> Beginning | None:
+    """What was decided at this size; None when nothing was."""
+    row = await connection.fetchrow(_SQL["beginning_at"], origin, size)
+    return None if row is None else Beginning(**dict(row))
+
+
+async def was_away(connection: Connection, origin: str, size: int) -> bool:
+    """Whether the witness never heard of this size, because it was away then."""
+    return bool(await connection.fetchval(_SQL["was_away"], origin, size))

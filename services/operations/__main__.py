@@ -25,11 +25,13 @@ from services.operations import database, diagnosis, keys, reading, republish, t
 from services.operations.approving import approve
 from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
+from services.operations.checkpoint import make_proof
 from services.operations.cluster import look
 from services.operations.dead_letters import DeadLetters
 from services.operations.discarding import RequestUnknownError, concerns, rejection
 from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
+from services.operations.receipts import make_receipts
 from services.operations.standing import standing
 from services.operations.terminal import Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
@@ -44,6 +46,8 @@ gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
+gpki.command("receipt")(make_receipts)
+gpki.command("checkpoint")(make_proof)
 gpki.command()(approve)
 
 Name = Annotated[str, typer.Argument(help="as `dlq list` shows it: TOPIC:NUMBER")]

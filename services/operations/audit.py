@@ -23,6 +23,7 @@ from libs.storage.pool import Connection
 from services.operations.auditing import ALL, Audit, Kept, Key, Row, Signed, Told, Topics, first_whole
 from services.operations.database import Database, connection
 from services.operations.reading import Raw, consumer, until_end
+from services.operations.terminal import escaped
 
 CONNECT_SECONDS: Final = 5.0
 PAGE: Final = 1_000
@@ -75,6 +76,7 @@ async def audit(
         refused = {(row["request_id"], row["document_id"]) for row in await asked.fetch(_REFUSALS)}
         checkpoints = [_kept(dict(row), keys) for row in await asked.fetch(_CHECKPOINTS)]
         found = Audit(told, refused, late=late, checkpoints=checkpoints, known=known)
+        found.beginnings = [_told(dict(row)) for row in await asked.fetch(_BEGINNINGS, keys.log.name)]
         async for row in _rows(asked):
             found.take(row)
     found.end()
@@ -83,7 +85,17 @@ async def audit(
 
 _CHECKPOINTS: Final = "SELECT size, previous, root, note FROM posting.checkpoint ORDER BY size"
 
+_BEGINNINGS: Final = """
+SELECT size, previous, reason, by, at FROM monitor.witness_beginning WHERE origin = $1 ORDER BY size
+"""
+
 _REFUSALS: Final = "SELECT request_id, document_id FROM posting.refusal"
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Where the witness was away, and who had it go on: of these positions there is the log's word alone."""
+    said = f"positions {row['previous']} to {row['size'] - 1}, {row['at']:%Y-%m-%d %H:%M:%S}Z by {row['by']}"
+    return escaped(f"{said}: {row['reason']}")
 
 
 def _kept(row: Mapping[str, Any], keys: Keys) -> Kept:

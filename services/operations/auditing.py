@@ -121,6 +121,7 @@ class Audit:
         self._recorded: set[Key] = set()
         self._under_way: list[timedelta] = []
         self._counts: Counter[str] = Counter()
+        self.beginnings: Sequence[str] = ()
 
     def take(self, row: Row) -> None:
         """Judge the next row."""
@@ -227,6 +228,7 @@ class Audit:
             f"records       {self._counts['records']}",
             f"signing log   {size} positions, root {size}:{self._log.root().hex()}",
             f"countersigned {self._countersigned} positions",
+            *(f"untold        {one}" for one in self.beginnings),
         ]
         if self._under_way:
             oldest = max(self._under_way).total_seconds()

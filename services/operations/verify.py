@@ -34,7 +34,7 @@ def verify(
     Needs no service and no network. Exit code 1: a receipt does not hold, and what of it; 2: nothing could be checked.
     """
     try:
-        pinned = _pinned(pki)
+        pinned = pinned_in(pki)
     except (OSError, CheckpointError) as error:
         typer.echo(f"error: not verified: the pinned keys cannot be read: {error}", err=True)
         raise typer.Exit(NOT_ASKED) from None
@@ -54,7 +54,8 @@ def verify(
         fail("what fails is named by its check: docs/runbook.md says what each may mean")
 
 
-def _pinned(pki: Path) -> Pinned:
+def pinned_in(pki: Path) -> Pinned:
+    """Raises OSError, CheckpointError."""
     log, witness = (verifier_key((pki / name).read_text(encoding="utf-8")) for name in (LOG_KEY_FILE, WITNESS_KEY_FILE))
     return Pinned((pki / ROOT_FILE).read_bytes(), log, witness)
 

@@ -74,7 +74,7 @@ async def test_an_outsider_can_write_only_what_is_for_outsiders_and_read_only_en
         outsiders = {topic.name for topic in TOPICS.values() if topic.outsiders}
         assert not_denied(await attacker.write(*(ALL - outsiders))) == {}
         ends = (topics.COMPLETED, topics.APPLICATION_REFUSED, topics.PIN_ANSWERED)
-        told = {topic.name for topic in (*ends, topics.LOG_TILE, topics.LOG_COUNTERSIGNED)}
+        told = {topic.name for topic in (*ends, topics.LOG_TILE, topics.LOG_COUNTERSIGNED, topics.KEYS)}
         assert not_denied(await attacker.read(*(ALL - told))) == {}
         assert set((await attacker.read(*told)).values()) == {DONE}
 

@@ -12,7 +12,7 @@ from gpki_client.kafka import KafkaClient
 ENV = os.environ
 
 
-async def sign(content: bytes, request: str, caller: Caller, password: str) -> None:
+async def sign(content: bytes, request: str, caller: Caller, password: str, root: bytes) -> None:
     """Produce `requested`; the officer enters PIN and OTP elsewhere; then `completed` says what became of it."""
     digest = hashlib.sha256(content).hexdigest()
     document = Document(f"{request}-1", "baucar", "Bekalan alat tulis", "Syarikat Maju", "1250.00", "MYR", digest)
@@ -24,7 +24,9 @@ async def sign(content: bytes, request: str, caller: Caller, password: str) -> N
         "sasl_plain_username": caller.name,
         "sasl_plain_password": password,
     }
-    async with KafkaClient(ENV["GPKI_KAFKA"], caller, group=f"{caller.name}-sdk", **security) as kafka:
+    async with KafkaClient(
+        ENV["GPKI_KAFKA"], caller, group=f"{caller.name}-sdk", service_root=root, **security
+    ) as kafka:
         await kafka.request(manifest)
         print("requested", manifest.request_id, manifest.root.hex(), flush=True)
         async for end in kafka.completed():
@@ -34,6 +36,7 @@ async def sign(content: bytes, request: str, caller: Caller, password: str) -> N
 
 
 if __name__ == "__main__":
-    key = Path(ENV["GPKI_CALLER_KEY"]).read_bytes()
+    key, root = (Path(ENV[name]).read_bytes() for name in ("GPKI_CALLER_KEY", "GPKI_SERVICE_ROOT"))
     known = Path(ENV["GPKI_KAFKA_PASSWORD_FILE"]).read_text().strip()
-    asyncio.run(sign(Path(sys.argv[1]).read_bytes(), sys.argv[2], Caller.from_pem(ENV["GPKI_CALLER"], key), known))
+    me = Caller.from_pem(ENV["GPKI_CALLER"], key)
+    asyncio.run(sign(Path(sys.argv[1]).read_bytes(), sys.argv[2], me, known, root))

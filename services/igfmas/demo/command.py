@@ -37,7 +37,7 @@ from services.igfmas.keys import read_keys
 from services.igfmas.mailbox import Mailbox, NoMail
 from services.igfmas.observation import Observation
 from services.igfmas.settings import SERVICE_ROOT, Settings
-from services.igfmas.trust import Trust, TrustError
+from services.igfmas.trust import Trust
 from services.igfmas.vouchers import Voucher, VouchersError, read_vouchers
 
 SAMPLE: Final = Path(__file__).parents[1] / "vouchers.csv"
@@ -52,7 +52,7 @@ RECEIPT_SECONDS: Final = 60.0
 
 EXPECTED: Final = (
     ChainError, ConfigurationError, CryptoError, EvidenceError, GpkiError, KafkaError, NoMail, NotInTime, OSError,
-    Refused, TrustError, Unexpected,
+    Refused, Unexpected,
 )  # fmt: skip
 """What can go wrong on the way, each with a text that says what; anything else is a bug of ours and is shown whole."""
 

@@ -236,7 +236,7 @@ async def begin_now(watch: Watch) -> None:
     ends = await ends_of(watch.stack, topics.POSTED, topics.LOG_CHECKPOINT)
     superuser = await asyncpg.connect(watch.stack.postgres_dsn("postgres"))
     try:
-        await superuser.execute("TRUNCATE monitor.witness, monitor.countersigned")
+        await superuser.execute("TRUNCATE monitor.witness, monitor.countersigned, monitor.witness_beginning")
     finally:
         await superuser.close()
     await watch.database.execute(

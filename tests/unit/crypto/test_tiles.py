@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.crypto import tiles
-from libs.crypto.merkle import MerkleError, is_consistent, leaf_hash, root_from_path, tree_root
-from libs.crypto.tiles import WIDTH, TiledLog, complete_above, levels_of, tile_start
+from libs.crypto.merkle import Frontier, MerkleError, is_consistent, leaf_hash, root_from_path, tree_root
+from libs.crypto.tiles import WIDTH, TiledLog, complete_above, levels_of, tile_start, tiles_of
 from tests.unit.crypto.test_merkle import LEAVES, ROOTS, rfc_path, rfc_root
 
 MANY = [leaf_hash(number.to_bytes(4)) for number in range(WIDTH * WIDTH + 700)]
@@ -38,11 +38,9 @@ KEPT = kept(MANY)
 def at_hand(size: int, *leaves: int) -> dict[int, dict[int, bytes]]:
     """Of each level the tiles on the way up from these leaves, and the right edge: nothing more."""
     found: dict[int, dict[int, bytes]] = {}
-    for level, count in levels_of(size):
-        starts = {tile_start(level, leaf) for leaf in (*leaves, size)}
-        found[level] = {
-            index: KEPT[level][index] for start in starts for index in range(start, min(start + WIDTH, count))
-        }
+    for level, first, last in tiles_of(size, leaves):
+        assert last - first <= WIDTH
+        found.setdefault(level, {}).update({index: KEPT[level][index] for index in range(first, last)})
     return found
 
 
@@ -100,6 +98,14 @@ def test_a_log_is_proven_to_begin_with_an_older_one_and_with_no_other(size, data
     assert not is_consistent(
         before, (size, tree_root(rewritten)), TiledLog(size, kept(rewritten)).consistency_path(old)
     )
+
+
+@given(SIZES)
+def test_a_tree_grows_on_from_the_peaks_of_its_right_edge(size):
+    grown = Frontier()
+    for leaf in MANY[:size]:
+        grown.append(leaf)
+    assert TiledLog(size, at_hand(size)).peaks() == grown.peaks
 
 
 def test_an_empty_log_is_the_beginning_of_every_log_and_a_shorter_one_of_none():

@@ -1,6 +1,7 @@
 """What two administrators must have signed: registrars by their certificates, two people, never one person twice."""
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from libs.bus.delivery import Delivery
@@ -11,6 +12,12 @@ from libs.storage import state
 from libs.storage.pool import Connection
 
 NOT_TWO: Final = "not-signed-by-two-administrators"
+
+ORDER_WITHIN: Final = timedelta(hours=24)
+"""How old an administrators' order may be when it comes: as long as its topic keeps it."""
+
+ORDER_AHEAD: Final = timedelta(minutes=5)
+"""How far the clock of those who sign an order may be ahead of the broker's."""
 
 
 class TwiceSigned(Protocol):
@@ -30,6 +37,11 @@ def signatures_of(signed: TwiceSigned) -> tuple[AdministratorSignature, ...]:
     """Both, or the one that there is."""
     first = AdministratorSignature(key_id=signed.registrar_key, signature=signed.signature)
     return (first,) if signed.second is None else (first, signed.second)
+
+
+def in_time(ordered_at: datetime, appended_at: datetime) -> bool:
+    """Whether an order that gives something back is of the day on which the broker took it."""
+    return -ORDER_AHEAD <= appended_at - ordered_at <= ORDER_WITHIN
 
 
 async def doubt(

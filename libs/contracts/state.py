@@ -6,6 +6,7 @@ from uuid import UUID
 from libs.contracts.base import Base64, Event, Part, UtcTime
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Channel, Medium
+from libs.contracts.suspension import SignedLifting
 
 _REFUSALS = {"good": None, "suspended": Reason.CERTIFICATE_SUSPENDED, "revoked": Reason.CERTIFICATE_REVOKED}
 
@@ -48,7 +49,10 @@ class User(Event):
 
 
 class Certificate(Event):
-    """An officer's certificate and its status; revocation counts at once, whatever the CRL says."""
+    """An officer's certificate and its status; revocation counts at once, whatever the CRL says.
+
+    It is issued as version 1. What is good again after that was lifted: `lifting` is the order, of the version before.
+    """
 
     credential_id: UUID
     user: str
@@ -58,6 +62,7 @@ class Certificate(Event):
     certificate: Base64
     issuer: Base64
     status_since: UtcTime
+    lifting: SignedLifting | None = None
 
     @property
     def key(self) -> str:

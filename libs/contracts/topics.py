@@ -14,6 +14,7 @@ from libs.contracts import (
     resending,
     signing,
     state,
+    suspension,
     token_route,
     waiting,
 )
@@ -198,6 +199,8 @@ TOKEN_CERTIFICATE_REQUESTED = _enrolment(
 )
 DEVICE_REGISTRATION_SUBMITTED = _enrolment("device-registration-submitted", enrolment.DeviceRegistrationSubmitted)
 REVOCATION_REQUESTED = _enrolment("revocation-requested", enrolment.RevocationRequested)
+SUSPENSION_REQUESTED = _enrolment("suspension-requested", suspension.SuspensionRequested, key="credential")
+LIFTING_REQUESTED = _enrolment("lifting-requested", suspension.LiftingRequested, key="credential")
 APPLICATION_REFUSED = _enrolment(
     "application-refused",
     enrolment.ApplicationRefused,
@@ -242,6 +245,8 @@ TOPICS: dict[str, Topic] = {
         TOKEN_CERTIFICATE_REQUESTED,
         DEVICE_REGISTRATION_SUBMITTED,
         REVOCATION_REQUESTED,
+        SUSPENSION_REQUESTED,
+        LIFTING_REQUESTED,
         APPLICATION_REFUSED,
         PIN_CHANGE_SUBMITTED,
         PIN_UNLOCK_ORDERED,

@@ -16,6 +16,7 @@ from services.certificate_authority.hsm_token import HSM, Token
 from services.certificate_authority.issuance import Profile, crl_url
 from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
 from services.certificate_authority.settings import Settings
+from services.certificate_authority.standing import Standing
 
 
 @asynccontextmanager
@@ -49,19 +50,22 @@ async def serve(
                 clock=bus.clock,
                 routes=routes,
             )
-            _wire(bus, handlers, crls, routes)
+            standing = Standing(issuing=certificates[Profile.ISSUING], clock=bus.clock, routes=routes)
+            _wire(bus, handlers, standing, crls, routes)
             looks = [(CRL_LOOK, CrlLook(issuer=issuer.value)) for issuer in ISSUERS]
             await start_timers(pool, settings.service, bus.clock, [*looks, (KEYS_LOOK, KeysLook())])
             async with http_server(CrlServer(pool, certificates).app, settings.crl_port) as port, bus:
                 yield port
 
 
-def _wire(bus: Bus, handlers: Handlers, crls: Crls, routes: Routes) -> None:
+def _wire(bus: Bus, handlers: Handlers, standing: Standing, crls: Crls, routes: Routes) -> None:
     bus.consume(
         {
             routes.certificate_requested: handlers.issue,
             routes.token_certificate_requested: handlers.issue,
-            routes.revocation_requested: handlers.revoke,
+            routes.revocation_requested: standing.revoke,
+            routes.suspension_requested: standing.suspend,
+            routes.lifting_requested: standing.lift,
         }
     )
     bus.timer(CRL_LOOK, crls.look)

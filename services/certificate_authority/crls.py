@@ -13,7 +13,7 @@ from libs.bus.outcomes import Park
 from libs.bus.work import Work
 from libs.contracts.base import Event
 from libs.contracts.topics import Topic
-from libs.crypto.crl import CrlIndex, CrlInvalid
+from libs.crypto.crl import CrlIndex, CrlInvalid, Revocation, RevocationReason
 from libs.crypto.pki import RevokedCertificate, Validity
 from libs.hsm.errors import HsmRefused
 from libs.runtime import metrics
@@ -50,10 +50,10 @@ class CrlLook(Event):
 CRL_LOOK: Final = Topic("timer.certificate-authority.crl", CrlLook, "key")
 
 
-def is_due(head: CrlHead | None, *, revoked: int, now: datetime) -> bool:
-    """Whether a CRL must be replaced: something was revoked since, or half of its validity has passed."""
+def is_due(head: CrlHead | None, *, changes: int, now: datetime) -> bool:
+    """Whether a CRL must be replaced: a certificate's state changed since, or half of its validity has passed."""
     return (
-        head is None or head.entries != revoked or now >= head.this_update + (head.next_update - head.this_update) / 2
+        head is None or head.changes != changes or now >= head.this_update + (head.next_update - head.this_update) / 2
     )
 
 
@@ -90,28 +90,28 @@ class Crls:
                 recording.settle(delivery, Park(LOOK, "next look"))
 
     async def refresh(self, issuer: Profile) -> CrlHead:
-        """Make a new CRL if one is due; returns the newest, which lists all that was revoked when this was called.
+        """Make a new CRL if one is due; returns the newest, which says all that was ordered when this was called.
 
-        Number and list are taken under the issuer's lock, so that a higher number never lists less. A number whose
+        Number and list are taken under the issuer's lock, so that a higher number never says less. A number whose
         CRL was never signed is a gap, which RFC 5280 section 5.2.3 allows. Raises Unavailable, CrlInvalid, HsmRefused.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             await store.lock_issuer(connection, issuer)
             head = await store.crl_head(connection, issuer)
-            count = await store.count_revoked(connection, issuer)
+            changes = await store.changes(connection, issuer)
             now = self._clock().replace(microsecond=0)
-            if head is not None and not is_due(head, revoked=count, now=now):
+            if head is not None and not is_due(head, changes=changes, now=now):
                 return head
-            revoked = await store.revoked(connection, issuer)
+            revoked = await store.listed(connection, issuer)
             validity = Validity(now, now + self._validity)
-            number = await store.take_crl_number(connection, issuer, validity, len(revoked))
+            number = await store.take_crl_number(connection, issuer, validity, entries=len(revoked), changes=changes)
         certificate = self._certificates[issuer]
         der = await self._token.sign_crl(issuer, certificate, number=number, validity=validity, revoked=revoked)
         await asyncio.to_thread(lint, der, certificate, number, revoked)
         async with self._pool.acquire() as connection:
             await store.put_crl(connection, issuer, number, der)
         log.info("crl issued", issuer=issuer, number=number, entries=len(revoked))
-        return CrlHead(number, validity.not_before, validity.not_after, len(revoked))
+        return CrlHead(number, validity.not_before, validity.not_after, len(revoked), changes)
 
 
 def lint(der: bytes, certificate: x509.Certificate, number: int, revoked: Sequence[RevokedCertificate]) -> None:
@@ -119,5 +119,9 @@ def lint(der: bytes, certificate: x509.Certificate, number: int, revoked: Sequen
     index = CrlIndex.parse(der, certificate.public_bytes(Encoding.DER))
     if index.number != number or len(index) != len(revoked):
         raise CrlInvalid("number or entries are not those that were meant")
-    if any(index.status(entry.serial) is None for entry in revoked):
-        raise CrlInvalid("an entry is missing")
+    if any(index.status(entry.serial) != _meant(entry) for entry in revoked):
+        raise CrlInvalid("an entry is missing, or says something else")
+
+
+def _meant(entry: RevokedCertificate) -> Revocation:
+    return Revocation(entry.date, RevocationReason[entry.reason.name.upper()])

@@ -1,7 +1,7 @@
-"""Events in, outcomes out: issuing, revoking, and publishing the keys of callers, registrars and producers."""
+"""Events in, outcomes out: issuing, and publishing the keys of callers, registrars and producers."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeVar, assert_never
 
@@ -11,22 +11,16 @@ from cryptography import x509
 from libs.bus.administrators import signatures_of
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison
-from libs.bus.work import Recording, Work
+from libs.bus.work import Work
 from libs.contracts.base import Event
-from libs.contracts.cloudevents import event_id
 from libs.contracts.enrolment import (
     CertificateRequested,
-    RevocationRequested,
     TokenCertificateRequested,
-    revocation_signature_input,
 )
 from libs.contracts.topics import Topic
-from libs.crypto.service_certificates import ServiceIdentity
-from libs.crypto.signatures import verify
 from libs.runtime.clock import Clock
 from libs.storage.pool import Connection
 from services.certificate_authority import states, store
-from services.certificate_authority.crls import CRL_LOOK, CrlLook
 from services.certificate_authority.hsm_token import Token
 from services.certificate_authority.issuance import (
     Order,
@@ -41,9 +35,6 @@ from services.certificate_authority.issuance import (
 )
 from services.certificate_authority.routes import Routes
 from services.certificate_authority.store import Reserved
-
-PENDING: Final = timedelta(seconds=5)
-"""How long a revocation waits for a certificate that is not there yet."""
 
 KEYS_EVERY: Final = timedelta(minutes=1)
 """How often new keys of callers, registrars and producers are looked for: `init` may run beside the service."""
@@ -69,7 +60,7 @@ KEYS_LOOK: Final = Topic("timer.certificate-authority.keys", KeysLook, "key")
 
 
 class Handlers:
-    """The handlers of certificate_authority, but for the CRLs' timer."""
+    """The handlers of certificate_authority, but for the CRLs' timer and what ends a certificate."""
 
     def __init__(
         self,
@@ -98,7 +89,7 @@ class Handlers:
         """
         async with work.reserving() as connection:
             named = {one.key_id for delivery in work.deliveries for one in signatures_of(delivery.event.signed)}
-            registrars = await self._registrars(connection, named)
+            registrars = await store.registrars(connection, list(named), self._clock())
         judged = await asyncio.to_thread(lambda: [(d, judge(d.event, registrars)) for d in work.deliveries])
         answers: list[tuple[Delivery[C], Reserved | Refused | Unsigned]] = []
         async with work.reserving() as connection:
@@ -118,16 +109,6 @@ class Handlers:
                 for claimed in recording.deliveries:
                     recording.settle(claimed, await self._outcome(recording.connection, claimed.event, answer, signed))
 
-    async def revoke(self, work: Work[RevocationRequested]) -> None:
-        """`revocation-requested`: final and at once; the CRL follows as soon as the HSM makes it."""
-        async with work.reserving() as connection:
-            registrars = await self._registrars(connection, (d.event.registrar_key for d in work.deliveries))
-        for delivery in work.deliveries:
-            async with work.recording(delivery) as recording:
-                for claimed in recording.deliveries:
-                    registrar = registrars.get(claimed.event.registrar_key)
-                    recording.settle(claimed, await self._revocation(recording, claimed, registrar))
-
     async def publish_keys(self, work: Work[KeysLook]) -> None:
         """Publish every key's state; the ledger knows by the event ids which of them it published before."""
         async with work.recording(*work.deliveries) as recording:
@@ -135,9 +116,6 @@ class Handlers:
             for delivery in recording.deliveries:
                 recording.emit(delivery, (Emit(self._routes.keys, states.key_state(key)) for key in keys))
                 recording.settle(delivery, Park(KEYS_EVERY, "next look"))
-
-    async def _registrars(self, connection: Connection, key_ids: Iterable[str]) -> dict[str, ServiceIdentity]:
-        return await store.registrars(connection, list(key_ids), self._clock())
 
     def _order(self, wanted: Wanted) -> Order:
         return order_for(
@@ -175,30 +153,3 @@ class Handlers:
                 return Done((Emit(self._routes.certificate, state),))
             case _:
                 assert_never(answer)
-
-    async def _revocation(
-        self,
-        recording: Recording[RevocationRequested],
-        delivery: Delivery[RevocationRequested],
-        registrar: ServiceIdentity | None,
-    ) -> Outcome:
-        revocation = delivery.event.revocation
-        signed = revocation_signature_input(revocation)
-        if registrar is None or not verify(registrar.public_key, delivery.event.signature, signed):
-            return Poison("registrar-signature-invalid")
-        officer = await store.officer_for_update(recording.connection, revocation.credential_id)
-        if officer is None:
-            # It may have overtaken the request for the certificate; if not, a person must look.
-            return Park(PENDING, "credential-unknown") if delivery.parked is None else Poison("credential-unknown")
-        if officer.revoked_at is not None:
-            return Done()
-        if officer.certificate is None:
-            return Park(PENDING, "certificate-pending")
-        now = self._clock().replace(microsecond=0)
-        reason = x509.ReasonFlags[revocation.reason.replace("-", "_")]
-        await store.revoke(recording.connection, revocation.credential_id, now, reason)
-        look = CrlLook(issuer="issuing")
-        await recording.set_timer(CRL_LOOK, look, request_id=event_id(CRL_LOOK, look), at=now)
-        log.warning("certificate revoked", credential=str(revocation.credential_id), reason=revocation.reason)
-        state = states.good(revocation.credential_id, officer.user, officer.medium, officer.certificate, self._issuing)
-        return Done((Emit(self._routes.certificate, states.revoked(state, now)),))

@@ -13,6 +13,8 @@ class Routes:
     certificate_requested: Topic = topics.CERTIFICATE_REQUESTED
     token_certificate_requested: Topic = topics.TOKEN_CERTIFICATE_REQUESTED
     revocation_requested: Topic = topics.REVOCATION_REQUESTED
+    suspension_requested: Topic = topics.SUSPENSION_REQUESTED
+    lifting_requested: Topic = topics.LIFTING_REQUESTED
     application_refused: Topic = topics.APPLICATION_REFUSED
     certificate: Topic = topics.CERTIFICATE
     keys: Topic = topics.KEYS

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.contracts.enrolment import Application, ApplicationRefused, TokenApplication
 from libs.contracts.signing import Medium
 from libs.contracts.state import Certificate, Key
+from libs.contracts.suspension import SignedLifting
 from services.certificate_authority.issuance import Profile, Refused
 from services.certificate_authority.store import ServiceKey
 
@@ -36,9 +37,19 @@ def good(credential_id: UUID, user: str, medium: Medium, der: bytes, issuer: x50
     )
 
 
-def revoked(state: Certificate, at: datetime) -> Certificate:
-    """Version 2, the last: it was revoked."""
-    return state.model_copy(update={"version": 2, "status": "revoked", "status_since": at})
+def suspended(state: Certificate, version: int, since: datetime) -> Certificate:
+    """A further version: it may not be used until two registrars lift that."""
+    return state.model_copy(update={"version": version, "status": "suspended", "status_since": since})
+
+
+def lifted(state: Certificate, version: int, at: datetime, by: SignedLifting) -> Certificate:
+    """A further version: it is good again, with the order that says so to whoever does not believe us."""
+    return state.model_copy(update={"version": version, "status_since": at, "lifting": by})
+
+
+def revoked(state: Certificate, version: int, at: datetime) -> Certificate:
+    """The last version: it was revoked."""
+    return state.model_copy(update={"version": version, "status": "revoked", "status_since": at})
 
 
 def key_state(key: ServiceKey) -> Key:

@@ -43,11 +43,16 @@ class ServiceKey:
 
 @dataclass(frozen=True, slots=True)
 class Officer:
-    """What a revocation needs to know of a credential's certificate."""
+    """What an order on a credential's certificate needs to know of it; `version` is that of its state.
+
+    `suspended_at` stays when a suspension ends by a revocation.
+    """
 
     user: str
     medium: Medium
     certificate: bytes | None
+    version: int
+    suspended_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -59,6 +64,7 @@ class CrlHead:
     this_update: datetime
     next_update: datetime
     entries: int
+    changes: int
 
 
 async def reserve(connection: Connection, order: Order) -> Reserved | Refused:
@@ -139,14 +145,31 @@ async def service_keys(connection: Connection) -> list[ServiceKey]:
 
 
 async def officer_for_update(connection: Connection, credential_id: UUID) -> Officer | None:
-    """The certificate of a credential; nobody else ends it until this transaction does."""
+    """The certificate of a credential; nobody else changes its state until this transaction ends."""
     row = await connection.fetchrow(_SQL["officer_for_update"], str(credential_id))
-    return None if row is None else Officer(row["serial_number"], row["medium"], row["certificate"], row["ended_at"])
+    return None if row is None else Officer(*row.values())
 
 
 async def revoke(connection: Connection, credential_id: UUID, at: datetime, because: x509.ReasonFlags) -> None:
-    """End a credential's certificate."""
+    """End a credential's certificate: a further version of its state, the last."""
     await connection.execute(_SQL["revoke"], str(credential_id), at, because.name)
+
+
+async def keep_suspension(connection: Connection, suspension: UUID, credential_id: UUID, registrar_key: str) -> bool:
+    """Keep an order to suspend; False when it was followed before."""
+    kept = await connection.fetchval(_SQL["keep_suspension"], suspension, str(credential_id), registrar_key)
+    return kept is not None
+
+
+async def suspend(connection: Connection, credential_id: UUID, at: datetime) -> datetime:
+    """A further version of the state, suspended; returns since when."""
+    since: datetime = await connection.fetchval(_SQL["suspend"], str(credential_id), at)
+    return since
+
+
+async def lift(connection: Connection, credential_id: UUID) -> None:
+    """A further version of the state, good."""
+    await connection.execute(_SQL["lift"], str(credential_id))
 
 
 async def lock_issuer(connection: Connection, issuer: Profile) -> None:
@@ -154,27 +177,34 @@ async def lock_issuer(connection: Connection, issuer: Profile) -> None:
     await connection.execute(_SQL["lock_issuer"], issuer)
 
 
-async def count_revoked(connection: Connection, issuer: Profile) -> int:
-    """How many entries `revoked` would give: for the looks that find nothing new, of which most are."""
-    return 0 if issuer is Profile.ROOT else int(await connection.fetchval(_SQL["count_revoked"]))
+async def changes(connection: Connection, issuer: Profile) -> int:
+    """How often a certificate was suspended, lifted or revoked: the looks that find nothing new end here, most do.
+
+    It only rises. Ask for it before `listed`: the list may then say more than it, and never less.
+    """
+    return 0 if issuer is Profile.ROOT else int(await connection.fetchval(_SQL["changes"]))
 
 
-async def revoked(connection: Connection, issuer: Profile) -> list[RevokedCertificate]:
-    """What the issuer's next CRL lists. No authority was ever revoked, so the root's is empty."""
+async def listed(connection: Connection, issuer: Profile) -> list[RevokedCertificate]:
+    """What the issuer's next CRL lists. No authority was ever revoked, so the root's is empty.
+
+    What is suspended is there as certificateHold (RFC 5280 section 5.3.1), and what was lifted is not: removeFromCRL is
+    for delta CRLs. What was revoked while it was suspended keeps the date that earlier CRLs said of it.
+    """
     if issuer is Profile.ROOT:
         return []
     return [
-        RevokedCertificate(
-            int.from_bytes(row["serial"], "big"), row["ended_at"], x509.ReasonFlags[row["ended_because"]]
-        )
-        for row in await connection.fetch(_SQL["revoked"])
+        RevokedCertificate(int.from_bytes(row["serial"], "big"), row["since"], x509.ReasonFlags[row["because"]])
+        for row in await connection.fetch(_SQL["listed"])
     ]
 
 
-async def take_crl_number(connection: Connection, issuer: Profile, validity: Validity, entries: int) -> int:
-    """Take the next number, which lists so many; call `lock_issuer` first."""
+async def take_crl_number(
+    connection: Connection, issuer: Profile, validity: Validity, *, entries: int, changes: int
+) -> int:
+    """Take the next number, which lists so many, as of so many changes; call `lock_issuer` first."""
     number: int = await connection.fetchval(
-        _SQL["take_crl_number"], issuer, validity.not_before, validity.not_after, entries
+        _SQL["take_crl_number"], issuer, validity.not_before, validity.not_after, entries, changes
     )
     return number
 

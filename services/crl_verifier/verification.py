@@ -23,7 +23,6 @@ _REASONS = {
     InvalidReason.NOT_YET_VALID: Reason.CERTIFICATE_NOT_YET_VALID,
     InvalidReason.EXPIRED: Reason.CERTIFICATE_EXPIRED,
     InvalidReason.REVOKED: Reason.CERTIFICATE_REVOKED,
-    InvalidReason.SUSPENDED: Reason.CERTIFICATE_SUSPENDED,
     InvalidReason.KEY_USAGE: Reason.CERTIFICATE_MISMATCH,
 }
 """Why a path does not hold, as a reason code."""
@@ -99,6 +98,9 @@ class Verification:
                     ),
                     now,
                 )
+            case Invalid(InvalidReason.SUSPENDED):
+                # Whether it is so now, the state says; until both agree, one of them is behind the other.
+                return CannotTell(UnknownReason.CRL_STALE)
             case Invalid(reason):
                 return _REASONS[reason]
             case Unknown(why):

@@ -103,9 +103,10 @@ class Enrolment:
         if application is None or wanted != (certificate.user, certificate.medium):
             return Poison("credential-unknown")
         before = await store.lock_officer(connection, application)
-        if not await store.see_certificate(connection, certificate.credential_id, certificate.version):
+        seen = await store.see_certificate(connection, certificate.credential_id, certificate.version)
+        if seen is None:
             return Done()
-        after = certified(before, application, certificate)
+        after = certified(before, application, certificate, is_new=seen == 0)
         if after == before:
             return Done()
         await store.put_officer(connection, after)

@@ -52,16 +52,17 @@ def apply(officer: Officer, application: AnyApplication) -> Officer | Refused:
     return replace(confirmed, medium=medium) if officer.credential_id is None else confirmed
 
 
-def certified(officer: Officer, application: AnyApplication, certificate: Certificate) -> Officer:
-    """The officer after news of the certificate that this application led to.
+def certified(officer: Officer, application: AnyApplication, certificate: Certificate, *, is_new: bool) -> Officer:
+    """The officer after news of the certificate that this application led to; new is what nothing was heard of before.
 
     A new certificate gives the officer its credential and medium, with what the registrar confirmed for it, which ends
-    the right to sign with any other; a revoked one only ends the right to it. The version rises when there is something
-    new to say.
+    the right to sign with any other; a revoked one only ends the right to it, and one that is suspended, or good again,
+    changes nothing: who moved away from it does not come back by it. The version rises when there is something new to
+    say.
     """
     if certificate.status == "revoked":
         return replace(officer, live=False) if officer.credential_id == certificate.credential_id else officer
-    if officer.credential_id == certificate.credential_id:
+    if not is_new or officer.credential_id == certificate.credential_id:
         return officer
     return replace(
         _confirmed(officer, application),

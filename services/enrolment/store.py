@@ -82,6 +82,7 @@ async def application_of(connection: Connection, credential_id: UUID) -> AnyAppl
     return None if content is None else _APPLICATION.validate_json(content)
 
 
-async def see_certificate(connection: Connection, credential_id: UUID, version: int) -> bool:
-    """Whether this version of the credential's certificate is news; marks it as seen."""
-    return await connection.fetchval(_SQL["see_certificate"], credential_id, version) is not None
+async def see_certificate(connection: Connection, credential_id: UUID, version: int) -> int | None:
+    """Mark this version of the credential's certificate as seen; which one was before, 0 for none; None: no news."""
+    before: int | None = await connection.fetchval(_SQL["see_certificate"], credential_id, version)
+    return before

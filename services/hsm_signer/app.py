@@ -97,7 +97,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             bus.state(
                 {
                     topics.USER: project_users,
-                    topics.CERTIFICATE: handlers.keep_certificates,
+                    topics.CERTIFICATE: handlers.keep_certificates(service_root),
                     topics.KEYS: project_keys(key_trust(service_root, bus.clock)),
                 }
             )

@@ -18,7 +18,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.storage import cancels, state
-from services.hsm_signer import limits, store
+from services.hsm_signer import lifting, limits, store
 from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel
 from services.hsm_signer.hsm import HSM, hsm_unavailable
@@ -191,15 +191,25 @@ def rotation(sealing_keys: SealingKeys, clock: Clock) -> Handler[Rotation]:
     return handle
 
 
-async def keep_certificates(work: Work[Certificate]) -> None:
-    """Keep `gpki.certificate.v1`; revocation is final and destroys the wrapped key."""
-    async with work.recording(*work.deliveries) as recording:
-        certificates = [delivery.event for delivery in recording.deliveries]
-        await state.put_certificates(recording.connection, certificates)
-        revoked = [certificate.credential_id for certificate in certificates if certificate.status == "revoked"]
-        await store.destroy_credentials(recording.connection, revoked)
-        for delivery in recording.deliveries:
-            recording.settle(delivery, Done())
+def keep_certificates(service_root: bytes) -> Handler[Certificate]:
+    """Keep `gpki.certificate.v1`: what two registrars did not lift stays suspended, whatever the authority says.
+
+    Revocation is final and destroys the wrapped key.
+    """
+
+    async def keep(work: Work[Certificate]) -> None:
+        async with work.recording(*work.deliveries) as recording:
+            kept = []
+            for delivery in recording.deliveries:
+                fault = await lifting.doubt(recording.connection, delivery, service_root)
+                recording.settle(delivery, fault or Done())
+                if fault is None:
+                    kept.append(delivery.event)
+            await state.put_certificates(recording.connection, kept)
+            revoked = [certificate.credential_id for certificate in kept if certificate.status == "revoked"]
+            await store.destroy_credentials(recording.connection, revoked)
+
+    return keep
 
 
 def _computed(commit: Callable[[], Commitment]) -> Commitment:

@@ -35,9 +35,3 @@ TRY_WITHIN = timedelta(seconds=HANDLER_BOUND)
 
 SLOT_WAIT = timedelta(seconds=1)
 """How long an attempt waits for other attempts of the same credential that are being tried."""
-
-ORDER_WITHIN = timedelta(hours=24)
-"""How old an administrators' order may be when it comes: as long as its topic keeps it."""
-
-ORDER_AHEAD = timedelta(minutes=5)
-"""How far the clock of those who sign an order may be ahead of the broker's."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import structlog
 
-from libs.bus.administrators import doubt
+from libs.bus.administrators import doubt, in_time
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Poison
 from libs.bus.work import Work
@@ -12,7 +12,6 @@ from libs.contracts import topics
 from libs.contracts.pin import PinAnswered, PinUnlockOrdered, pin_unlock_signature_input
 from libs.storage.pool import Connection
 from libs.storage.queries import load_queries
-from services.hsm_signer import limits
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "pin.sql")
 
@@ -37,8 +36,7 @@ class Unlocking:
         fault = await doubt(connection, delivery, event.signatures, content, self._service_root)
         if fault is not None:
             return fault
-        age = delivery.appended_at - order.ordered_at
-        if not -limits.ORDER_AHEAD <= age <= limits.ORDER_WITHIN:
+        if not in_time(order.ordered_at, delivery.appended_at):
             return Poison("order-out-of-date")
         if await connection.fetchval(_SQL["keep_unlock"], order.unlock, order.credential_id) is None:
             return Done()  # followed before: a replay gives no tries again

@@ -50,7 +50,11 @@ _ENROLMENT: Final = (
     topics.CERTIFICATE_REQUESTED,
 )
 _DEAD: Final = {
-    topic.dead_letter for topic in (*_BY_VALUE, *DOCUMENTS, *_BY_KEY, *_STATE, *_ENROLMENT, topics.REVOCATION_REQUESTED)
+    topic.dead_letter
+    for topic in (
+        *(*_BY_VALUE, *DOCUMENTS, *_BY_KEY, *_STATE, *_ENROLMENT),
+        *(topics.REVOCATION_REQUESTED, topics.SUSPENSION_REQUESTED, topics.LIFTING_REQUESTED),
+    )
 }
 
 POLL_MS: Final = 100

@@ -19,7 +19,15 @@ from libs.gpki_client.token import OfficerToken
 from libs.runtime.clock import Clock
 from services.igfmas.chain import Chain, NotInTime
 from services.igfmas.documents import Paper, manifest_of, request_of
-from services.igfmas.enrolment import Officer, Registrars, device_registration_of, revocation_of, token_application_of
+from services.igfmas.enrolment import (
+    Officer,
+    Registrars,
+    device_registration_of,
+    lifting_of,
+    revocation_of,
+    suspension_of,
+    token_application_of,
+)
 from services.igfmas.observation import RequestSeen
 
 STEP_SECONDS: Final = 60.0
@@ -123,6 +131,33 @@ class Desk:
             lambda: certificates[officer.credential_id].status == "revoked",
             f"revocation of {officer.name}'s certificate",
             seconds=STEP_SECONDS,
+        )
+
+    async def suspend(self, officer: Officer) -> None:
+        """Order the suspension, and return when it is known. Raises NotInTime."""
+        before = self._chain.certificates[officer.credential_id]
+        order = suspension_of(
+            officer.credential_id,
+            self._registrars.registering,
+            suspension=uuid4(),
+            ordered_at=self._clock().replace(microsecond=0),
+        )
+        await self._chain.send(topics.SUSPENSION_REQUESTED, order)
+        await self._newer(before, f"suspension of {officer.name}'s certificate")
+
+    async def lift(self, officer: Officer) -> None:
+        """Order that the suspension is lifted, and return when it is known. Raises NotInTime."""
+        suspended = self._chain.certificates[officer.credential_id]
+        order = lifting_of(
+            suspended, self._registrars, lifting=uuid4(), ordered_at=self._clock().replace(microsecond=0)
+        )
+        await self._chain.send(topics.LIFTING_REQUESTED, order)
+        await self._newer(suspended, f"lifting of the suspension of {officer.name}'s certificate")
+
+    async def _newer(self, before: Certificate, what: str) -> None:
+        certificates = self._chain.certificates
+        await self._chain.wait(
+            lambda: certificates[before.credential_id].version > before.version, what, seconds=STEP_SECONDS
         )
 
     async def press(self, action: Action, officer: Officer, papers: Sequence[Paper], *, request: str) -> Pressed:

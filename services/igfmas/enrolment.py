@@ -24,6 +24,16 @@ from libs.contracts.enrolment import (
     revocation_signature_input,
     token_application_signature_input,
 )
+from libs.contracts.state import Certificate
+from libs.contracts.suspension import (
+    Lifting,
+    LiftingRequested,
+    SignedLifting,
+    Suspension,
+    SuspensionRequested,
+    lifting_signature_input,
+    suspension_signature_input,
+)
 from libs.gpki_client import Caller, SealingKey
 from libs.gpki_client.device import Device
 
@@ -115,6 +125,31 @@ def revocation_of(
     return RevocationRequested(
         revocation=order, registrar_key=registrar.key_id, signature=registrar.sign(revocation_signature_input(order))
     )
+
+
+def suspension_of(
+    credential_id: UUID, registrar: Caller, *, suspension: UUID, ordered_at: datetime
+) -> SuspensionRequested:
+    """The registrar's order to suspend a certificate: something must be looked into first."""
+    order = Suspension(suspension=suspension, credential_id=credential_id, ordered_at=ordered_at)
+    return SuspensionRequested(
+        suspension=order, registrar_key=registrar.key_id, signature=registrar.sign(suspension_signature_input(order))
+    )
+
+
+def lifting_of(
+    suspended: Certificate, registrars: Registrars, *, lifting: UUID, ordered_at: datetime
+) -> LiftingRequested:
+    """The registrars' order to lift the suspension that both have before them."""
+    order = Lifting(
+        lifting=lifting, credential_id=suspended.credential_id, version=suspended.version, ordered_at=ordered_at
+    )
+    content = lifting_signature_input(order)
+    first, second = (
+        AdministratorSignature(key_id=one.key_id, signature=one.sign(content))
+        for one in (registrars.registering, registrars.validating)
+    )
+    return LiftingRequested(signed=SignedLifting(lifting=order, signatures=(first, second)))
 
 
 def device_registration_of(

@@ -14,6 +14,7 @@ from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
 from services.hsm_signer import key_requests, store
 from tests.integration.hsm.conftest import hsm, soft_hsm
+from tests.support.applications import signed_lifting
 from tests.support.custody import Cabinet
 from tests.support.custody_signer import open_cabinet
 from tests.support.pki import Pki
@@ -172,7 +173,8 @@ async def test_revocation_leaves_nothing_of_the_key_in_the_database(
     assert row["destroyed_at"] is not None
     opened = await cabinet.custody.open(await cabinet.kept(theirs), PIN)
     assert opened.wrapped, "nobody else's key went with it"
-    await cabinet.certify(mine, status="good", version=3)
+    two = signed_lifting(await cabinet.certificate_of(mine), *(one.key for one in cabinet.administrators))
+    await cabinet.certify(mine, status="good", version=3, lifting=two)
     assert (await cabinet.row(mine))["wrapped"] is None, "and nothing brings it back"
 
 

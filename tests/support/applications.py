@@ -27,6 +27,15 @@ from libs.contracts.enrolment import (
     revocation_signature_input,
     token_application_signature_input,
 )
+from libs.contracts.state import Certificate
+from libs.contracts.suspension import (
+    Lifting,
+    SignedLifting,
+    Suspension,
+    SuspensionRequested,
+    lifting_signature_input,
+    suspension_signature_input,
+)
 from libs.crypto.pki import SigningKey
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request
@@ -166,6 +175,33 @@ def revocation_requested(
         registrar_key=by or public_key_id(registrar.public_key()),
         signature=registrar.sign(revocation_signature_input(revocation)),
     )
+
+
+def suspension_requested(
+    credential_id: UUID, registrar: Ed25519PrivateKey, *, by: str | None = None
+) -> SuspensionRequested:
+    """A registrar's order to suspend."""
+    order = Suspension(suspension=uuid4(), credential_id=credential_id, ordered_at=utc_now())
+    return SuspensionRequested(
+        suspension=order,
+        registrar_key=by or public_key_id(registrar.public_key()),
+        signature=registrar.sign(suspension_signature_input(order)),
+    )
+
+
+def signed_lifting(suspended: Certificate, *signers: Ed25519PrivateKey, **values: Any) -> SignedLifting:
+    """The order of these two to lift this suspension."""
+    order = Lifting(
+        **{
+            "lifting": uuid4(),
+            "credential_id": suspended.credential_id,
+            "version": suspended.version,
+            "ordered_at": utc_now(),
+            **values,
+        }
+    )
+    first, other = (second(lifting_signature_input(order), signer) for signer in signers)
+    return SignedLifting(lifting=order, signatures=(first, other))
 
 
 def csr(key: Any, common_name: str = "whatever a request says") -> bytes:

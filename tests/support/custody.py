@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.bus.bus import STATE_GROUP
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.enrolment import (
@@ -32,10 +33,11 @@ from libs.contracts.signing import (
     AuthorisationFailed,
     AuthorisationSubmitted,
     MediumResolved,
+    Rejected,
     Signed,
 )
+from libs.contracts.state import Certificate, User
 from libs.contracts.state import Device as DeviceState
-from libs.contracts.state import User
 from libs.contracts.topics import Topic
 from libs.crypto.credential import Argon2Parameters
 from libs.crypto.sealing import PURPOSE_ENROLMENT_PIN, seal, sealing_info
@@ -55,7 +57,6 @@ from tests.support.pki import Identity, Pki
 from tests.support.requests import certificate_state, documents, header, medium_resolved, user_state
 from tests.support.requests import key_id as key_id_of
 from tests.support.tap import Tap
-from tests.support.waiting import eventually
 
 E = TypeVar("E", bound=Event)
 
@@ -218,16 +219,20 @@ class Cabinet:
         assert kept.credential is not None
         return kept.credential
 
-    async def certify(self, credential_id: UUID, *, status: str, version: int = 2) -> None:
-        """Have the signer hear of the certificate's status."""
-        state_now = certificate_state(self.users[credential_id], status=status, version=version)
+    async def certify(self, credential_id: UUID, *, status: str, version: int = 2, **values: Any) -> Certificate:
+        """Have the signer hear of the certificate's status, and return when it has judged that."""
+        known = await self.certificate_of(credential_id)
+        state_now = known.model_copy(update={"status": status, "version": version, "lifting": None, **values})
+        group = f"{self.room.schema}.{STATE_GROUP}"
+        before = sum((await self.room.committed(self.certificate, group)).values())
         await self.room.send(self.certificate, [state_now])
-        query = "select count(*) from certificate_state where credential_id = $1 and version = $2"
+        await self.room.all_committed(self.certificate, before + 1, group)
+        return state_now
 
-        async def known() -> bool:
-            return await self.room.count(query, credential_id, version) == 1
-
-        await eventually(known, "the certificate's status is known")
+    async def certificate_of(self, credential_id: UUID) -> Certificate:
+        """The state of the officer's certificate as the signer keeps it."""
+        async with self.room.pool.acquire() as connection:
+            return (await state.certificates(connection, [credential_id]))[credential_id]
 
     async def found(self, needle: bytes) -> list[str]:
         """Tables of the signer of which a row holds these bytes."""
@@ -264,6 +269,13 @@ class Cabinet:
     async def submission(self, request: MediumResolved, *, pin: str, otp: str = OTP) -> AuthorisationSubmitted:
         """What the gateway hands on: a challenge of otp_dispatch, and PIN and OTP sealed to the signer."""
         return submission_of(request, pin=pin, otp=otp, producer=self.producer, key=await self.public_key())
+
+    async def refusal(self, credential_id: UUID, *, pin: str) -> str:
+        """Why a new request of this officer is rejected whole."""
+        request = await self.request(credential_id)
+        await self.room.send(self.submitted, [await self.submission(request, pin=pin)])
+        is_its = request.request_id
+        return str((await self.told(topics.REJECTED, Rejected, lambda event: event.request_id == is_its)).reason)
 
     async def outcome(self, request: MediumResolved) -> str:
         """`signed`, or the reason of the attempt that failed."""

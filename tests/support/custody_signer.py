@@ -59,8 +59,9 @@ async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabine
         topics.SIGNED,
         topics.AUTHORISATION_FAILED,
         topics.PIN_ANSWERED,
+        topics.REJECTED,
     )
-    others = (topics.PROGRESSED, topics.REJECTED, topics.WAITING)
+    others = (topics.PROGRESSED, topics.WAITING)
     await create_topics(stack.kafka, topics=[*own, *told, *others])
     async with open_room(stack) as room:
         room.owns(*own)
@@ -83,7 +84,7 @@ async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabine
             producers = ChallengeProducers(room.pool, service_root, utc_now)
             authoriser = Authoriser(custody, sealing_keys, producers, service_root, utc_now)
             bus = room.bus()
-            bus.state({certificate: handlers.keep_certificates})
+            bus.state({certificate: handlers.keep_certificates(service_root)})
             bus.consume(
                 {
                     key_requested: KeyRequests(custody, sealing_keys, service_root).handle,

@@ -4,10 +4,12 @@ ON CONFLICT (user_id) DO UPDATE SET version = EXCLUDED.version, value = EXCLUDED
 WHERE user_state.version < EXCLUDED.version
 
 -- name: put_certificate
+-- Revocation is final: nothing takes its place, whatever version it says.
 INSERT INTO certificate_state (credential_id, user_id, version, value, fingerprint) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (credential_id) DO UPDATE
 SET version = EXCLUDED.version, value = EXCLUDED.value, fingerprint = EXCLUDED.fingerprint
 WHERE certificate_state.version < EXCLUDED.version
+    AND convert_from(certificate_state.value, 'UTF8')::jsonb ->> 'status' <> 'revoked'
 
 -- name: put_key
 INSERT INTO key_state (key_id, purpose, version, value) VALUES ($1, $2, $3, $4)

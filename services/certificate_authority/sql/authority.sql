@@ -44,32 +44,46 @@ WHERE profile IN ('caller', 'registrar', 'producer') AND certificate IS NOT NULL
 ORDER BY key_id
 
 -- name: officer_for_update
-SELECT serial_number, medium, certificate, ended_at FROM certificate WHERE profile = 'officer' AND holder = $1 FOR UPDATE
+SELECT serial_number, medium, certificate, version, suspended_at, ended_at FROM certificate
+WHERE profile = 'officer' AND holder = $1 FOR UPDATE
 
 -- name: revoke
-UPDATE certificate SET ended_at = $2, ended_because = $3 WHERE profile = 'officer' AND holder = $1
+UPDATE certificate SET ended_at = $2, ended_because = $3, version = version + 1 WHERE profile = 'officer' AND holder = $1
+
+-- name: keep_suspension
+INSERT INTO suspension (suspension, credential_id, registrar_key) VALUES ($1, $2, $3)
+ON CONFLICT (suspension) DO NOTHING
+RETURNING suspension
+
+-- name: suspend
+UPDATE certificate SET suspended_at = coalesce(suspended_at, $2), version = version + 1
+WHERE profile = 'officer' AND holder = $1
+RETURNING suspended_at
+
+-- name: lift
+UPDATE certificate SET suspended_at = NULL, version = version + 1 WHERE profile = 'officer' AND holder = $1
 
 -- name: lock_issuer
 SELECT 1 FROM certificate WHERE profile = $1 AND profile <> 'officer' FOR UPDATE
 
--- name: count_revoked
-SELECT count(*)::integer FROM certificate
-WHERE profile = 'officer' AND ended_at IS NOT NULL AND certificate IS NOT NULL
+-- name: changes
+SELECT coalesce(sum(version - 1), 0) FROM certificate WHERE profile = 'officer' AND version > 1
 
--- name: revoked
-SELECT serial, ended_at, ended_because FROM certificate
-WHERE profile = 'officer' AND ended_at IS NOT NULL AND certificate IS NOT NULL
+-- name: listed
+SELECT serial, coalesce(suspended_at, ended_at) AS since, coalesce(ended_because, 'certificate_hold') AS because
+FROM certificate
+WHERE profile = 'officer' AND version > 1 AND (suspended_at IS NOT NULL OR ended_at IS NOT NULL)
 
 -- name: take_crl_number
-INSERT INTO crl (issuer, number, this_update, next_update, entries)
-SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4 FROM crl WHERE issuer = $1
+INSERT INTO crl (issuer, number, this_update, next_update, entries, changes)
+SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5 FROM crl WHERE issuer = $1
 RETURNING number
 
 -- name: put_crl
 UPDATE crl SET der = $3 WHERE issuer = $1 AND number = $2 AND der IS NULL
 
 -- name: crl_head
-SELECT number, this_update, next_update, entries FROM crl
+SELECT number, this_update, next_update, entries, changes FROM crl
 WHERE issuer = $1 AND der IS NOT NULL ORDER BY number DESC LIMIT 1
 
 -- name: archived_crl

@@ -17,5 +17,7 @@ INSERT INTO application (application, credential_id, user_id, content) VALUES ($
 SELECT content FROM application WHERE credential_id = $1
 
 -- name: see_certificate
-UPDATE application SET certificate_version = $2 WHERE credential_id = $1 AND certificate_version < $2
-RETURNING credential_id
+UPDATE application SET certificate_version = $2
+FROM (SELECT certificate_version AS before FROM application WHERE credential_id = $1) AS seen
+WHERE credential_id = $1 AND certificate_version < $2
+RETURNING before

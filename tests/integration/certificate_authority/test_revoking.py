@@ -7,44 +7,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.contracts.enrolment import RevocationRequested
-from libs.contracts.state import Certificate
 from libs.crypto.crl import RevocationReason
-from services.certificate_authority import crls, handlers, store
+from services.certificate_authority import crls, standing, store
 from tests.integration.certificate_authority.conftest import Authority, crl, openssl, trust
+from tests.integration.certificate_authority.orders import issue, listed, revoke, serial
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.support.applications import application, certificate_requested, revocation_requested
 from tests.support.waiting import eventually
-
-
-async def issue(authority: Authority) -> Certificate:
-    before = len({state.credential_id for state in authority.certificates()})
-    event = certificate_requested(application(), authority.registrar)
-    await authority.room.send(authority.routes.certificate_requested, [event])
-    await authority.certified(before + 1)
-    (state,) = (c for c in authority.certificates() if c.credential_id == event.credential_id)
-    return state
-
-
-async def revoke(authority: Authority, *orders: RevocationRequested) -> None:
-    await authority.room.send(authority.routes.revocation_requested, orders)
-
-
-def serial(state: Certificate) -> int:
-    return x509.load_der_x509_certificate(state.certificate).serial_number
-
-
-async def listed(client: httpx.AsyncClient, state: Certificate) -> None:
-    async def is_listed() -> bool:
-        return (await crl(client)).status(serial(state)) is not None
-
-    await eventually(is_listed, "the serial number in the CRL", seconds=10)
 
 
 async def test_a_revocation_is_said_at_once_and_listed_under_a_higher_number(
@@ -94,15 +68,15 @@ async def test_a_look_that_finds_nothing_new_reads_no_list(
 
         return ask
 
-    for name in ("count_revoked", "revoked"):
+    for name in ("changes", "listed"):
         monkeypatch.setattr(store, name, counted(name))
     async with authority.running() as client:
         state = await issue(authority)
         await revoke(authority, revocation_requested(state.credential_id, authority.registrar))
         await listed(client, state)
-        looked, read = asked["count_revoked"], asked["revoked"]
-        await eventually(lambda: asked["count_revoked"] >= looked + 4, "four looks more")
-    assert asked["revoked"] == read > 0
+        looked, read = asked["changes"], asked["listed"]
+        await eventually(lambda: asked["changes"] >= looked + 4, "four looks more")
+    assert asked["listed"] == read > 0
 
 
 async def test_ten_orders_revoke_once(authority: Authority) -> None:
@@ -146,7 +120,7 @@ async def test_what_no_registrar_signed_revokes_nothing(authority: Authority) ->
 async def test_a_revocation_that_overtakes_its_certificate_waits_for_it(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "PENDING", timedelta(seconds=2))
+    monkeypatch.setattr(standing, "PENDING", timedelta(seconds=2))
     event = certificate_requested(application(), authority.registrar)
     async with authority.running() as client:
         await revoke(authority, revocation_requested(event.credential_id, authority.registrar))
@@ -161,7 +135,7 @@ async def test_a_revocation_that_overtakes_its_certificate_waits_for_it(
 async def test_a_revocation_of_nothing_is_put_aside_for_a_person(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "PENDING", timedelta(milliseconds=300))
+    monkeypatch.setattr(standing, "PENDING", timedelta(milliseconds=300))
     async with authority.running():
         await revoke(authority, revocation_requested(uuid4(), authority.registrar))
         await authority.tap.until(

@@ -60,6 +60,36 @@ async def test_a_revocation_in_the_crl_counts_without_any_event(verifier: Verifi
     assert answer.reason is Reason.CERTIFICATE_REVOKED
 
 
+async def test_after_a_lifting_documents_wait_for_the_crl_without_the_hold(verifier: Verifier):
+    """I-53, I-19: the state is ahead of the CRL, which a record would name; the CRL is looked for at once."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        who = await verifier.officer()
+        serial = who.identity.certificate.serial_number
+        hold = RevokedCertificate(serial, verifier.pki.now, x509.ReasonFlags.certificate_hold)
+        verifier.server.serve(*verifier.crls(revoked=[hold], number=NEWEST))
+
+        async def kept() -> bool:
+            return NEWEST in await verifier.numbers()
+
+        await eventually(kept, "the CRL with the hold kept")
+        await asked_again(verifier)
+        await verifier.tell(who, status="suspended")
+        refused = signed(who)
+        await verifier.wire.send(topics.SIGNED, refused)
+        [answer] = await verifier.answers(refused)
+        await verifier.tell(who, status="good")
+        waiting = signed(who)
+        await verifier.wire.send(topics.SIGNED, waiting)
+        await verifier.parked(waiting, "crl-stale")
+        verifier.server.serve(*verifier.crls(number=NEWEST + 1))
+        [verified] = await verifier.answers(waiting)
+    assert isinstance(answer, Rejected)
+    assert answer.reason is Reason.CERTIFICATE_SUSPENDED
+    assert isinstance(verified, Verified)
+    assert NEWEST + 1 in {crl.number for crl in verified.crls}
+
+
 async def test_with_a_stale_crl_documents_wait_and_are_verified_when_a_fresh_one_comes(verifier: Verifier):
     """I-19."""
     verifier.server.serve(*verifier.stale())

@@ -141,14 +141,18 @@ async def test_two_requests_for_one_document_at_once_post_it_once(posting: Posti
     assert sum(len(each.documents or ()) for end in ends for each in end.rejected) == len(ids)
 
 
-async def test_revocation_counts_at_once_whatever_was_verified(posting: Posting):
+@pytest.mark.parametrize(
+    ("status", "reason"), [("revoked", Reason.CERTIFICATE_REVOKED), ("suspended", Reason.CERTIFICATE_SUSPENDED)]
+)
+async def test_revocation_counts_at_once_whatever_was_verified(posting: Posting, status: str, reason: Reason):
+    """I-53: so does a suspension, for what was signed and verified before it."""
     zainab = await posting.officer()
     documents = signed(zainab, fresh_ids(2))
-    await posting.tell(zainab, status="revoked")
+    await posting.tell(zainab, status=status)
     await posting.verify(documents)
     end = await posting.completed(documents[0].request_id)
     assert end.posted == ()
-    assert {each.reason for each in end.rejected} == {Reason.CERTIFICATE_REVOKED}
+    assert {each.reason for each in end.rejected} == {reason}
 
 
 async def test_a_signature_that_does_not_hold_is_not_posted_though_it_was_verified(posting: Posting):

@@ -10,7 +10,7 @@ from services.certificate_authority.crls import is_due, lint
 from services.certificate_authority.store import CrlHead
 from tests.support.pki import EPOCH, Pki
 
-HEAD = CrlHead(number=7, this_update=EPOCH, next_update=EPOCH + timedelta(hours=24), entries=3)
+HEAD = CrlHead(number=7, this_update=EPOCH, next_update=EPOCH + timedelta(hours=24), entries=3, changes=3)
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +19,18 @@ def pki() -> Pki:
 
 
 def test_the_first_crl_is_due():
-    assert is_due(None, revoked=0, now=EPOCH)
+    assert is_due(None, changes=0, now=EPOCH)
 
 
 @pytest.mark.parametrize(
-    ("revoked", "hours", "due"), [(3, 0, False), (3, 11.99, False), (3, 12, True), (3, 30, True), (4, 0, True)]
+    ("changes", "hours", "due"), [(3, 0, False), (3, 11.99, False), (3, 12, True), (3, 30, True), (4, 0, True)]
 )
-def test_due_when_something_was_revoked_or_half_of_the_validity_has_passed(revoked, hours, due):
-    assert is_due(HEAD, revoked=revoked, now=EPOCH + timedelta(hours=hours)) is due
+def test_due_when_a_certificate_s_state_changed_or_half_of_the_validity_has_passed(changes, hours, due):
+    assert is_due(HEAD, changes=changes, now=EPOCH + timedelta(hours=hours)) is due
 
 
 def test_a_clock_that_went_back_makes_no_crl():
-    assert not is_due(HEAD, revoked=3, now=EPOCH - timedelta(days=1))
+    assert not is_due(HEAD, changes=3, now=EPOCH - timedelta(days=1))
 
 
 def entries(count):

@@ -15,6 +15,7 @@ from libs.contracts import (
     resending,
     signing,
     state,
+    suspension,
     token_route,
     topics,
     waiting,
@@ -46,7 +47,20 @@ def events_of(module: object) -> set[type[Event]]:
 
 def test_every_event_of_the_contracts_has_a_topic_and_every_topic_is_listed() -> None:
     declared = {topic.event for topic in ALL}
-    modules = (signing, progress, cancelling, resending, token_route, waiting, state, enrolment, pin, log, not_me)
+    modules = (
+        signing,
+        progress,
+        cancelling,
+        resending,
+        token_route,
+        waiting,
+        state,
+        enrolment,
+        suspension,
+        pin,
+        log,
+        not_me,
+    )
     assert declared == set().union(*map(events_of, modules))
     assert {value for value in vars(topics).values() if isinstance(value, Topic)} == set(ALL)
     assert all(name == topic.name for name, topic in TOPICS.items())
@@ -86,6 +100,8 @@ def test_outsiders_write_what_they_ask_for_and_nothing_else() -> None:
         topics.PIN_UNLOCK_ORDERED.name,
         topics.DEVICE_REGISTRATION_SUBMITTED.name,
         topics.REVOCATION_REQUESTED.name,
+        topics.SUSPENSION_REQUESTED.name,
+        topics.LIFTING_REQUESTED.name,
     }
 
 

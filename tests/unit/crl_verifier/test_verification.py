@@ -70,16 +70,19 @@ def test_good_names_the_path_and_the_crl_of_every_authority_on_it(pki, verificat
     assert found.crls[0].next_update == EPOCH + timedelta(days=1)
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        (x509.ReasonFlags.key_compromise, Reason.CERTIFICATE_REVOKED),
-        (x509.ReasonFlags.certificate_hold, Reason.CERTIFICATE_SUSPENDED),
-    ],
-)
-def test_a_listed_certificate_is_refused(pki, verification, rosli, reason, said):
-    lists = crls(pki, issuing=revoked(rosli.identity.certificate, reason))
-    assert answer(verification, signed(rosli)[0], lists) is said
+def test_a_listed_certificate_is_refused(pki, verification, rosli):
+    lists = crls(pki, issuing=revoked(rosli.identity.certificate))
+    assert answer(verification, signed(rosli)[0], lists) is Reason.CERTIFICATE_REVOKED
+
+
+def test_a_hold_is_refused_where_the_state_says_so_and_waits_where_it_does_not(pki, verification, rosli):
+    """I-53: a CRL from before the lifting ends no document that was signed after it, and passes none."""
+    event = signed(rosli)[0]
+    lists = crls(pki, issuing=revoked(rosli.identity.certificate, x509.ReasonFlags.certificate_hold))
+    [held] = verification.judge([(event, EPOCH)], lists, EPOCH)
+    assert decide(event, held, rosli.state("suspended"), ROAMING) is Reason.CERTIFICATE_SUSPENDED
+    assert decide(event, held, rosli.state("good"), ROAMING) == CannotTell(UnknownReason.CRL_STALE)
+    assert decide(event, held, rosli.state("revoked"), ROAMING) is Reason.CERTIFICATE_REVOKED
 
 
 def test_a_listed_issuing_authority_takes_its_officers_along(pki, verification, rosli):

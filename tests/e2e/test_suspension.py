@@ -1,0 +1,131 @@
+"""A suspended certificate signs and posts nothing until two registrars lift that; then it signs as before. I-53."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Completed
+from libs.contracts.state import Certificate
+from tests.e2e.test_signing import openssl_agrees
+from tests.e2e.test_token_ends import asked, hand_in
+from tests.support.chain import Client, papers
+from tests.support.officer_token import P256, TokenFolder
+from tests.support.token_officers import TokenOfficer, opened
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.stack
+
+COPIES = ("medium_lookup", "hsm_signer", "crl_verifier", "posting")
+"""Who keeps the state of certificates and refuses by it."""
+
+
+async def known(client: Client, credential_id: UUID, status: str) -> None:
+    """Wait until every service's copy says so."""
+
+    async def everywhere() -> bool:
+        values = [
+            await client.value(f"SELECT value FROM {one}.certificate_state WHERE credential_id = $1", credential_id)
+            for one in COPIES
+        ]
+        return all(Certificate.model_validate_json(value).status == status for value in values)
+
+    await eventually(everywhere, f"{status} in every copy")
+
+
+def reasons(*ends: Completed) -> set[Reason]:
+    return {one.reason for end in ends for one in end.rejected}
+
+
+async def test_a_suspended_officer_signs_nothing_and_once_two_lifted_it_as_before(
+    client: Client, tmp_path: Path
+) -> None:
+    """I-53."""
+    officer = await client.enrol(algorithm="p-256")
+    under_way = await client.press(officer, papers(2))
+    code = await under_way.otp()
+    await client.desk.suspend(officer)
+    await known(client, officer.credential_id, "suspended")
+    await under_way.authorise(otp=code)
+    refused = await under_way.end()
+    late = await client.press(officer, papers(1))
+    later = await late.end()
+    assert refused.posted == later.posted == ()
+    assert reasons(refused, later) == {Reason.CERTIFICATE_SUSPENDED}
+    assert not any(document.signatures for document in under_way.seen.documents.values())
+    kept = "SELECT wrapped IS NOT NULL AND destroyed_at IS NULL FROM hsm_signer.credential WHERE credential_id = $1"
+    assert await client.value(kept, officer.credential_id), "the key waits for the officer"
+
+    await client.desk.lift(officer)
+    await known(client, officer.credential_id, "good")
+    again = await client.press(officer, under_way.papers)
+    assert len((await again.sign()).posted) == 2
+    await openssl_agrees(client, again, tmp_path)
+
+
+async def test_a_pukal_whose_officer_is_suspended_in_its_middle_stops_there_and_the_rest_is_signed_after_the_lifting(
+    client: Client,
+) -> None:
+    """I-15, I-53: what was authorised is no licence, and no lifting brings it back: the rest is asked for anew."""
+    officer = await client.enrol()
+    request = await client.press(officer, papers(500))
+    await request.authorise(otp=await request.otp())
+    documents = request.seen.documents
+    await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
+    await client.desk.suspend(officer)
+    completed = await request.end()
+    signed = {name for name, document in documents.items() if document.signatures}
+    posted = {one.document_id for one in completed.posted}
+    rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
+    assert 0 < len(signed) < 500, "not in the middle"
+    assert posted <= signed
+    assert (len(posted) + len(rejected), posted & rejected) == (500, set())
+    assert reasons(completed) == {Reason.CERTIFICATE_SUSPENDED}
+
+    await client.desk.lift(officer)
+    await known(client, officer.credential_id, "good")
+    rest = [paper for paper in request.papers if paper.entry.id not in posted]
+    assert {name for name, document in documents.items() if document.signatures} == signed, "nothing goes on by itself"
+    end = await (await client.press(officer, rest)).sign()
+    assert {one.document_id for one in end.posted} == {paper.entry.id for paper in rest}
+
+
+async def test_an_officer_who_is_suspended_again_is_lifted_again_and_revoked_in_the_end(client: Client) -> None:
+    """I-53: the sequence of orders goes on; after the revocation nothing of it brings the officer back."""
+    officer = await client.enrol(algorithm="p-256")
+    for _ in range(2):
+        await client.desk.suspend(officer)
+        await client.desk.lift(officer)
+    await known(client, officer.credential_id, "good")
+    assert (await (await client.press(officer, papers(1))).sign()).posted
+    await client.desk.suspend(officer)
+    await client.desk.revoke(officer)
+    await known(client, officer.credential_id, "revoked")
+    destroyed = "SELECT destroyed_at IS NOT NULL FROM hsm_signer.credential WHERE credential_id = $1"
+    assert await client.value(destroyed, officer.credential_id)
+    end = await (await client.press(officer, papers(1))).end()
+    assert (end.posted, reasons(end)) == ((), {Reason.CERTIFICATE_REVOKED})
+
+
+async def test_a_suspended_token_signs_nothing_until_two_lifted_it(client: Client, tmp_path: Path) -> None:
+    """I-26, I-53: also not what the token signed before; that was refused, and is signed anew."""
+    own = TokenFolder.create(tmp_path / "hsm")
+    async with opened(own, P256) as token:
+        officer = await TokenOfficer.enrol(client, token)
+        credential_id = officer.certificate.credential_id
+        request = await asked(client, officer, 2)
+        signatures = await officer.signatures(token, request.manifest)
+        await client.desk.suspend(officer.officer)
+        await known(client, credential_id, "suspended")
+        await hand_in(request, signatures)
+        completed = await request.end()
+        later = await (await client.press(officer.officer, papers(1))).end()
+        assert completed.posted == later.posted == ()
+        assert reasons(completed, later) == {Reason.CERTIFICATE_SUSPENDED}
+
+        await client.desk.lift(officer.officer)
+        await known(client, credential_id, "good")
+        again = await asked(client, officer, 1)
+        await hand_in(again, await officer.signatures(token, again.manifest))
+        assert len((await again.end()).posted) == 1

@@ -63,9 +63,14 @@ def destinations(
             continue
         if channel == "gpki-mobile" and user.device is not None:
             found.append(Phone(user.device))
-        if channel == "e-mail" and by_email and _ADDRESS.fullmatch(user.email):
+        if channel == "e-mail" and by_email and is_plain(user.email):
             found.append(Mailbox(user.email))
     return tuple(found)
+
+
+def is_plain(address: str) -> bool:
+    """Whether a mail may go there at all."""
+    return _ADDRESS.fullmatch(address) is not None
 
 
 def is_above(documents: Sequence[Payment], ceiling: Decimal | None) -> bool:

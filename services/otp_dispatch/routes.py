@@ -18,6 +18,7 @@ class Routes:
     authorisation_failed: Topic = topics.AUTHORISATION_FAILED
     not_me: Topic = topics.NOT_ME
     waiting: Topic = topics.WAITING
+    pin_answered: Topic = topics.PIN_ANSWERED
     user: Topic = topics.USER
     keys: Topic = topics.KEYS
 

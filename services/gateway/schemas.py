@@ -128,23 +128,6 @@ class Resend(Part):
     held_until: UtcTime | None = None
 
 
-class Message(Part):
-    """A message that only its device can open (HPKE), with its request and the number of its code."""
-
-    request_id: UUID
-    number: int
-    reference_code: str
-    delivered_at: UtcTime
-    expires_at: UtcTime
-    message: Base64
-
-
-class Messages(Part):
-    """A device's messages, the newest last."""
-
-    messages: tuple[Message, ...]
-
-
 class Explanation(Part):
     """A reason for a person to read, in the language of Accept-Language (ms, en), and for a machine what it says.
 

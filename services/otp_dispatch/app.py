@@ -65,7 +65,9 @@ async def serve(
         aclosing(Deliveries(relay)) as notice_deliveries,
         service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock, keys=routes.keys) as (pool, bus),
     ):
-        notices = Notices(deliveries=notice_deliveries, sender=settings.smtp_sender, clock=bus.clock)
+        notices = Notices(
+            deliveries=notice_deliveries, sender=settings.smtp_sender, told=routes.officer_told, clock=bus.clock
+        )
         officers = Officers(notices, bus.clock)
         bus.state({routes.user: officers.project, routes.keys: project_keys(key_trust(service_root, bus.clock))})
         dispatch = OtpDispatch(

@@ -1,4 +1,4 @@
-"""Notices: mails that tell of a change. Fixed with the change, sent when their timer is due, recorded when answered.
+"""Notices of a change: mails, and what GPKI Mobile shows. Fixed with the change; a mail is sent when its timer is due.
 
 The same mail each time: a crash between the relay's answer and the record repeats it under its Message-ID. Nobody who
 wants a code waits for one: a relay that is away parks the notice, never the worker, and its mails are counted apart.
@@ -10,20 +10,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
 
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import Done, Outcome, Park, Unavailable
+from libs.bus.outcomes import Done, Emit, Outcome, Park, Unavailable
 from libs.bus.work import Recording, Work
 from libs.contracts.base import Event
 from libs.contracts.ids import event_id_of
+from libs.contracts.notice import OfficerTold
+from libs.contracts.state import Device
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.storage.queries import load_queries
-from services.otp_dispatch.channels import is_plain
+from services.otp_dispatch.channels import is_plain, sealed_notice
 from services.otp_dispatch.mail import letter
 from services.otp_dispatch.notice_text import NoticeText
 from services.otp_dispatch.relay import Deferred, Delivered, Refused
@@ -42,6 +44,8 @@ LOOK_AGAIN: Final = timedelta(seconds=5)
 _SQL = load_queries(Path(__file__).parent / "sql" / "notices.sql")
 
 _MESSAGE_ID_BYTES: Final = 16
+
+E = TypeVar("E", bound=Event)
 
 log = structlog.get_logger()
 
@@ -79,23 +83,40 @@ class Notice:
 class Notices:
     """Fixes notices and sends them."""
 
-    def __init__(self, *, deliveries: Deliveries, sender: str, clock: Clock) -> None:
+    def __init__(self, *, deliveries: Deliveries, sender: str, told: Topic, clock: Clock) -> None:
         self._deliveries = deliveries
         self._sender = sender
         self._domain = sender.rpartition("@")[2]
+        self._told = told
         self._clock = clock
 
     async def fix(
-        self, recording: Recording[Any], *, user: str, cause: object, text: NoticeText, addresses: Iterable[str]
-    ) -> None:
-        """Fix one notice a mailbox, in the transaction of what it tells of; of one cause each mailbox has one."""
-        now = self._clock()
+        self,
+        recording: Recording[E],
+        delivery: Delivery[E],
+        *,
+        user: str,
+        text: NoticeText,
+        addresses: Iterable[str],
+        device: Device | None,
+    ) -> tuple[Emit, ...]:
+        """Fix one notice a mailbox, and one for the device, in the transaction of what they tell of; settle with these.
+
+        Of one cause each has one.
+        """  # fmt: skip
+        now, cause = self._clock(), delivery.event.uniqueness
         for address in filter(is_plain, addresses):
-            notice = event_id_of("notice", user, cause, address)
+            notice = event_id_of("notice", *cause, address)
             message_id = f"<{secrets.token_hex(_MESSAGE_ID_BYTES)}@{self._domain}>"
             row = (notice, user, address, text.subject, text.body, message_id, now)
             if await recording.connection.fetchval(_SQL["put"], *row) is not None:
                 await recording.set_timer(NOTICE, NoticeDue(notice=notice), request_id=notice, at=now)
+        if device is None:
+            return ()
+        notice = event_id_of("notice", *cause, device.device_id)
+        sealed = sealed_notice(device, text, notice)
+        told = OfficerTold(notice=notice, user=user, device=device, told_at=delivery.appended_at, message=sealed)
+        return (Emit(self._told, told),)
 
     async def tell(self, work: Work[NoticeDue]) -> None:
         """Give what is due to the relay, all at once, and record the answers. A relay that is away raises nothing."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
-from libs.bus.outcomes import Done
+from libs.bus.outcomes import Done, Emit
 from libs.bus.work import Work
 from libs.contracts.pin import PinAnswered
 from libs.contracts.signing import Channel
@@ -25,7 +26,7 @@ class Officers:
         self._clock = clock
 
     async def project(self, work: Work[User]) -> None:
-        """Keep `gpki.user.v1`: the newest of each, since when codes go where, and a notice to every mailbox of before.
+        """Keep `gpki.user.v1`: the newest of each, since when codes go where, and a notice to all of before.
 
         An older state than ours changes nothing. When one came is the broker's word, whatever it says itself.
         """
@@ -35,6 +36,7 @@ class Officers:
             known = await address_store.lock_users(recording.connection, ids)
             places = await address_store.places(recording.connection, ids)
             begun = await address_store.begun(recording.connection, ids)
+            emits: dict[UUID, tuple[Emit, ...]] = {}
             for delivery in deliveries:
                 user, at = delivery.event, delivery.appended_at
                 before = known.get(user.user)
@@ -43,35 +45,38 @@ class Officers:
                 after = moved(places[user.user], before, user, at=at, begun=user.user in begun)
                 await address_store.put_places(recording.connection, user.user, after)
                 if before is not None and (what := changes(before, user)):
-                    await self._notices.fix(
+                    emits[delivery.id] = await self._notices.fix(
                         recording,
+                        delivery,
                         user=user.user,
-                        cause=user.version,
                         text=notice_of([_told(change, user, after) for change in what], at=at),
                         addresses=mailboxes(places[user.user], before),
+                        device=before.device,
                     )
                 known[user.user], places[user.user] = user, after
             await state.put_users(recording.connection, [delivery.event for delivery in deliveries])
             for delivery in recording.deliveries:
-                recording.settle(delivery, Done())
+                recording.settle(delivery, Done(emits.get(delivery.id, ())))
 
     async def pin_answered(self, work: Work[PinAnswered]) -> None:
-        """`pin-answered`: a PIN that was changed or unlocked is told to the officer's mailbox (PIN-5)."""
+        """`pin-answered`: a PIN that was changed or unlocked is told to the officer's mailbox and phone (PIN-5)."""
         async with work.recording(*work.deliveries) as recording:
             for delivery in recording.deliveries:
                 change = _PIN.get(delivery.event.result)
                 user = await state.user(recording.connection, delivery.event.user) if change else None
+                emits: tuple[Emit, ...] = ()
                 if change is not None and user is not None:
                     kept = (await address_store.places(recording.connection, [user.user]))[user.user]
                     now = in_use(kept, "e-mail", self._clock())
-                    await self._notices.fix(
+                    emits = await self._notices.fix(
                         recording,
+                        delivery,
                         user=user.user,
-                        cause=delivery.event.answers,
                         text=notice_of([Told(change)], at=delivery.appended_at),
                         addresses=dict.fromkeys([user.email, *([] if now is None else [now.value])]),
+                        device=user.device,
                     )
-                recording.settle(delivery, Done())
+                recording.settle(delivery, Done(emits))
 
 
 _PIN: Final[dict[str, Change]] = {"changed": "pin-changed", "unlocked": "pin-unlocked"}

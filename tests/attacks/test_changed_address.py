@@ -9,8 +9,8 @@ from libs.contracts.cloudevents import Record, encode
 from libs.contracts.state import User
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import addresses
+from tests.integration.otp_dispatch.changes import become, codes, elsewhere, notices, signing
 from tests.integration.otp_dispatch.conftest import Dispatching, dispatching, pki, shared_sink
-from tests.integration.otp_dispatch.test_changed_address import become, codes, elsewhere, notices, signing
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH
 from tests.support.devices import Phone
 from tests.support.waiting import eventually

@@ -1,10 +1,7 @@
 """A changed address: it gets codes a day later, whoever says what meanwhile, and every mailbox of before is told."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 from libs.contracts.cloudevents import Record, encode
@@ -13,6 +10,18 @@ from libs.contracts.reasons import Reason
 from libs.contracts.state import User
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import addresses
+from tests.integration.otp_dispatch.changes import (
+    all_answered,
+    become,
+    codes,
+    elsewhere,
+    no_answer_recorded,
+    notices,
+    pass_time,
+    signing,
+    told_to,
+    works_from,
+)
 from tests.integration.otp_dispatch.conftest import Dispatching
 from tests.integration.otp_dispatch.test_failures import process
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH, with_phone
@@ -22,56 +31,6 @@ from tests.support.requests import document, header, medium_resolved
 from tests.support.waiting import eventually
 
 DAY = timedelta(hours=24)
-
-OPEN = "select count(*) from notice where answer is null"
-
-
-async def become(dispatching: Dispatching, user: User, **changes: Any) -> User:
-    """A later state of this officer, once it is known."""
-    later = user.model_copy(update={"version": user.version + 1, **changes})
-    await dispatching.room.send(dispatching.routes.user, [later])
-    known = "select count(*) from user_state where user_id = $1 and version >= $2"
-    await eventually(lambda: dispatching.room.count(known, user.user, later.version), "the later state is known")
-    return later
-
-
-async def signing(dispatching: Dispatching, **values: Any) -> User:
-    """An officer who was sent a code: no longer being enrolled."""
-    user = await dispatching.user(**values)
-    await dispatching.dispatched(await dispatching.ask(user, channels=BOTH))
-    return user
-
-
-async def pass_time(dispatching: Dispatching, time: timedelta) -> None:
-    """So much later: what the broker took is older."""
-    await dispatching.room.pool.execute(
-        'update place set since = since - $1::interval, works_from = works_from - $1, "until" = "until" - $1', time
-    )
-
-
-async def works_from(dispatching: Dispatching, user: User, value: str) -> datetime:
-    """When this place of the officer gets codes, as it is kept."""
-    query = "select works_from from place where user_id = $1 and value = $2 order by version desc limit 1"
-    found: datetime = await dispatching.room.pool.fetchval(query, user.user, value)
-    return found
-
-
-def elsewhere() -> str:
-    return f"baru.{uuid4().hex[:8]}@anm.example"
-
-
-def notices(dispatching: Dispatching, address: str) -> list[str]:
-    """The bodies of the notices in a mailbox."""
-    return [m.get_content() for m in dispatching.sink.mails(address) if "OTP," not in str(m["Subject"])]
-
-
-def codes(dispatching: Dispatching, address: str) -> int:
-    """How many codes a mailbox was sent."""
-    return len(dispatching.sink.mails(address)) - len(notices(dispatching, address))
-
-
-async def all_answered(dispatching: Dispatching) -> None:
-    await eventually(lambda: dispatching.room.empty("notice where answer is null"), "all notices are answered")
 
 
 async def test_a_changed_address_gets_codes_a_day_later_and_the_one_before_is_told(dispatching: Dispatching) -> None:
@@ -155,6 +114,9 @@ async def test_a_new_phone_waits_a_day_the_mailbox_is_told_and_the_phone_before_
         await all_answered(dispatching)
         (said,) = notices(dispatching, user.email)
         assert f"GPKI Mobile {new.device_id[:4]}" in said
+        (shown,) = await told_to(dispatching, old)
+        assert shown["body"].splitlines() == said.splitlines()
+        assert await told_to(dispatching, new, count=0) == []
         await pass_time(dispatching, DAY)
         phoned = await dispatching.dispatched(await dispatching.ask(later, channels=BOTH))
     assert (phoned.channel, phoned.device_id) == ("gpki-mobile", new.device_id)
@@ -229,7 +191,7 @@ async def test_a_crash_between_the_relays_answer_and_the_record_repeats_the_same
             await eventually(lambda: notices(dispatching, user.email), "the mail was taken")
             victim.kill()
             await victim.wait()
-    assert await dispatching.room.count(OPEN) == 1
+    assert await dispatching.room.count("select count(*) from notice where answer is null") == 1
     async with process(dispatching):
         await all_answered(dispatching)
     mails = [m for m in dispatching.sink.mails(user.email) if "OTP," not in str(m["Subject"])]
@@ -238,11 +200,12 @@ async def test_a_crash_between_the_relays_answer_and_the_record_repeats_the_same
     assert len({(mail["Date"], mail["Subject"], mail.get_content()) for mail in mails}) == 1
 
 
-async def test_a_pin_that_was_changed_or_unlocked_is_told_to_the_mailbox(dispatching: Dispatching) -> None:
-    """I-55: also to the one that codes still go to; of what was refused nothing is told."""
+async def test_a_pin_that_was_changed_or_unlocked_is_told_to_mailbox_and_phone(dispatching: Dispatching) -> None:
+    """I-55: also to the mailbox that codes still go to; of what was refused nothing is told."""
     await dispatching.publish_keys()
+    phone = Phone()
     async with dispatching.replica():
-        user = await signing(dispatching)
+        user = await signing(dispatching, channels=BOTH, device=phone.state)
         new = await become(dispatching, user, email=elsewhere())
         assert new.credential_id is not None
 
@@ -256,6 +219,8 @@ async def test_a_pin_that_was_changed_or_unlocked_is_told_to_the_mailbox(dispatc
             dispatching, dispatching.routes.pin_answered, changed, answer("unlocked"), answer("refused"), changed
         )
         await all_answered(dispatching)
+        shown = await told_to(dispatching, phone, count=3)
+    assert sum("PIN Sijil Digital anda" in one["body"] for one in shown) == 2
     assert [text for text in notices(dispatching, new.email) if "PIN" not in text] == []
     assert len(notices(dispatching, new.email)) == 2
     assert len(notices(dispatching, user.email)) == 3
@@ -277,21 +242,3 @@ async def test_a_new_certificate_is_told_to_every_mailbox_of_before(dispatching:
     assert "sijil digital yang baharu" in both.lower()
     assert "alamat e-mel anda" in both.lower()
     assert notices(dispatching, anew.email) == []
-
-
-@asynccontextmanager
-async def no_answer_recorded(dispatching: Dispatching) -> AsyncIterator[None]:
-    """Notices are fixed and sent; what the relay answered cannot be recorded."""
-    schema = dispatching.room.schema
-    blocker = await dispatching.room.superuser()
-    try:
-        await blocker.execute(
-            f"create function {schema}.held() returns trigger language plpgsql as "
-            "'begin perform pg_advisory_xact_lock(hashtext(tg_table_schema)); return new; end';"
-            f"create trigger held before update on {schema}.notice for each row execute function {schema}.held()"
-        )
-        async with blocker.transaction():
-            await blocker.execute("select pg_advisory_xact_lock(hashtext($1))", schema)
-            yield
-    finally:
-        await blocker.close()

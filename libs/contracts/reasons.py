@@ -48,6 +48,7 @@ class Reason(StrEnum):
     CREDENTIAL_UNKNOWN = "credential-unknown"
     OTP_HELD = "otp-held"
     NOT_ME = "not-me"
+    OTP_ADDRESS_NEW = "otp-address-new"
 
     @property
     def safe_to_retry(self) -> bool:
@@ -63,6 +64,7 @@ _SAFE_TO_RETRY = frozenset(
         Reason.OTP_USED,
         Reason.TOO_MANY_WRONG_OTP,
         Reason.OTP_HELD,
+        Reason.OTP_ADDRESS_NEW,
         Reason.PIN_INCORRECT,
         Reason.AUTHORISATION_EXPIRED,
         Reason.SEAL_EXPIRED,

@@ -92,7 +92,8 @@ class OtpDispatched(Event):
     """Steps 6-7: one code was delivered. The code is not in here; its HMAC is inside the challenge.
 
     The challenge is sealed to the signer's key `sealing_key_id`. In GPKI Mobile delivered means recorded: `message` is
-    what the officer reads, sealed to the device `device_id`; both are null by e-mail.
+    what the officer reads, sealed to the device `device_id`; both are null by e-mail. `new_address_from` is when
+    a newer address or device of the officer gets codes, which this one did not go to.
     """
 
     request_id: UUID
@@ -107,6 +108,7 @@ class OtpDispatched(Event):
     challenge: Base64
     device_id: str | None = None
     message: Base64 | None = None
+    new_address_from: UtcTime | None = None
 
     @property
     def key(self) -> str:

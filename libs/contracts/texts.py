@@ -29,8 +29,7 @@ def text(code: str, language: Language, /, **values: object) -> Text:
 
     Raises KeyError for an unknown code, and for a value that the text needs and was not given.
     """
-    entry = _catalogue(language)[code]
-    return Text(*(getattr(entry, part).format_map(values) for part in Text.__slots__))
+    return _filled(_catalogue(language)[code], values)
 
 
 def problem_text(code: str, language: Language, /) -> Text:
@@ -41,6 +40,18 @@ def problem_text(code: str, language: Language, /) -> Text:
 def waiting_text(why: str, language: Language, /) -> Text | None:
     """The text of what `waiting` says that documents wait for; None for one that a later release knows."""
     return _catalogue(f"waiting.{language}").get(why)
+
+
+def notice_text(code: str, language: Language, /, **values: object) -> Text:
+    """The text of what an officer is told beside a request, with its placeholders filled.
+
+    Raises KeyError for an unknown code, and for a value that the text needs and was not given.
+    """
+    return _filled(_catalogue(f"notices.{language}")[code], values)
+
+
+def _filled(entry: Text, values: Mapping[str, object]) -> Text:
+    return Text(*(getattr(entry, part).format_map(values) for part in Text.__slots__))
 
 
 @cache

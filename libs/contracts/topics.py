@@ -9,6 +9,7 @@ from libs.contracts import (
     enrolment,
     log,
     not_me,
+    notice,
     pin,
     progress,
     resending,
@@ -209,6 +210,13 @@ APPLICATION_REFUSED = _enrolment(
 PIN_CHANGE_SUBMITTED = _enrolment("pin-change-submitted", pin.PinChangeSubmitted, key="credential")
 PIN_UNLOCK_ORDERED = _enrolment("pin-unlock-ordered", pin.PinUnlockOrdered, key="credential")
 PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, "hsm_signer", key="credential")
+OFFICER_TOLD = Topic(
+    "gpki.enrolment.officer-told.v1",
+    notice.OfficerTold,
+    "user",
+    max_bytes=MAX_DOCUMENT_RECORD_BYTES,
+    producers=("otp_dispatch",),
+)
 
 TOPICS: dict[str, Topic] = {
     topic.name: topic
@@ -251,6 +259,7 @@ TOPICS: dict[str, Topic] = {
         PIN_CHANGE_SUBMITTED,
         PIN_UNLOCK_ORDERED,
         PIN_ANSWERED,
+        OFFICER_TOLD,
     )
 }
 """Every topic by name; dead letters are derived."""

@@ -21,6 +21,9 @@ PURPOSE_PIN_CHANGE = "pin-change"
 PURPOSE_OTP_MESSAGE = "otp-message"
 """The message that carries an OTP to GPKI Mobile, sealed to the device; fields: request id, device id."""
 
+PURPOSE_NOTICE = "notice"
+"""What GPKI Mobile is told of a change, sealed to the device; fields: notice id, device id."""
+
 _DOMAIN = b"gpki.sealing.v1"
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)

@@ -94,18 +94,6 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Dispatch:
-    """A code that was delivered; `destination` is masked."""
-
-    number: int
-    channel: str
-    destination: str
-    reference_code: str
-    expires_at: datetime
-    delivered_at: datetime | None = None
-
-
-@dataclass(frozen=True)
 class Explanation:
     """A reason for a person to read: show it as it is."""
 
@@ -117,6 +105,20 @@ class Explanation:
     language: str = ""
     lock_ends: str | None = None
     held_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Dispatch:
+    """A code that was delivered; `destination` is masked. Before `new_address_from` a newer address gets none."""
+
+    number: int
+    channel: str
+    destination: str
+    reference_code: str
+    expires_at: datetime
+    delivered_at: datetime | None = None
+    new_address_from: datetime | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,15 @@ class OtpMessage:
     otp: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class SealedNotice:
+    """What a device was told of a change, as the API gives it."""
+
+    notice: UUID
+    told_at: datetime
+    message: bytes
+
+
 class Device:
     """A device by its two private keys, of 32 bytes each: X25519 to read, Ed25519 to ask."""
 
@@ -127,7 +136,7 @@ class Device:
     def open(self, sealed: SealedMessage) -> OtpMessage:
         """Read a message. Raises SealingError when it is not for this device and request; AnswerError for its form."""
         info = sealing_info("otp-message", str(sealed.request_id), self.device_id)
-        told = _told(open_sealed(sealed.message, self._sealing, info))
+        told = _told(open_sealed(sealed.message, self._sealing, info), ("subject", "body", "reference_code"))
         otp = _OTP.search(told["body"])
         if otp is None:
             raise AnswerError("a message without an OTP")
@@ -137,6 +146,12 @@ class Device:
             sealed.request_id, sealed.number, sealed.reference_code, sealed.expires_at, told["subject"], told["body"],
             otp[1],
         )  # fmt: skip
+
+    def open_notice(self, sealed: SealedNotice) -> tuple[str, str]:
+        """Subject and body of a notice. Raises SealingError when it is not for this device; AnswerError."""
+        info = sealing_info("notice", str(sealed.notice), self.device_id)
+        told = _told(open_sealed(sealed.message, self._sealing, info), ("subject", "body"))
+        return told["subject"], told["body"]
 
 
 class DeviceClient:
@@ -173,6 +188,11 @@ class DeviceClient:
         path = f"/v1/devices/{self._device.device_id}/messages"
         return read(_Messages, await self._transport.call("GET", path, self._user)).messages
 
+    async def notices(self) -> tuple[SealedNotice, ...]:
+        """What this device was told of changes, for `Device.open_notice`; also after it was replaced."""
+        path = f"/v1/devices/{self._device.device_id}/notices"
+        return read(_Notices, await self._transport.call("GET", path, self._user)).notices
+
     async def not_me(self, message: SealedMessage) -> None:
         """Say that the officer did not ask for this code: its request ends, and no further code comes for an hour."""
         body = self._device.not_me(message, self._user, at=self._clock())
@@ -195,12 +215,16 @@ class _Messages:
     messages: tuple[SealedMessage, ...]
 
 
-def _told(plaintext: bytes) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Notices:
+    notices: tuple[SealedNotice, ...]
+
+
+def _told(plaintext: bytes, names: tuple[str, ...]) -> dict[str, str]:
     try:
         told: Any = json.loads(plaintext)
     except ValueError:
         told = None
-    names = ("subject", "body", "reference_code")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in names):
         raise AnswerError("a message is not of the agreed form")
     return told

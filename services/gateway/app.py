@@ -48,6 +48,7 @@ class Routes:
     requested: Topic = topics.REQUESTED
     medium_resolved: Topic = topics.MEDIUM_RESOLVED
     otp_dispatched: Topic = topics.OTP_DISPATCHED
+    officer_told: Topic = topics.OFFICER_TOLD
     authorisation_failed: Topic = topics.AUTHORISATION_FAILED
     progressed: Topic = topics.PROGRESSED
     rejected: Topic = topics.REJECTED
@@ -92,6 +93,7 @@ async def serve(
                 routes.requested: handlers.Requests(service_root).handle,
                 routes.medium_resolved: handlers.medium_resolved,
                 routes.otp_dispatched: handlers.otp_dispatched,
+                routes.officer_told: handlers.officer_told,
                 routes.authorisation_failed: handlers.request_events(timeline.authorisation_failed),
                 routes.cancel_answered: handlers.request_events(timeline.cancel_answered),
                 routes.resend_answered: handlers.request_events(timeline.resend_answered),

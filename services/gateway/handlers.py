@@ -13,6 +13,7 @@ from libs.bus.outcomes import Done
 from libs.bus.trust import usable_key, vouches
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts.base import Event
+from libs.contracts.notice import OfficerTold
 from libs.contracts.signing import Completed, MediumResolved, OtpDispatched, Requested
 from libs.contracts.state import Key
 from libs.storage import ledger, state
@@ -78,6 +79,13 @@ async def otp_dispatched(work: Work[OtpDispatched]) -> None:
         await store.add_challenges(recording.connection, events)
         await inbox.keep(recording.connection, events)
         await _advance(recording, timeline.otp_dispatched)
+
+
+async def officer_told(work: Work[OfficerTold]) -> None:
+    """`officer-told`: keep the notice for its device."""
+    async with work.recording(*work.deliveries) as recording:
+        await inbox.keep_notices(recording.connection, [delivery.event for delivery in recording.deliveries])
+        _done(recording)
 
 
 async def completed(work: Work[Completed]) -> None:

@@ -1,6 +1,7 @@
 """GPKI Mobile's inbox: messages that only their device can open, told to that device alone."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
@@ -11,9 +12,10 @@ from fastapi.security import HTTPAuthorizationCredentials
 from starlette.responses import Response
 
 from libs.bus.outcomes import Unavailable
+from libs.contracts.notice import OfficerTold
 from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import OtpDispatched
-from libs.contracts.state import User
+from libs.contracts.state import Device, User
 from libs.runtime.clock import Clock
 from libs.storage import state
 from libs.storage.pool import Connection, Pool
@@ -22,11 +24,15 @@ from services.gateway.access import ACQUIRE_TIMEOUT, refused, use_up
 from services.gateway.answers import BEARER, json_answer
 from services.gateway.authentication import Caller, claimed_user, judge_device
 from services.gateway.descriptions import problems
+from services.gateway.inbox_schemas import Message, Messages, Notice, Notices
 from services.gateway.problems import ProblemError
-from services.gateway.schemas import KeyId, Message, Messages
+from services.gateway.schemas import KeyId
 
 MAX_MESSAGES: Final = 20
 """Messages of an answer, the newest: codes live for minutes, and a request has three."""
+
+NOTICES_KEPT: Final = timedelta(days=30)
+"""For so long a device can read what it was told of changes."""
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "inbox.sql")
 
@@ -52,6 +58,17 @@ async def keep(connection: Connection, events: Sequence[OtpDispatched]) -> None:
         await connection.executemany(_SQL["keep"], rows)
 
 
+async def keep_notices(connection: Connection, events: Sequence[OfficerTold]) -> None:
+    """Keep what devices are told of changes."""
+    rows = [
+        (one.notice, one.device.device_id, one.user, one.device.model_dump_json(), one.told_at, one.message)
+        for one in events
+    ]
+    if rows:
+        await connection.execute(_SQL["clear_notices"], NOTICES_KEPT)
+        await connection.executemany(_SQL["keep_notice"], rows)
+
+
 class Inbox:
     """Answers devices. `knows_state` says whether the state of the users was read to its end."""
 
@@ -70,6 +87,14 @@ class Inbox:
             rows = await connection.fetch(_SQL["messages"], device_id, caller.user, self._clock(), MAX_MESSAGES)
         return Messages(messages=tuple(Message(**row) for row in reversed(rows)))
 
+    async def notices(self, device_id: str, token: str | None) -> Notices:
+        """What this device was told of changes, also after it was replaced: that above all. Raises as `messages`."""
+        since = self._clock() - NOTICES_KEPT
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+            caller, _ = await self._admitted(connection, device_id, token, replaced_since=since)
+            rows = await connection.fetch(_SQL["notices"], device_id, caller.user, since, MAX_MESSAGES)
+        return Notices(notices=tuple(Notice(**row) for row in reversed(rows)))
+
     async def admit(self, device_id: str, token: str | None) -> tuple[Caller, User]:
         """The device of this token, which is used up by it, and its user.
 
@@ -85,7 +110,10 @@ class Inbox:
                 await connection.fetchval(_SQL["was_told"], device.name, device.user, request_id, reference_code)
             )
 
-    async def _admitted(self, connection: Connection, device_id: str, token: str | None) -> tuple[Caller, User]:
+    async def _admitted(
+        self, connection: Connection, device_id: str, token: str | None, *, replaced_since: datetime | None = None
+    ) -> tuple[Caller, User]:
+        """The device that is registered now; with `replaced_since` also one that was told of a change since then."""
         user_id = claimed_user(token) if token else None
         if token is None or user_id is None:
             raise refused("no-token")
@@ -94,6 +122,10 @@ class Inbox:
         if user is None and not self._knows_state():
             raise Unavailable("state")
         caller = judge_device(token, user, now)
+        if caller is None and user is not None and replaced_since is not None:
+            device = await connection.fetchval(_SQL["told_device"], device_id, user_id, replaced_since)
+            known = None if device is None else Device.model_validate_json(device)
+            caller = judge_device(token, user.model_copy(update={"device": known}), now)
         if caller is None or user is None:
             raise refused("no-device")
         await use_up(connection, caller, now)
@@ -103,7 +135,7 @@ class Inbox:
 
 
 def inbox_routes(inbox: Inbox) -> APIRouter:
-    """`GET /v1/devices/{device_id}/messages`; the bearer token is the device's own."""
+    """`GET /v1/devices/{device_id}/messages` and `.../notices`; the bearer token is the device's own."""
     router = APIRouter()
 
     @router.get("/v1/devices/{device_id}/messages", response_model=Messages, responses=problems(ProblemCode.NOT_FOUND))
@@ -116,5 +148,16 @@ def inbox_routes(inbox: Inbox) -> APIRouter:
         The token is signed by the device (EdDSA): `kid` and `iss` are the device's id, `sub` is its user.
         """
         return await json_answer(await inbox.messages(device_id, credentials.credentials if credentials else None))
+
+    @router.get("/v1/devices/{device_id}/notices", response_model=Notices, responses=problems(ProblemCode.NOT_FOUND))
+    async def device_notices(
+        device_id: Annotated[KeyId, PathParameter()],
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    ) -> Response:
+        """What a device was told of changes in the last 30 days, the newest last; also after it was replaced.
+
+        The token is signed by the device (EdDSA): `kid` and `iss` are the device's id, `sub` is its user.
+        """
+        return await json_answer(await inbox.notices(device_id, credentials.credentials if credentials else None))
 
     return router

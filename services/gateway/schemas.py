@@ -128,34 +128,6 @@ class Resend(Part):
     held_until: UtcTime | None = None
 
 
-class Message(Part):
-    """A message that only its device can open (HPKE), with its request and the number of its code."""
-
-    request_id: UUID
-    number: int
-    reference_code: str
-    delivered_at: UtcTime
-    expires_at: UtcTime
-    message: Base64
-
-
-class Messages(Part):
-    """A device's messages, the newest last."""
-
-    messages: tuple[Message, ...]
-
-
-class Dispatch(Part):
-    """A code that was delivered; `number` counts from 1 within the request, `destination` is masked."""
-
-    number: int
-    channel: Channel
-    destination: str
-    reference_code: str
-    delivered_at: UtcTime
-    expires_at: UtcTime
-
-
 class Explanation(Part):
     """A reason for a person to read, in the language of Accept-Language (ms, en), and for a machine what it says.
 
@@ -171,6 +143,23 @@ class Explanation(Part):
     posted: bool
     lock_ends: Literal["two-administrators"] | None
     held_until: UtcTime | None = None
+
+
+class Dispatch(Part):
+    """A code that was delivered; `number` counts from 1 within the request, `destination` is masked.
+
+    `new_address_from`: the officer has a newer address or device, which gets codes from then on; this one went to the
+    mailbox of before, and `explanation` says so.
+    """
+
+    number: int
+    channel: Channel
+    destination: str
+    reference_code: str
+    delivered_at: UtcTime
+    expires_at: UtcTime
+    new_address_from: UtcTime | None = None
+    explanation: Explanation | None = None
 
 
 class Wait(Part):

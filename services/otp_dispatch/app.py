@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from libs.bus.gathering import Gathering
 from libs.bus.outcomes import Unavailable
-from libs.bus.projection import project_keys, project_users
+from libs.bus.projection import project_keys
 from libs.bus.service import service_bus
 from libs.bus.signing import PRODUCER_KEY
 from libs.bus.trust import key_trust, read_service_root
@@ -20,6 +20,8 @@ from services.otp_dispatch import answers
 from services.otp_dispatch.code_box import CodeBox
 from services.otp_dispatch.codes import Codes
 from services.otp_dispatch.handlers import OtpDispatch
+from services.otp_dispatch.notices import NOTICE, Notices
+from services.otp_dispatch.officers import Officers
 from services.otp_dispatch.relay import RELAY, Relay
 from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from services.otp_dispatch.sealing_key import SEALING_KEY, newest_sealing_key
@@ -60,9 +62,14 @@ async def serve(
     async with (
         aclosing(relay),
         aclosing(Deliveries(relay)) as deliveries,
+        aclosing(Deliveries(relay)) as notice_deliveries,
         service_bus(settings, health, [MIGRATIONS], probes=probes, clock=clock, keys=routes.keys) as (pool, bus),
     ):
-        bus.state({routes.user: project_users, routes.keys: project_keys(key_trust(service_root, bus.clock))})
+        notices = Notices(
+            deliveries=notice_deliveries, sender=settings.smtp_sender, told=routes.officer_told, clock=bus.clock
+        )
+        officers = Officers(notices, bus.clock)
+        bus.state({routes.user: officers.project, routes.keys: project_keys(key_trust(service_root, bus.clock))})
         dispatch = OtpDispatch(
             deliveries=deliveries,
             codes=codes,
@@ -70,6 +77,7 @@ async def serve(
             service_root=service_root,
             routes=routes,
             ceiling=settings.email_otp_ceiling_myr,
+            daily_ceiling=settings.email_otp_daily_ceiling_myr,
             clock=bus.clock,
         )
         bus.consume({routes.medium_resolved: dispatch.handle}, max_records=MAX_RECORDS)
@@ -79,10 +87,12 @@ async def serve(
                 routes.progressed: answers.progressed,
                 routes.authorisation_failed: answers.authorisation_failed,
                 routes.not_me: answers.not_me,
+                routes.pin_answered: officers.pin_answered,
             },
             lane=ANSWERS,
             gather=SLICES_FOLLOW,
         )
+        bus.timer(NOTICE, notices.tell)
         async with bus:
             yield
 

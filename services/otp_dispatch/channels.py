@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from libs.contracts.signing import Channel
 from libs.contracts.state import Device, User
-from libs.crypto.sealing import PURPOSE_OTP_MESSAGE, seal, sealing_info
+from libs.crypto.sealing import PURPOSE_NOTICE, PURPOSE_OTP_MESSAGE, seal, sealing_info
 from services.otp_dispatch.message import OtpMessage, Payment, totals
+from services.otp_dispatch.notice_text import NoticeText
 
 CEILING_CURRENCY: Final = "MYR"
 
@@ -63,9 +64,14 @@ def destinations(
             continue
         if channel == "gpki-mobile" and user.device is not None:
             found.append(Phone(user.device))
-        if channel == "e-mail" and by_email and _ADDRESS.fullmatch(user.email):
+        if channel == "e-mail" and by_email and is_plain(user.email):
             found.append(Mailbox(user.email))
     return tuple(found)
+
+
+def is_plain(address: str) -> bool:
+    """Whether a mail may go there at all."""
+    return _ADDRESS.fullmatch(address) is not None
 
 
 def is_above(documents: Sequence[Payment], ceiling: Decimal | None) -> bool:
@@ -82,6 +88,14 @@ def sealed_to(device: Device, text: OtpMessage, *, request_id: UUID, reference_c
     """What the officer reads in GPKI Mobile, for this device alone: JSON {subject, body, reference_code}, sealed."""
     content = {"subject": text.subject, "body": text.body, "reference_code": reference_code}
     info = sealing_info(PURPOSE_OTP_MESSAGE, str(request_id), device.device_id)
+    public_key = X25519PublicKey.from_public_bytes(device.sealing_key)
+    return seal(json.dumps(content, ensure_ascii=False).encode(), public_key, info)
+
+
+def sealed_notice(device: Device, text: NoticeText, notice: UUID) -> bytes:
+    """What GPKI Mobile shows of a change, for this device alone: JSON {subject, body}, sealed."""
+    content = {"subject": text.subject, "body": text.body}
+    info = sealing_info(PURPOSE_NOTICE, str(notice), device.device_id)
     public_key = X25519PublicKey.from_public_bytes(device.sealing_key)
     return seal(json.dumps(content, ensure_ascii=False).encode(), public_key, info)
 

@@ -112,6 +112,7 @@ class Codes:
             challenge=sealed,
             device_id=to.device.device_id if isinstance(to, Phone) else None,
             message=message,
+            new_address_from=ready.new_from if to.channel == "e-mail" else None,
         )
 
 

@@ -1,6 +1,7 @@
 """The rule: who gets a code, until when it is tried, and how long it lives."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -15,6 +16,7 @@ from libs.contracts.resending import ResendRefusal, ResendRequested
 from libs.contracts.signing import DELIVERY_WITHIN, MAX_LIVE_CHALLENGES, RESERVE_WITHIN, Channel, MediumResolved
 from libs.contracts.state import User
 from libs.crypto.service_certificates import ServiceIdentity
+from services.otp_dispatch.addresses import Place, Reachable, reachable
 from services.otp_dispatch.channels import Destination, destinations, is_above
 from services.otp_dispatch.message import OtpMessage, otp_message
 
@@ -30,13 +32,16 @@ Asked = MediumResolved | ResendRequested
 class Ready:
     """A request whose user may get a code now, by one of `options`, the best first.
 
-    `root` was computed here; a mailbox is tried until `deadline`.
+    `root` was computed here; a mailbox is tried until `deadline`. `new_from` is when a newer address gets codes,
+    `total` in MYR what counts against the ceiling of the day, where there is one.
     """
 
     event: Asked
     root: bytes
     options: tuple[Destination, ...]
     deadline: datetime
+    new_from: datetime | None = None
+    total: Decimal = Decimal(0)
 
     @property
     def header(self) -> Header:
@@ -103,11 +108,15 @@ def judge(
     now: datetime,
     history: History,
     ceiling: Decimal | None,
+    daily_ceiling: Decimal | None = None,
+    places: Sequence[Place] = (),
 ) -> Ready | Failed | Outcome:
     """Decide before anything is reserved. `identity` is what the caller's key stands for, None if it is not usable.
 
     `key_known` says whether our copy of the state has that key at all, `waited` that the request was parked before,
-    `ceiling` up to which total in MYR a code may go by e-mail. About 6 µs a document: call it off the event loop.
+    `ceiling` up to which total in MYR a code may go by e-mail (`daily_ceiling`: in a day), `places` where the user's
+    codes go and went.
+    About 6 µs a document: call it off the event loop.
     """
     if isinstance(event, MediumResolved) and event.medium != "roaming-otp":
         return Done()
@@ -123,7 +132,12 @@ def judge(
     if user is None:
         unknown = Failed("channel-unavailable", Reason.USER_UNKNOWN)
         return unknown if waited else Park(OVERTAKEN, Reason.USER_UNKNOWN)
-    return _ready(event, root, user, deadline, ceiling)
+    documents = event.signed.manifest.documents
+    capped = is_above(documents, min((each for each in (ceiling, daily_ceiling) if each is not None), default=None))
+    ready = _ready(event, root, user, reachable(user, places, now), deadline, capped=capped)
+    if isinstance(ready, Failed) or daily_ceiling is None:
+        return ready
+    return replace(ready, total=sum((Decimal(one.amount) for one in documents), Decimal(0)))
 
 
 def wait(tries: int, *, now: datetime, deadline: datetime) -> timedelta:
@@ -169,12 +183,25 @@ def _deadline(event: Asked, appended_at: datetime, history: History) -> datetime
     return min(event.requested_at, appended_at) + DELIVERY_WITHIN
 
 
-def _ready(event: Asked, root: bytes, user: User, deadline: datetime, ceiling: Decimal | None) -> Ready | Failed:
-    wanted: Channel | None = event.channel if isinstance(event, ResendRequested) else None
-    capped = is_above(event.signed.manifest.documents, ceiling)
-    options = destinations(user, event.channels, wanted=wanted, by_email=not capped)
+def undeliverable(detail: str, new_from: datetime | None) -> Failed:
+    """No code there where codes go now; with a newer address it is a matter of time."""
+    if new_from is not None:
+        return Failed("channel-unavailable", Reason.OTP_ADDRESS_NEW, detail, held_until=new_from)
+    return Failed("channel-unavailable", detail=detail)
+
+
+def _ready(
+    event: Asked, root: bytes, registered: User, now: Reachable, deadline: datetime, *, capped: bool
+) -> Ready | Failed:
+    def found(user: User, *, by_email: bool) -> tuple[Destination, ...]:
+        wanted: Channel | None = event.channel if isinstance(event, ResendRequested) else None
+        return destinations(user, event.channels, wanted=wanted, by_email=by_email)
+
+    options = found(now.user, by_email=not capped)
     if options:
-        return Ready(event, root, options, deadline)
-    if capped and destinations(user, event.channels, wanted=wanted, by_email=True):
+        return Ready(event, root, options, deadline, now.new_from)
+    if found(registered, by_email=not capped):
+        return undeliverable("the address is too new", now.new_from)
+    if capped and found(now.user, by_email=True):
         return Failed("channel-unavailable", Reason.OTP_CHANNEL_NOT_ALLOWED, "the total is too high for e-mail")
     return Failed("channel-unavailable", detail="no channel that this officer has")

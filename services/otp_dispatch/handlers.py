@@ -21,12 +21,14 @@ from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.storage import state
 from libs.storage.pool import Connection
-from services.otp_dispatch import store
+from services.otp_dispatch import address_store, store
+from services.otp_dispatch.addresses import Place
+from services.otp_dispatch.ceiling import within_day
 from services.otp_dispatch.channels import Destination, Mailbox
 from services.otp_dispatch.code_box import CodeLost
 from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
-from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, wait
+from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, undeliverable, wait
 from services.otp_dispatch.mail import mail
 from services.otp_dispatch.pacing import Officer, pace
 from services.otp_dispatch.relay import NO_ANSWER, RELAY, Deferred, Delivered, Refused
@@ -64,6 +66,7 @@ class OtpDispatch:
         routes: Routes,
         clock: Clock,
         ceiling: Decimal | None = None,
+        daily_ceiling: Decimal | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._codes = codes
@@ -71,6 +74,7 @@ class OtpDispatch:
         self._service_root = service_root
         self._routes = routes
         self._ceiling = ceiling
+        self._daily_ceiling = daily_ceiling
         self._clock = clock
 
     async def handle(self, work: Work[Asked]) -> None:
@@ -107,18 +111,18 @@ class OtpDispatch:
                 key_id: await state.key(connection, key_id, "caller")
                 for key_id in {event.signed.caller_key for event in events}
             }
-            users = {
-                user: await state.user(connection, user)
-                for user in {event.signed.manifest.header.user for event in events}
-            }
+            ids = {event.signed.manifest.header.user for event in events}
+            users = {user: await state.user(connection, user) for user in ids}
+            places = await address_store.places(connection, ids)
             histories = await store.history(connection, {event.request_id for event in events})
-        return await asyncio.to_thread(self._judge_all, work.deliveries, keys, users, histories)
+        return await asyncio.to_thread(self._judge_all, work.deliveries, keys, users, places, histories)
 
     def _judge_all(
         self,
         deliveries: Sequence[Delivery[Asked]],
         keys: Mapping[str, Key | None],
         users: Mapping[str, User | None],
+        places: Mapping[str, Sequence[Place]],
         histories: Mapping[UUID, History],
     ) -> dict[UUID, Ready | Failed | Outcome]:
         now = self._clock()
@@ -136,6 +140,8 @@ class OtpDispatch:
                 now=now,
                 history=histories[delivery.event.request_id],
                 ceiling=self._ceiling,
+                daily_ceiling=self._daily_ceiling,
+                places=places[delivery.event.signed.manifest.header.user],
             )
             for delivery in deliveries
         }
@@ -172,8 +178,12 @@ class OtpDispatch:
         held = pace(officer, now)
         if held is not None:
             return self._held(one, held.until)
-        made = self._codes.make(one, sealing_key, number, taken=officer.references)
-        await store.reserve(connection, made, one.header.user)
+        within = await within_day(connection, one, self._daily_ceiling)
+        if isinstance(within, Failed):
+            return within
+        made = self._codes.make(within, sealing_key, number, taken=officer.references)
+        counts = self._daily_ceiling is not None and made.channel == Mailbox.channel
+        await store.reserve(connection, made, one.header.user, one.total if counts else None)
         officer.unanswered.insert(0, now)
         officer.references.add(made.reference_code)
         return made
@@ -207,7 +217,7 @@ class OtpDispatch:
             return Done()  # a twin has recorded it meanwhile, or it came again under another id: never a second time
         to = one.by(reservation.channel)
         if to is None:
-            return Failed("channel-unavailable", detail="the officer has this channel no more")
+            return undeliverable("the officer has this channel no more", one.new_from)
         try:
             otp = self._codes.open(one, reservation)
         except CodeLost:
@@ -246,7 +256,7 @@ class OtpDispatch:
             case Delivered():
                 return None
             case Refused(reply):
-                return Failed("channel-unavailable", detail=f"the mailbox refused: {reply}")
+                return undeliverable(f"the mailbox refused: {reply}", one.new_from)
             case UnderWay():
                 return self._park(one, WaitsFor.MAILBOX, LOOK_AGAIN, "mailbox not answered for", now)
             case Deferred(reply):

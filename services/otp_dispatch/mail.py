@@ -1,4 +1,4 @@
-"""The OTP message as an e-mail."""
+"""Messages as e-mails."""
 
 from datetime import datetime, timedelta
 from email.headerregistry import HeaderRegistry
@@ -42,17 +42,22 @@ def mail(
     now: datetime,
     lifetime: timedelta,
 ) -> bytes:
-    """The message, 7-bit clean. About 2 µs a document.
+    """The OTP message. About 2 µs a document.
 
     The time that it names is the least that the code lives: its life counts from the delivery.
     """
     text = ready.message(otp=otp, reference=reservation.reference_code, expires_at=now + lifetime)
+    return letter(text.subject, text.body, sender=sender, to=mailbox.address, name=reservation.message_id, date=now)
+
+
+def letter(subject: str, body: str, *, sender: str, to: str, name: str, date: datetime) -> bytes:
+    """A message with the Message-ID `name`, 7-bit clean; the same bytes for the same arguments."""
     message = EmailMessage(policy=_POLICY)
     message["From"] = f"GPKI <{sender}>"
-    message["To"] = mailbox.address
-    message["Subject"] = text.subject
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = reservation.message_id
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = format_datetime(date)
+    message["Message-ID"] = name
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    message.set_content(text.body, charset="utf-8", cte="quoted-printable")
+    message.set_content(body, charset="utf-8", cte="quoted-printable")
     return message.as_bytes()

@@ -18,6 +18,8 @@ class Routes:
     authorisation_failed: Topic = topics.AUTHORISATION_FAILED
     not_me: Topic = topics.NOT_ME
     waiting: Topic = topics.WAITING
+    pin_answered: Topic = topics.PIN_ANSWERED
+    officer_told: Topic = topics.OFFICER_TOLD
     user: Topic = topics.USER
     keys: Topic = topics.KEYS
 

@@ -40,6 +40,11 @@ class Settings(InitSettings, ProducerSettings):
         description="The highest total of a request in MYR for which a code may go by e-mail, the lower assurance; "
         "above it, and for any other currency, only GPKI Mobile will do. By default there is no ceiling.",
     )
+    email_otp_daily_ceiling_myr: Annotated[Decimal, Field(ge=0)] | None = Field(
+        default=None,
+        description="The highest sum in MYR of an officer's requests in 24 hours for which codes go by e-mail, used or "
+        "not; above it, and for any other currency, only GPKI Mobile will do. By default there is no ceiling.",
+    )
     email_otp_lifetime: Annotated[timedelta, Field(gt=timedelta(0), le=OTP_LIFETIME["e-mail"])] = Field(
         default=OTP_LIFETIME["e-mail"],
         description="How long a code that went by e-mail is good, from its delivery (design section 3: 10 min). It can "

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
 
@@ -60,8 +61,8 @@ async def reserved(connection: Connection, request_id: UUID, number: int) -> Res
     return None if row is None else Reservation(**row)
 
 
-async def reserve(connection: Connection, wanted: Reservation, user: str) -> None:
-    """Reserve what nobody has reserved; call it under `lock_officers`."""
+async def reserve(connection: Connection, wanted: Reservation, user: str, total: Decimal | None = None) -> None:
+    """Reserve what nobody has reserved; call it under `lock_officers`. `total` counts against the day's ceiling."""
     await connection.execute(
         _SQL["reserve"],
         wanted.request_id,
@@ -73,7 +74,14 @@ async def reserve(connection: Connection, wanted: Reservation, user: str) -> Non
         wanted.sealing_key,
         wanted.closed_code,
         user,
+        total,
     )
+
+
+async def mailed(connection: Connection, user: str, but: UUID) -> Decimal:
+    """The sum in MYR of the officer's requests of a day that codes went by e-mail for, without that one."""
+    found: Decimal = await connection.fetchval(_SQL["mailed"], user, but, DAY)
+    return found
 
 
 async def answered(connection: Connection, requests: Collection[UUID]) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from libs.contracts.enrolment import DeviceRegistration, DeviceRegistrationSubmitted, device_signature_input
 from libs.contracts.not_me import NotMe, NotMeStatement, not_me_signature_input
+from libs.contracts.notice import OfficerTold
 from libs.contracts.resending import ResendRequested
 from libs.contracts.signing import MediumResolved, OtpDispatched
 from libs.contracts.state import Device
@@ -54,6 +55,12 @@ class Phone:
         """What the officer reads. Raises SealError for what is not for this device, or of another request."""
         info = sealing_info("otp-message", str(request_id), self.device_id)
         found: dict[str, str] = json.loads(open_sealed(message, self.sealing, info))
+        return found
+
+    def shown(self, event: OfficerTold) -> dict[str, str]:
+        """A notice, as the officer reads it. Raises SealError for what is not for this device."""
+        info = sealing_info("notice", str(event.notice), self.device_id)
+        found: dict[str, str] = json.loads(open_sealed(event.message, self.sealing, info))
         return found
 
     def otp(self, event: OtpDispatched) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 import httpx
 
 from libs.contracts import topics
-from services.gateway.schemas import Message, Messages
+from services.gateway.inbox_schemas import Message, Messages
 from services.igfmas.enrolment import Officer, device_registered
 from tests.support.chain import Client, Request
 from tests.support.devices import Phone

@@ -10,8 +10,8 @@ SELECT coalesce(
 )
 
 -- name: reserve
-INSERT INTO code (request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, user_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO code (request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, user_id, total)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: reserved
 SELECT request_id, number, resend, channel, reference_code, message_id, sealing_key, closed_code, delivered_at
@@ -47,6 +47,15 @@ UPDATE officer SET answered_at = now() FROM officers WHERE officer.user_id = off
 
 -- name: user_of
 SELECT user_id FROM code WHERE request_id = $1 ORDER BY number LIMIT 1
+
+-- name: mailed
+-- What was given up opens nothing. A statement of its own after the officer's lock.
+SELECT coalesce(sum(total), 0) FROM (
+    SELECT max(total) AS total FROM code
+    WHERE user_id = $1 AND request_id <> $2 AND channel = 'e-mail' AND reserved_at > now() - $3::interval
+        AND (closed_code IS NOT NULL OR delivered_at IS NOT NULL)
+    GROUP BY request_id
+) AS requests
 
 -- name: hold
 UPDATE officer SET held_until = greatest(held_until, $2) WHERE user_id = $1

@@ -6,11 +6,13 @@ from uuid import uuid4
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from libs.contracts.notice import OfficerTold
 from libs.contracts.problems import ProblemCode
 from libs.contracts.signing import OtpDispatched
 from libs.runtime.clock import utc_now
 from libs.storage import state
-from services.gateway.schemas import Messages
+from services.gateway.inbox import NOTICES_KEPT
+from services.gateway.inbox_schemas import Messages, Notices
 from tests.integration.gateway.conftest import Door, code_of, dispatched
 from tests.support.devices import Phone
 from tests.support.requests import documents, header, medium_resolved, new_user, user_state
@@ -101,3 +103,52 @@ async def test_what_is_no_device_id_is_refused_and_not_repeated(door: Door) -> N
     answer = await door.get(f"/v1/devices/{canary}/messages", phone.token(new_user()))
     assert code_of(answer) is ProblemCode.BODY_INVALID
     assert canary not in answer.text
+
+
+async def told(door: Door, user: str, phone: Phone, *messages: bytes, age: timedelta = timedelta()) -> None:
+    """The phone was told of changes, one after the other."""
+    at = utc_now() - age
+    events = [
+        OfficerTold(notice=uuid4(), user=user, device=phone.state, told_at=at + timedelta(seconds=n), message=message)
+        for n, message in enumerate(messages)
+    ]
+    await door.room.send(door.routes.officer_told, events)
+    kept = "select count(*) from notice where device_id = $1"
+    await eventually(lambda: door.room.count(kept, phone.device_id), "the notices are kept")
+
+
+async def test_what_a_device_was_told_of_changes_it_reads_also_after_it_was_replaced_and_codes_no_more(
+    door: Door,
+) -> None:
+    """I-27, I-55."""
+    user, other = new_user(), new_user()
+    old, stranger = await registered(door, user, Phone()), await registered(door, other, Phone())
+    await delivered(door, user, old, b"a code")
+    await told(door, other, stranger, b"of another")
+    await told(door, user, old, b"first", b"second")
+
+    async def notices(phone: Phone, token: str | None) -> httpx.Response:
+        return await door.get(f"/v1/devices/{phone.device_id}/notices", token)
+
+    before = await notices(old, old.token(user))
+    new = await registered(door, user, Phone(), version=2)
+    used = old.token(user)
+    after = await notices(old, used)
+    for answer in (before, after):
+        assert answer.status_code == 200, answer.text
+        assert [one.message for one in Notices.model_validate_json(answer.content).notices] == [b"first", b"second"]
+    assert (await look(door, old, old.token(user))).status_code == 401, "its codes are closed"
+    forged = old.token(user, key=Ed25519PrivateKey.generate())
+    for token in (None, used, forged, old.token(other), stranger.token(user), door.token(user)):
+        assert (await notices(old, token)).status_code == 401
+    assert (await notices(old, new.token(user))).status_code == 404
+    assert Notices.model_validate_json((await notices(new, new.token(user))).content).notices == ()
+
+
+async def test_a_device_that_was_replaced_long_ago_is_nobody_here(door: Door) -> None:
+    """I-27."""
+    user, old = new_user(), Phone()
+    await registered(door, user, old)
+    await told(door, user, old, b"long ago", age=NOTICES_KEPT + timedelta(hours=1))
+    await registered(door, user, Phone(), version=2)
+    assert (await door.get(f"/v1/devices/{old.device_id}/notices", old.token(user))).status_code == 401

@@ -7,7 +7,7 @@ from libs.contracts.reasons import Reason
 SAFE = {
     "otp-undeliverable", "otp-incorrect", "otp-expired", "otp-used", "too-many-wrong-otp", "pin-incorrect",
     "authorisation-expired", "seal-expired", "expired", "cancelled", "crl-stale", "sah-not-posted", "hsm-unavailable",
-    "otp-held",
+    "otp-held", "otp-address-new",
 }  # fmt: skip
 
 

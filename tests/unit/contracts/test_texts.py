@@ -1,13 +1,15 @@
 """Every reason has a text in both languages that says what happened to the documents and what to do."""
 
 import re
+from typing import get_args
 
 import pytest
 
 from libs.contracts.reasons import Reason
-from libs.contracts.texts import LANGUAGES, Language, Text, _catalogue, text, waiting_text
+from libs.contracts.texts import LANGUAGES, Language, Text, _catalogue, notice_text, text, waiting_text
 from libs.contracts.waiting import WaitsFor
 from libs.crypto.path import UnknownReason
+from services.otp_dispatch.notice_text import Change
 
 VALUES = {"attempts_left": 2, "held_until": "15:04, 28/11/2026"}
 
@@ -76,3 +78,24 @@ def test_whatever_can_be_waited_for_has_a_text_that_says_what_is_posted_and_what
 def test_what_a_path_cannot_tell_is_a_thing_to_wait_for() -> None:
     assert {str(why) for why in UnknownReason} <= set(WaitsFor)
     assert {Reason.HSM_UNAVAILABLE.value, Reason.SAH_NOT_POSTED.value} <= set(WaitsFor)
+
+
+NOTICE_VALUES = {"changed_at": "15:04, 28/11/2026", "works_from": "15:04, 29/11/2026", "place": "b***@anm.example"}
+
+
+@pytest.mark.parametrize("code", [*get_args(Change), "new-address"])
+def test_a_notice_says_in_both_languages_when_and_whom_to_call_and_holds_no_link(code: str) -> None:
+    said = {language: notice_text(code, language, **NOTICE_VALUES) for language in LANGUAGES}
+    for language, call in {"ms": "hubungi AP anda", "en": "contact your AP"}.items():
+        one = said[language]  # type: ignore[index]
+        assert call in one.next_step
+        assert all(part.strip() and "{" not in part for part in _parts(one))
+        assert not re.search(r"http|www\.", " ".join(_parts(one)))
+    values = [{name for name, value in NOTICE_VALUES.items() if value in one.detail} for one in said.values()]
+    assert values[0] == values[1]
+    assert values[0] & {"changed_at", "works_from"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_catalogue_of_notices_holds_exactly_what_is_told(language: Language) -> None:
+    assert set(_catalogue(f"notices.{language}")) == {*get_args(Change), "new-address"}

@@ -10,6 +10,7 @@ from libs.contracts import (
     enrolment,
     log,
     not_me,
+    notice,
     pin,
     progress,
     resending,
@@ -47,20 +48,8 @@ def events_of(module: object) -> set[type[Event]]:
 
 def test_every_event_of_the_contracts_has_a_topic_and_every_topic_is_listed() -> None:
     declared = {topic.event for topic in ALL}
-    modules = (
-        signing,
-        progress,
-        cancelling,
-        resending,
-        token_route,
-        waiting,
-        state,
-        enrolment,
-        suspension,
-        pin,
-        log,
-        not_me,
-    )
+    routes = (signing, progress, cancelling, resending, token_route, waiting)
+    modules = (*routes, state, enrolment, suspension, pin, log, not_me, notice)
     assert declared == set().union(*map(events_of, modules))
     assert {value for value in vars(topics).values() if isinstance(value, Topic)} == set(ALL)
     assert all(name == topic.name for name, topic in TOPICS.items())

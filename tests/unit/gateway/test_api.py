@@ -42,6 +42,7 @@ def test_the_description_names_every_route_with_its_bodies_and_its_bearer_token(
         "POST /v1/signings/{request_id}/token-signatures",
         "POST /v1/signings/{request_id}/otp-resends",
         "GET /v1/devices/{device_id}/messages",
+        "GET /v1/devices/{device_id}/notices",
     }
     for operation in operations.values():
         assert operation["security"] == [{"HTTPBearer": []}]

@@ -8,8 +8,8 @@ import pytest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
 from libs.contracts.texts import LANGUAGES, Language, text
-from services.gateway.explaining import explain, explained
-from services.gateway.schemas import NotPosted, Rejection
+from services.gateway.explaining import explain, explained, explained_row
+from services.gateway.schemas import Dispatch, NotPosted, Rejection
 from services.gateway.status import status_of
 from tests.unit.gateway.histories import header, history, read, stamped, told
 
@@ -91,3 +91,29 @@ def test_a_hold_says_when_it_ends_and_locks_nothing(language: Language, said: st
     everywhere: list[Any] = [*shown.rejections, *shown.completed.rejected]
     for one in everywhere:
         assert said in one.explanation.detail
+
+
+@pytest.mark.parametrize(("language", "words"), [("ms", "(waktu Malaysia)"), ("en", "(Malaysia time)")])
+def test_a_code_that_went_to_the_address_of_before_says_from_when_the_new_one_works(
+    language: Language, words: str
+) -> None:
+    """I-54: in the status, and in the row of the timeline."""
+    told_then = datetime(2026, 11, 29, 4, 30, tzinfo=UTC)
+    one = Dispatch(
+        number=1,
+        channel="e-mail",
+        destination="s***@anm.example",
+        reference_code="K7Q",
+        delivered_at=told_then,
+        expires_at=told_then,
+        new_address_from=told_then,
+    )
+    plain = status_of(told(read(stamped(history(header(1), posts=1))))).model_copy(update={"dispatches": (one,)})
+    (shown,) = explained(plain, language).dispatches
+    assert shown.explanation is not None
+    assert f"12:30, 29/11/2026 {words}" in shown.explanation.detail
+    assert "s***@anm.example" in shown.explanation.detail
+    assert (shown.explanation.signed, shown.explanation.posted) == (False, False)
+    assert Dispatch.model_validate_json(explained_row("otp-dispatched", one.model_dump_json(), language)) == shown
+    usual = one.model_copy(update={"new_address_from": None})
+    assert explained(plain.model_copy(update={"dispatches": (usual,)}), language).dispatches == (usual,)

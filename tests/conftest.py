@@ -1,5 +1,6 @@
 """Fixtures that every kind of test may ask for, and what may run beside what."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.load_profile("every-run")
 
 HERE = Path(__file__).parent
+
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+"""A test that docs/security.md names: it proves a row, and so belongs to `make attacks` wherever it lies."""
 
 REREADS = "test_repeats.py"
 
@@ -74,7 +78,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Faults that share a stack follow each other.
     """
+    named = set(NAMED.findall((HERE.parent / "docs" / "security.md").read_text(encoding="utf-8")))
     for item in items:
+        file, _, test = item.nodeid.partition("::")
+        if file.startswith("tests/attacks/") or (file, test.partition("[")[0]) in named:
+            item.add_marker("attack")
         if item.nodeid.startswith(IN_PIECES) and "full_stack" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid} would start a full stack of its own: IN_PIECES in {__file__}")
     rank = {folder: number for number, folder in enumerate(LONGEST_FIRST)}

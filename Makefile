@@ -35,7 +35,7 @@ test: setup ## everything that needs no container engine: lint, types, all tests
 	@$(PY) -m pytest -n $(WORKERS)
 
 attacks: setup ## what whoever has a password, a file or a place on the wire cannot do (part of `make test`)
-	@$(PY) -m pytest tests/attacks
+	@$(PY) -m pytest -n $(WORKERS) -m 'attack and not campaign'
 
 lint: setup ## ruff and mypy
 	@$(PY) -m ruff check

@@ -1,5 +1,6 @@
 """Fixtures that every kind of test may ask for, and what may run beside what."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,26 @@ settings.load_profile("every-run")
 
 HERE = Path(__file__).parent
 
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+"""A test that docs/security.md names: it proves a row, and so belongs to `make attacks` wherever it lies."""
+
 REREADS = "test_repeats.py"
 
 ALONE = "tests/e2e/test_demo.py::test_ctrl_c"
 """It has a stack of its own and takes minutes: another worker than its folder's may run it."""
 
-IN_PIECES = "tests/integration/"
-"""Below it a worker takes a file at a time: nothing but the infrastructure is shared, and the last one ends sooner."""
+IN_PIECES = (
+    "tests/integration/",
+    "tests/attacks/access/",
+    *(
+        f"tests/attacks/test_{what}"
+        for what in ("authorisation", "crash_dumps", "custody", "pin", "posting", "sealing", "verifying")
+    ),
+)
+"""Of these a worker takes a file at a time: nothing but the infrastructure is shared, and the last one ends sooner."""
 
-FULL_STACK = "tests/faults", "tests/e2e", "tests/attacks"
-"""Folders whose tests share a chain, and so a worker."""
+FULL_STACK = {"tests/faults": "tests/faults", "tests/e2e": "tests/e2e", "tests/attacks": "tests/e2e"}
+"""Folders whose tests share a full stack, and so a worker, in this order; neither of the two waits for the other."""
 
 LONGEST_FIRST = (
     "faults",
@@ -53,9 +64,7 @@ class LoadFolder(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
             return nodeid
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
-        if folder in FULL_STACK:
-            return FULL_STACK[0]
-        return file if folder.startswith(IN_PIECES) else folder
+        return file if file.startswith(IN_PIECES) else FULL_STACK.get(folder, folder)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFolder:
@@ -69,6 +78,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Faults that share a stack follow each other.
     """
+    named = set(NAMED.findall((HERE.parent / "docs" / "security.md").read_text(encoding="utf-8")))
+    for item in items:
+        file, _, test = item.nodeid.partition("::")
+        if file.startswith("tests/attacks/") or (file, test.partition("[")[0]) in named:
+            item.add_marker("attack")
+        if item.nodeid.startswith(IN_PIECES) and "full_stack" in getattr(item, "fixturenames", ()):
+            raise pytest.UsageError(f"{item.nodeid} would start a full stack of its own: IN_PIECES in {__file__}")
     rank = {folder: number for number, folder in enumerate(LONGEST_FIRST)}
 
     def place(item: pytest.Item) -> tuple[int, bool, str]:

@@ -66,7 +66,7 @@ class Edge:
             _check_head(call.scope)
             if not READ_BY_THEIR_ROUTE.fullmatch(f"{call.scope['method']} {call.scope['path']}"):
                 body = await read_body(headers, receive)
-                if body and "json" in headers.get("content-type", "json"):
+                if body and "json" in headers.get("content-type", "json").lower():
                     require_strict(body)  # the framework takes the last of two names, and other encodings
                 receive = _replay(body, receive)
             await self._app(call.scope, receive, call.send)

@@ -23,6 +23,7 @@ from services.igfmas.settings import SERVICE_ROOT
 from tests.support.chain import PIN_PREFIX, Client, Request, papers, wrong
 from tests.support.challenges import own_challenge
 from tests.support.faults import frozen, members, twin
+from tests.support.mobile import phone_is_known
 from tests.support.producers import append, as_service
 from tests.support.waiting import eventually
 
@@ -235,7 +236,7 @@ async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, 
     """I-47: the thief has the session in iGFMAS, the PIN, even the code; the officer has the phone."""
     device, thief = Device.new(), Device.new()
     await client.desk.register(officer, device)
-    await eventually(lambda: _knows(client, officer, device), "every service knows the phone")
+    await phone_is_known(client, officer.user, device.device_id)
     request = await client.press(officer, papers(1))
     dispatched = await request.dispatched()
     async with DeviceClient(client.stack.gateway, device, officer.user) as phone:
@@ -290,11 +291,3 @@ async def told_in_both_languages(client: Client, request: Request) -> None:
 async def _is_held(client: Client, officer: Officer) -> bool:
     query = "SELECT held_until > now() FROM otp_dispatch.officer WHERE user_id = $1"
     return bool(await client.value(query, officer.user))
-
-
-async def _knows(client: Client, officer: Officer, device: Device) -> bool:
-    for service in ("medium_lookup", "otp_dispatch", "gateway", "hsm_signer"):
-        value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", officer.user)
-        if value is None or device.device_id.encode() not in bytes(value):
-            return False
-    return True

@@ -1,5 +1,6 @@
 """An officer with GPKI Mobile against a full stack: the phone is registered, and read through the gateway's inbox."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,11 +54,21 @@ async def on_phone(client: Client, officer: Officer) -> Mobile:
     event = device_registered(phone.registration(officer.user), client.registrars)
     await client.chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
 
-    async def known(service: str) -> bool:
-        query = f"SELECT value FROM {service}.user_state WHERE user_id = $1"
-        value = await client.value(query, officer.user)
-        return value is not None and phone.device_id.encode() in bytes(value)
-
-    for service in ("medium_lookup", "otp_dispatch", "gateway"):
-        await eventually(partial(known, service), f"{service} knows the phone")
+    await phone_is_known(client, officer.user, phone.device_id, services=("medium_lookup", "otp_dispatch", "gateway"))
     return Mobile(client, officer, phone)
+
+
+async def phone_is_known(
+    client: Client,
+    user: str,
+    device_id: str,
+    services: Sequence[str] = ("medium_lookup", "otp_dispatch", "gateway", "hsm_signer"),
+) -> None:
+    """Wait until each of these services has this phone as the officer's own."""
+
+    async def known(service: str) -> bool:
+        value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", user)
+        return value is not None and device_id.encode() in bytes(value)
+
+    for service in services:
+        await eventually(partial(known, service), f"{service} knows the phone")

@@ -1,12 +1,15 @@
 """Retention that passes a service which is stopped, and what an operator does about it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from deploy.native import lifecycle
+from deploy.native.layout import SERVICES
 from deploy.native.ports import HOST
 from deploy.native.supervisor import Supervisor
 from libs.contracts import topics
@@ -60,12 +63,8 @@ async def halted(stack: Stack, service: str) -> None:
     await asyncio.to_thread(Supervisor(stack.layout).start, service)
 
     async def says() -> bool:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            try:
-                answer = await http.get(f"http://{HOST}:{stack.layout.ports[f'health_{service}']}/readyz")
-            except httpx.TransportError:
-                return False
-        return any(name.endswith(":log-start-passed") for name in answer.json()["checks"])
+        answer = await _readyz(stack, service)
+        return answer is not None and any(name.endswith(":log-start-passed") for name in answer.json()["checks"])
 
     await eventually(says, f"{service} stands before a gap", every=0.2, seconds=STARTED_SECONDS)
     assert '"log-start-passed"' in stack.layout.log(service).read_text()
@@ -76,10 +75,31 @@ async def republish(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     return await gpki(stack, "republish", *arguments)
 
 
-async def put_right(stack: Stack, service: str) -> str:
+async def put_right(stack: Stack, service: str, *options: str) -> str:
     """Stop it, publish what it missed, start it; returns what the operator was told."""
     await stop(stack, service)
-    status, told, why = await republish(stack, "gap", service, "--yes")
+    status, told, why = await republish(stack, "gap", service, "--yes", *options)
     assert status == 0, why
     await lifecycle.restart(stack.layout, service)
     return told
+
+
+@asynccontextmanager
+async def made_whole(stack: Stack) -> AsyncIterator[None]:
+    """Afterwards every service runs and stands before no gap, however the test ended: others use the stack too."""
+    try:
+        yield
+    finally:
+        for service in SERVICES:
+            answer = await _readyz(stack, service)
+            if answer is None or answer.is_error:
+                await put_right(stack, service, "--outsiders-send-again")
+
+
+async def _readyz(stack: Stack, service: str) -> httpx.Response | None:
+    """What it says of itself; None if nobody answers."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        try:
+            return await http.get(f"http://{HOST}:{stack.layout.ports[f'health_{service}']}/readyz")
+        except httpx.TransportError:
+            return None

@@ -1,10 +1,14 @@
 """What one caller may not do to another, or beyond its own offices; each attack works once its defence is away."""
 
 import json
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
+import jwt
 import pytest
 
+from libs.bus import admission
 from libs.contracts.problems import ProblemCode
 from libs.contracts.reasons import Reason
 from services.gateway import access, media, starting
@@ -12,7 +16,7 @@ from services.gateway.authentication import Caller as Admitted
 from services.medium_lookup import handlers
 from tests.integration.gateway.conftest import Door, code_of
 from tests.integration.medium_lookup.conftest import Lookup
-from tests.support.requests import Caller, documents, header, key_state, new_user, requested, user_state
+from tests.support.requests import Caller, documents, header, key_id, key_state, new_user, requested, user_state
 from tests.support.waiting import eventually
 
 OWN, OTHER = "AG-JB-02", "AG-KL-01"
@@ -144,3 +148,81 @@ async def test_a_callers_claims_open_no_more_than_its_key_says(door: Door) -> No
     for claims in ({"offices": [OTHER]}, {"scope": "*"}, {"iss": "etanah"}, {"client_id": "etanah"}):
         answer = await door.get(path, door.token(other, caller=caller, **claims))
         assert answer.status_code in {401, 404}, json.dumps(claims)
+
+
+async def test_what_no_registered_key_signed_is_no_call(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8725 section 3.1: the algorithm is the key's; `none`, a password and a borrowed `kid` open nothing."""
+    event = await door.awaiting()
+    user, path = event.signed.manifest.header.user, f"/v1/signings/{event.request_id}"
+
+    def forged(**how: Any) -> str:
+        genuine = jwt.decode(door.token(user), options={"verify_signature": False})
+        return jwt.encode(genuine, **{"headers": {"kid": key_id(door.caller)}, **how})
+
+    stranger = door.pki.caller()
+    tokens = [
+        lambda: forged(key=None, algorithm="none"),
+        lambda: forged(key="x" * 32, algorithm="HS256"),
+        lambda: forged(key=stranger.key, algorithm="EdDSA"),
+        lambda: door.token(user, caller=stranger),
+    ]
+    assert [(await door.get(path, make())).status_code for make in tokens] == [401] * len(tokens)
+    claims = partial(jwt.decode, options={"verify_signature": False})
+    monkeypatch.setattr(jwt, "decode", lambda token, *_args, **_kwargs: claims(token))
+    assert [(await door.get(path, make())).status_code for make in tokens[:3]] == [200] * 3
+
+
+async def test_nobody_takes_back_the_request_of_another(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I-23: another officer of the same caller, and another caller, know its id."""
+    event = await door.awaiting()
+    thief = door.pki.caller("etanah", system="eTanah")
+    await door.tell(key_state(thief, "caller", "etanah", door.pki))
+
+    async def taken_back() -> list[int]:
+        own = event.signed.manifest.header.user
+        calls = [
+            await door.cancel(event, uuid4().hex, user=new_user()),
+            await door.cancel(event, uuid4().hex, user=own, caller=thief, iss="etanah"),
+        ]
+        return [answer.status_code for answer in calls]
+
+    assert await taken_back() == [404, 404]
+    assert await door.cancels(event) == []
+    monkeypatch.setattr(Admitted, "owns", anybody)
+    assert await taken_back() == [202, 202]
+    assert len(await door.cancels(event)) == 2
+
+
+FORGERIES = {
+    "unsigned": ("vouches", lambda *_args, **_kwargs: True),
+    "of another's system": ("_foreign", lambda *_: None),
+    "of another office": ("_foreign", lambda *_: None),
+}
+"""What a caller, or who can write the broker, sends as `requested`, and the check that refuses it."""
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("defended", [True, False])
+async def test_nobody_asks_in_a_callers_name_over_kafka(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch, forgery: str, defended: bool
+) -> None:
+    """Who writes the broker has no caller's key; a caller has its own, which names its system and offices."""
+    caller = lookup.pki.caller(offices=[OWN])
+    await lookup.tell(lookup.routes.keys, key_state(caller, "caller", "igfmas", lookup.pki))
+    officer = await lookup.user(office=OWN)
+    named = {"of another's system": {"system": "eTanah"}, "of another office": {"office": OTHER}}.get(forgery, {})
+    event = requested(header(officer.user, **{"office": OWN, **named}), documents(1), caller)
+    if forgery == "unsigned":
+        event = event.model_copy(update={"signature": b"x" * 64})
+    if not defended:
+        name, nothing = FORGERIES[forgery]
+        monkeypatch.setattr(admission, name, nothing)
+    await lookup.room.send(lookup.routes.requested, [event])
+    await lookup.handled(1)
+    assert len(lookup.resolved()) == (not defended)
+    refused = [one.reason for one in lookup.rejected(event.identity()[0])]
+    put_aside = lookup.dead_letters()
+    if defended:
+        unsigned = forgery == "unsigned"
+        assert refused == ([] if unsigned else [Reason.CALLER_NOT_ALLOWED])
+        assert put_aside == ([Reason.CALLER_SIGNATURE_INVALID] if unsigned else [])

@@ -32,6 +32,13 @@ def rows(text: str) -> Iterator[tuple[str, str]]:
             yield cells[0], cells[-1]
 
 
+def undefended(text: str) -> dict[str, str]:
+    """Of the attacks' table: what shows that each succeeds where its defence is away."""
+    table = text.partition("| attack | undefended, it succeeds | proof |")[2].partition("\n\n")[0]
+    lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|") and "---" not in line]
+    return {cells[0].strip(): cells[1] for cells in lines}
+
+
 def unproved(text: str) -> list[str]:
     """Rows without a test and without a reason; a test that is to come is neither."""
     stated = [(first, TO_COME.sub("", proof)) for first, proof in rows(text)]
@@ -52,6 +59,12 @@ def test_every_test_that_is_named_exists() -> None:
 def test_every_row_has_a_test_or_a_reason() -> None:
     assert len(list(rows(page()))) > 80
     assert unproved(page()) == []
+
+
+def test_every_attack_of_the_red_team_names_what_shows_it_undefended() -> None:
+    found = undefended(page())
+    assert len(found) > 20
+    assert [attack for attack, shown in found.items() if not TEST.search(shown)] == []
 
 
 def test_all_forty_requirements_are_answered_once() -> None:

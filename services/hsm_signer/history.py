@@ -138,7 +138,7 @@ class History:
 
     async def _kept(self) -> dict[TopicPartition, int]:
         async with self._pool.acquire() as connection:
-            rows = await connection.fetch(_SQL["known_up_to"])
+            rows = await connection.fetch(_SQL["known_up_to"], list(self._topics))
         return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def _until(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:

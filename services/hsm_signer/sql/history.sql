@@ -1,5 +1,5 @@
 -- name: known_up_to
-SELECT topic, partition, next_offset FROM history
+SELECT topic, partition, next_offset FROM history WHERE topic = ANY ($1::text[])
 
 -- name: move_on
 INSERT INTO history (topic, partition, next_offset)

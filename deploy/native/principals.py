@@ -9,6 +9,7 @@ from deploy.native.chain import BY_EVENT, Row, chain_table
 from deploy.native.failures import StackError
 from deploy.native.layout import ADMINISTRATOR, SERVICES, Layout
 from libs.bus.principals import Acl, Operation, Pattern, Resource, establish
+from libs.contracts.custody import READ_AGAIN
 from libs.contracts.topics import (
     APPLICATION_REFUSED,
     COMPLETED,
@@ -20,6 +21,7 @@ from libs.contracts.topics import (
 )
 
 MONITOR = "monitor"
+SIGNER = "hsm_signer"
 OPERATOR = "operator"
 AUDITOR = "auditor"
 CALLER = "igfmas"
@@ -65,6 +67,7 @@ def declared() -> set[Acl]:
         *_of_observer(),
         *_of_operator(),
         *_of_monitor(),
+        *_of_signer(),
         *_of_auditor(),
     }
 
@@ -100,6 +103,12 @@ def _of_monitor() -> Iterator[Acl]:
     yield Acl(MONITOR, Operation.DESCRIBE, Resource.GROUP, "*")
     for topic in TOPICS.values():
         yield Acl(MONITOR, Operation.DESCRIBE, Resource.TOPIC, topic.name)
+
+
+def _of_signer() -> Iterator[Acl]:
+    """Reads again what it has said: by that it knows whether its database went back in time."""
+    for topic in READ_AGAIN:
+        yield Acl(SIGNER, Operation.READ, Resource.TOPIC, topic.name)
 
 
 def _of_operator() -> Iterator[Acl]:

@@ -95,14 +95,18 @@ def _sealed(name: str) -> Topic:
 
 
 def _enrolment(
-    name: str, event: type[Event], *producers: str, key: Literal["application", "credential"] = "application"
+    name: str,
+    event: type[Event],
+    *producers: str,
+    key: Literal["application", "credential"] = "application",
+    retention: timedelta = SEALED_RETENTION,
 ) -> Topic:
     # What no service of ours writes, a registrar signs.
     return Topic(
         f"gpki.enrolment.{name}.v1",
         event,
         key,
-        retention=SEALED_RETENTION,
+        retention=retention,
         max_bytes=MAX_DOCUMENT_RECORD_BYTES,
         outsiders=not producers,
         producers=producers,
@@ -209,7 +213,8 @@ APPLICATION_REFUSED = _enrolment(
 )
 PIN_CHANGE_SUBMITTED = _enrolment("pin-change-submitted", pin.PinChangeSubmitted, key="credential")
 PIN_UNLOCK_ORDERED = _enrolment("pin-unlock-ordered", pin.PinUnlockOrdered, key="credential")
-PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, "hsm_signer", key="credential")
+# A restored backup reads here whose PIN was changed since (libs/contracts/custody.py).
+PIN_ANSWERED = _enrolment("pin-answered", pin.PinAnswered, "hsm_signer", key="credential", retention=CHAIN_RETENTION)
 OFFICER_TOLD = Topic(
     "gpki.enrolment.officer-told.v1",
     notice.OfficerTold,

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from libs.hsm import keys, user_keys
 from libs.hsm.adapters import HsmPrivateKey
 from libs.hsm.connection import Connection
-from libs.hsm.errors import HsmUnavailable
+from libs.hsm.errors import HsmRefused, HsmUnavailable
 from libs.hsm.module import claim_module, release_module
 from libs.hsm.token_session import TokenSession
 from libs.hsm.user_keys import NewUserKey, UserKeyAlgorithm
@@ -113,6 +113,14 @@ class Hsm:
     async def destroy_secret_key(self, label: str) -> bool:
         """See libs.hsm.keys.destroy_secret_key."""
         return await self.run(keys.destroy_secret_key, label)
+
+    async def has_secret_key(self, label: str) -> bool:
+        """Whether the token has a wrapping or MAC key of this label. Raises HsmUnavailable."""
+        try:
+            await self.run(keys.find_secret_key, label)
+        except HsmRefused:
+            return False
+        return True
 
     async def hmac_sha256(self, label: str, data: bytes) -> bytes:
         """See libs.hsm.keys.hmac_sha256."""

@@ -18,6 +18,7 @@ __all__ = [
     "ensure_p256_key",
     "ensure_rsa_key",
     "ensure_wrapping_key",
+    "find_secret_key",
     "hmac_sha256",
     "load_private_key",
 ]
@@ -84,6 +85,11 @@ def ensure_mac_key(session: TokenSession, label: str) -> None:
 def destroy_secret_key(session: TokenSession, label: str) -> bool:
     """Destroy a wrapping or MAC key for good; False when there is none. Safe to repeat."""
     return session.destroy(ObjectClass.SECRET_KEY, label)
+
+
+def find_secret_key(session: TokenSession, label: str) -> None:
+    """Return when there is a wrapping or MAC key of this label; `Hsm.run` tells a missing one from a lost session."""
+    session.find(ObjectClass.SECRET_KEY, label)
 
 
 def hmac_sha256(session: TokenSession, label: str, data: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The wiring of hsm_signer."""
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.bus.producers import Producers
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus, start_timers
 from libs.bus.trust import key_trust, read_service_root
@@ -23,6 +24,8 @@ from services.hsm_signer.authorise import Authoriser
 from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Custody
+from services.hsm_signer.genuine import by_signature, read_issuing
+from services.hsm_signer.history import History
 from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.init import SEALING_AUTHORITY
 from services.hsm_signer.key_requests import KeyRequests
@@ -72,13 +75,18 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
 
     try:
         probes = {HSM: ask_hsm}
-        async with service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus):
+        async with (
+            service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus),
+            aclosing(Producers(settings.kafka, read_service_root(settings.pki_dir))) as producers,
+        ):
             service_root = read_service_root(settings.pki_dir)
             pem = (settings.pki_dir / SEALING_AUTHORITY).read_bytes()
             chain = tuple(c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(pem))
             sealing_keys = SealingKeys(
                 hsm, pool, chain, lifetime=settings.sealing_key_lifetime, kept=settings.sealing_key_kept
             )
+            history = History(pool, settings.kafka, by_signature(producers, read_issuing(settings.pki_dir)))
+            await history.wait(settings.service, health)
             custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
                 await custody_keys.know(connection, settings.protection)
@@ -141,7 +149,11 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             bus.timer(handlers.ROTATION, handlers.rotation(sealing_keys, bus.clock))
             await start_timers(pool, settings.service, bus.clock, [(handlers.ROTATION, handlers.Rotation())])
             health.expect(HSM)
-            async with beside(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health)), bus:
+            async with (
+                beside(proof.watch(hsm, AUTHORITY_KEY, authority_key(chain), health)),
+                beside(history.watch(settings.service, health)),
+                bus,
+            ):
                 yield
     finally:
         stretching.close()

@@ -9,6 +9,7 @@ from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
+from services.hsm_signer.backup_file import BACKUP_KEY
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY
 from services.hsm_signer.settings import Settings
 
@@ -24,6 +25,7 @@ async def initialise(settings: Settings, _health: Health) -> None:
         await hsm.ensure_wrapping_key(settings.wrapping_key)
         await hsm.ensure_mac_key(settings.pepper)
         await hsm.ensure_p256_key(AUTHORITY_KEY)
+        await hsm.ensure_p256_key(BACKUP_KEY)
         builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished_name("hsm_signer"))
         pem = await hsm.with_private_key(
             AUTHORITY_KEY, lambda key: builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)

@@ -21,7 +21,7 @@ from libs.crypto.notes import NoteError
 from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError, read_secret
-from services.operations import database, diagnosis, keys, reading, republish, tracing
+from services.operations import custody, database, diagnosis, keys, reading, republish, tracing
 from services.operations.approving import approve
 from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
@@ -44,6 +44,7 @@ gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
 gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
+gpki.add_typer(custody.commands, name="custody")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
 gpki.command("receipt")(make_receipts)

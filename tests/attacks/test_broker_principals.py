@@ -17,6 +17,7 @@ from deploy.native.ports import HOST
 from deploy.native.principals import PRINCIPALS
 from libs.bus.principals import Acl, Operation, Pattern, PrincipalError, Resource, add_acls, set_passwords
 from libs.contracts import topics
+from libs.contracts.custody import READ_AGAIN
 from libs.contracts.topics import TOPICS, Topic
 from libs.runtime.kafka_access import KafkaAccess
 from tests.attacks.broker import CLUSTER_DENIED, DENIED, DONE, GROUP_DENIED, Attacker, names_of, not_denied
@@ -38,7 +39,9 @@ def writes(service: str) -> set[str]:
 
 
 def reads(service: str) -> set[str]:
-    return {topics.KEYS.name, *(BY_EVENT[event].name for event in TABLE[service].consumes)}  # all know the producers
+    history = {topic.name for topic in READ_AGAIN} if service == "hsm_signer" else set()
+    # By the keys all know the producers.
+    return {topics.KEYS.name, *(BY_EVENT[event].name for event in TABLE[service].consumes)} | history
 
 
 @pytest.mark.parametrize("service", SERVICES)

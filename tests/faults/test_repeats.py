@@ -25,9 +25,10 @@ TIMES = 10
 OF_TIME = {
     ("certificate_authority", "crl"),
     ("crl_verifier", "crl"),
+    ("hsm_signer", "history"),
     *((service, table) for service in SERVICES for table in ("due", "unpublished")),
 }
-"""Tables that change while nothing happens: timers, CRLs that grow old, marks of what the broker has."""
+"""Tables that change while nothing happens: timers, CRLs that grow old, marks of what the broker has or has had."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.bus.bus import STATE_GROUP
+from libs.bus.bus import STATE_GROUP, Bus
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.enrolment import (
@@ -85,8 +85,20 @@ class Cabinet:
     pin_unlock_ordered: Topic
     administrators: tuple[Signer, Signer]
     tap: Tap
+    replica: Callable[[], Bus]
+    bus: Bus | None = None
     users: dict[UUID, User] = field(default_factory=dict)
     phones: dict[UUID, Device] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Have a replica run."""
+        self.bus = await self.replica().__aenter__()
+
+    async def stop(self) -> None:
+        """Stop it, in order."""
+        if self.bus is not None:
+            await self.bus.__aexit__()
+            self.bus = None
 
     async def public_key(self) -> tuple[str, X25519PublicKey]:
         """What a PIN is sealed to today."""
@@ -280,14 +292,12 @@ class Cabinet:
     async def outcome(self, request: MediumResolved) -> str:
         """`signed`, or the reason of the attempt that failed."""
 
-        def found() -> list[str]:
-            signed = [
-                "signed"
-                for record in self.tap.of(topics.SIGNED)
-                if Signed.model_validate_json(record.value or b"").request_id == request.request_id
-            ]
-            failed = self.tap.of(topics.AUTHORISATION_FAILED, request.request_id)
-            return signed + [str(AuthorisationFailed.model_validate_json(r.value or b"").reason) for r in failed]
+        return str(await self.tap.until(lambda: self.answered(request), "signed or failed"))
 
-        await self.tap.until(found, "signed or failed")
-        return found()[0]
+    def answered(self, request: MediumResolved) -> str | None:
+        """The first of these that is told so far."""
+        its = request.request_id
+        signed = (Signed.model_validate_json(one.value or b"").request_id for one in self.tap.of(topics.SIGNED))
+        failed = self.tap.of(topics.AUTHORISATION_FAILED, its)
+        told = "signed" if its in signed else None
+        return told or next((str(AuthorisationFailed.model_validate_json(r.value or b"").reason) for r in failed), None)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.bus.bus import Bus
 from libs.bus.topics import create_topics
 from libs.contracts import topics
 from libs.hsm.hsm import Hsm
@@ -83,37 +84,45 @@ async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabine
             custody, lane = Custody(hsm, offload, protection), Lane(utc_now)
             producers = ChallengeProducers(room.pool, service_root, utc_now)
             authoriser = Authoriser(custody, sealing_keys, producers, service_root, utc_now)
-            bus = room.bus()
-            bus.state({certificate: handlers.keep_certificates(service_root)})
-            bus.consume(
-                {
-                    key_requested: KeyRequests(custody, sealing_keys, service_root).handle,
-                    pin_change_submitted: PinChanges(custody, sealing_keys, utc_now).handle,
-                    pin_unlock_ordered: Unlocking(service_root).handle,
-                },
-                lane="enrolment",
-            )
             signing = Signing(custody, utc_now, lane)
-            bus.consume({submitted: handlers.authorisations(authoriser, signing, offload, lane, bulk=False)})
-            tap = await room.tap(*own, *told)
-            async with bus:
-                yield Cabinet(
-                    room=room,
-                    pki=pki,
-                    hsm=hsm,
-                    custody=custody,
-                    sealing_keys=sealing_keys,
-                    registrar=registrar,
-                    caller=caller,
-                    producer=producer,
-                    key_requested=key_requested,
-                    certificate=certificate,
-                    submitted=submitted,
-                    pin_change_submitted=pin_change_submitted,
-                    pin_unlock_ordered=pin_unlock_ordered,
-                    administrators=administrators,
-                    tap=tap,
+
+            def replica() -> Bus:
+                bus = room.bus()
+                bus.state({certificate: handlers.keep_certificates(service_root)})
+                bus.consume(
+                    {
+                        key_requested: KeyRequests(custody, sealing_keys, service_root).handle,
+                        pin_change_submitted: PinChanges(custody, sealing_keys, utc_now).handle,
+                        pin_unlock_ordered: Unlocking(service_root).handle,
+                    },
+                    lane="enrolment",
                 )
+                bus.consume({submitted: handlers.authorisations(authoriser, signing, offload, lane, bulk=False)})
+                return bus
+
+            cabinet = Cabinet(
+                room=room,
+                pki=pki,
+                hsm=hsm,
+                custody=custody,
+                sealing_keys=sealing_keys,
+                registrar=registrar,
+                caller=caller,
+                producer=producer,
+                key_requested=key_requested,
+                certificate=certificate,
+                submitted=submitted,
+                pin_change_submitted=pin_change_submitted,
+                pin_unlock_ordered=pin_unlock_ordered,
+                administrators=administrators,
+                tap=await room.tap(*own, *told),
+                replica=replica,
+            )
+            await cabinet.start()
+            try:
+                yield cabinet
+            finally:
+                await cabinet.stop()
 
 
 def name_of(identity: Signer) -> str:

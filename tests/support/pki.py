@@ -158,6 +158,10 @@ class Pki:
         """The second registrar, another person than `registrar`."""
         return self._signer(ServicePurpose.REGISTRAR, "mygpki-pengesah", key=VALIDATOR)
 
+    def security_officer(self, name: str) -> Identity[ed25519.Ed25519PrivateKey]:
+        """A security officer's Ed25519 identity under the service root."""
+        return self._signer(ServicePurpose.SECURITY_OFFICER, name)
+
     def producer(self, name: str = "otp_dispatch") -> Identity[ed25519.Ed25519PrivateKey]:
         """A producer's Ed25519 identity under the service root."""
         return self._signer(ServicePurpose.PRODUCER, name)

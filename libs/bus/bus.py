@@ -93,7 +93,8 @@ class Bus:
         """By which everything is judged that is no append time."""
         self.sign = sign
         """Signs what is published beside the loop, too."""
-        self._producers = producers
+        self.producers = producers
+        """Who judges whose an event is; it connects when it is first asked."""
         self._ledgers = Ledgers(service, pool, self.publisher, clock, sign)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []
@@ -147,10 +148,10 @@ class Bus:
         self._health.expect(STATE_GROUP)
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
-        if self._producers is not None:
-            self._stack.push_async_callback(self._producers.aclose)
-            await self._producers.look()  # nothing is consumed before every producer's key is known
-            await self._stack.enter_async_context(beside(self._producers.keep()))
+        if self.producers is not None:
+            self._stack.push_async_callback(self.producers.aclose)
+            await self.producers.look()  # nothing is consumed before every producer's key is known
+            await self._stack.enter_async_context(beside(self.producers.keep()))
         broker = KafkaBroker(
             self._kafka.bootstrap.split(","),  # FastStream takes a string for one host, commas and all
             security=SASLScram256(self._kafka.principal, self._kafka.password.get_secret_value()),
@@ -209,7 +210,7 @@ class Bus:
                 suspension=suspension,
                 reach=reach,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
-                producers=self._producers,
+                producers=self.producers,
                 outstanding=outstanding,
             )
             subscribe(
@@ -240,7 +241,7 @@ class Bus:
             slicer=self._slicer(handlers),
             suspension=suspension,
             lease=self._lease,
-            judge=self._producers.judge if self._producers else nobody,
+            judge=self.producers.judge if self.producers else nobody,
         )
         return worker, suspension
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.bus.bus import Bus
 from libs.bus.producers import Producers
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus, start_timers
@@ -62,6 +63,11 @@ def unread_submissions(settings: Settings) -> handlers.Unread:
     return ask
 
 
+def _producers(bus: Bus) -> Producers:
+    assert bus.producers is not None
+    return bus.producers
+
+
 @asynccontextmanager
 async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     """Run the signer until left."""
@@ -77,7 +83,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
         probes = {HSM: ask_hsm}
         async with (
             service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus),
-            aclosing(Producers(settings.kafka, read_service_root(settings.pki_dir))) as producers,
+            aclosing(_producers(bus)) as producers,
         ):
             service_root = read_service_root(settings.pki_dir)
             pem = (settings.pki_dir / SEALING_AUTHORITY).read_bytes()

@@ -235,10 +235,10 @@ class Cabinet:
         """Have the signer hear of the certificate's status, and return when it has judged that."""
         known = await self.certificate_of(credential_id)
         state_now = known.model_copy(update={"status": status, "version": version, "lifting": None, **values})
-        group = f"{self.room.schema}.{STATE_GROUP}"
-        before = sum((await self.room.committed(self.certificate, group)).values())
+        read = self.certificate, f"{self.room.schema}.{STATE_GROUP}"
+        before = sum((await self.room.committed(*read)).values())
         await self.room.send(self.certificate, [state_now])
-        await self.room.all_committed(self.certificate, before + 1, group)
+        await self.room.all_committed(read[0], before + 1, read[1])
         return state_now
 
     async def certificate_of(self, credential_id: UUID) -> Certificate:
@@ -249,10 +249,10 @@ class Cabinet:
     async def found(self, needle: bytes) -> list[str]:
         """Tables of the signer of which a row holds these bytes."""
         query = "select table_name from information_schema.tables where table_schema = $1"
-        tables = [row["table_name"] for row in await self.room.pool.fetch(query, self.room.schema)]
+        tables = await self.room.pool.fetch(query, self.room.schema)
         return [
             table
-            for table in tables
+            for (table,) in tables
             if await self.room.count(f'select count(*) from "{table}" t where t::text like $1', f"%{needle.hex()}%")
         ]
 
@@ -269,8 +269,7 @@ class Cabinet:
     async def authorise(self, credential_id: UUID, *, pin: str, otp: str = OTP, times: int = 1) -> str:
         """A new request of this officer; `signed`, or why not. More times: side by side, in one batch."""
         request = await self.request(credential_id)
-        submitted = [await self.submission(request, pin=pin, otp=otp) for _ in range(times)]
-        await self.room.send(self.submitted, submitted)
+        await self.room.send(self.submitted, [await self.submission(request, pin=pin, otp=otp) for _ in range(times)])
         return await self.outcome(request)
 
     async def request(self, credential_id: UUID) -> MediumResolved:
@@ -286,18 +285,16 @@ class Cabinet:
         """Why a new request of this officer is rejected whole."""
         request = await self.request(credential_id)
         await self.room.send(self.submitted, [await self.submission(request, pin=pin)])
-        is_its = request.request_id
-        return str((await self.told(topics.REJECTED, Rejected, lambda event: event.request_id == is_its)).reason)
+        found = await self.told(topics.REJECTED, Rejected, lambda event: event.request_id == request.request_id)
+        return str(found.reason)
 
     async def outcome(self, request: MediumResolved) -> str:
         """`signed`, or the reason of the attempt that failed."""
-
         return str(await self.tap.until(lambda: self.answered(request), "signed or failed"))
 
     def answered(self, request: MediumResolved) -> str | None:
         """The first of these that is told so far."""
-        its = request.request_id
         signed = (Signed.model_validate_json(one.value or b"").request_id for one in self.tap.of(topics.SIGNED))
-        failed = self.tap.of(topics.AUTHORISATION_FAILED, its)
-        told = "signed" if its in signed else None
-        return told or next((str(AuthorisationFailed.model_validate_json(r.value or b"").reason) for r in failed), None)
+        failed = self.tap.of(topics.AUTHORISATION_FAILED, request.request_id)
+        reasons = (str(AuthorisationFailed.model_validate_json(one.value or b"").reason) for one in failed)
+        return "signed" if request.request_id in signed else next(reasons, None)

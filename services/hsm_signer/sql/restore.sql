@@ -1,6 +1,6 @@
 -- name: lock
 -- Who takes a slot locks a row of `credential` first; no other restore begins either.
-LOCK TABLE credential, restoration IN EXCLUSIVE MODE
+LOCK TABLE credential IN EXCLUSIVE MODE
 
 -- name: made_at
 SELECT now()

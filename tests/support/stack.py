@@ -146,7 +146,7 @@ async def _running(*, with_services: bool) -> AsyncIterator[Stack]:
 
 
 def step_aside() -> None:
-    """Leave the processor to the worker with the full stack, whose way is the longest; what we start inherits it."""
+    """Leave the processor to the workers with a full stack, whose way is the longest; what we start inherits it."""
     os.setpriority(os.PRIO_PROCESS, 0, ASIDE)
 
 
@@ -162,7 +162,7 @@ async def stack() -> AsyncIterator[Stack]:
 async def full_stack() -> AsyncIterator[Stack]:
     """Infrastructure and every service: another stack, so that no service meets its double of an integration test.
 
-    One for all: to start takes 16 s of two cores, and to be there a fifth of one.
+    One for all tests of a worker: to start takes 16 s of two cores, and to be there a fifth of one.
 
     `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running.
     """

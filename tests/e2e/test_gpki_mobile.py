@@ -11,6 +11,7 @@ from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.resending import ResendAnswered
 from libs.contracts.signing import RESERVE_WITHIN, Channel
+from libs.gpki_client.device import Device, DeviceClient
 from tests.support.chain import MAIL_SECONDS, Client, Request, papers
 from tests.support.challenges import own_challenge
 from tests.support.journal import of_request
@@ -180,3 +181,28 @@ async def test_the_request_lives_as_long_as_its_newest_code(client: Client, mobi
 
     await eventually(extended, "the signer has heard of the second code")
     assert len((await request.sign()).posted) == 1
+
+
+async def test_a_phone_that_is_replaced_reads_what_changed_and_for_a_day_codes_go_by_email(
+    client: Client, mobile: Mobile
+) -> None:
+    """I-54, I-55: told on the phone of before and by mail; the status says from when the new phone works."""
+    officer = mobile.officer
+    await mobile.otp(await client.press(officer, papers(1)))
+    replacing = await on_phone(client, officer)
+    before = Device(mobile.phone.sealing, mobile.phone.signing)
+    async with DeviceClient(client.stack.gateway, before, officer.user) as phone:
+        (notice,) = await eventually(phone.notices, "the phone of before is told")
+    subject, body = before.open_notice(notice)
+    assert "GPKI Mobile registered" in subject
+    assert f"GPKI Mobile {replacing.phone.device_id[:4]}" in body
+    request = await client.press(officer, papers(1))
+    dispatched = await request.dispatched()
+    assert dispatched.channel == "e-mail"
+    status = await client.gateway.status(request.id, officer.user)
+    (shown,) = status.dispatches
+    assert shown.new_address_from == dispatched.new_address_from is not None
+    assert shown.explanation is not None
+    assert "(waktu Malaysia)" in shown.explanation.detail
+    assert len((await request.sign()).posted) == 1
+    assert (await replacing.inbox()).messages == ()

@@ -91,9 +91,11 @@ OF_PHONES = {
     topics.PIN_CHANGE_SUBMITTED,
     topics.PIN_UNLOCK_ORDERED,
     topics.PIN_ANSWERED,
+    topics.OFFICER_TOLD,
     topics.NOT_ME,
 }
-"""Said by who holds the phone, or by administrators; their repeats are in tests/attacks."""
+"""Said by who holds the phone, or by administrators; their repeats are in tests/attacks, of what a phone is told in
+tests/integration/gateway/test_inbox.py."""
 
 OF_THE_LOG = (topics.LOG_CHECKPOINT, topics.LOG_COUNTERSIGNED, topics.LOG_TILE)
 
@@ -101,7 +103,9 @@ OF_THE_LOG = (topics.LOG_CHECKPOINT, topics.LOG_COUNTERSIGNED, topics.LOG_TILE)
 async def test_every_event_of_a_request_ten_times_changes_nothing(client: Client, officers: Officers) -> None:
     """I-3, I-13, I-16, I-20, I-21, I-23, I-28: one code an ask, one posting, one end; a refusal stays one."""
     officer, nobody = await client.enrol(algorithm="p-256"), client.new_officer()
-    await client.desk.register(await client.enrol(algorithm="p-256"), Device.new())
+    phoned = await client.enrol(algorithm="p-256")
+    await client.desk.register(phoned, Device.new())
+    await eventually(lambda: client.stack.mailbox(phoned.email), "the notice of the phone is out")
     untouched = await look(client)
     done = [await client.press(officer, papers(3)), await client.press(officers.maker, papers(60))]
     mistyped, refused = await client.press(officer, papers(1)), await client.press(nobody, papers(2))

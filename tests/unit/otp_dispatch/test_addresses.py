@@ -59,6 +59,8 @@ def test_what_was_taken_back_before_its_day_never_counted() -> None:
     places = history(*flips)
     assert [mailbox(places, n * HOUR) for n in range(53)] == [A] * 53
     assert mailbox(places, 29 * HOUR + WAIT) == B
+    back = history((0 * HOUR, officer()), (HOUR, officer(2, B)), (2 * HOUR, officer(3, A)))
+    assert reachable(officer(3, A), back, EPOCH + 2 * HOUR).new_from is None, "codes went on going there"
     through = history((0 * HOUR, officer()), (HOUR, officer(2, C)), (2 * HOUR, officer(3, B)))
     assert [mailbox(through, hours * HOUR) for hours in (1, 25, 26)] == [A, A, B]
 

@@ -38,7 +38,7 @@ from libs.storage.pool import Pool
 from services.monitor import witness_store as store
 from services.monitor.settings import Settings
 from services.monitor.told_log import ToldLog
-from services.monitor.witness_reading import GapError, Reading
+from services.monitor.witness_reading import Reading
 from services.monitor.witness_store import State
 
 CHECK: Final = "witness"
@@ -129,7 +129,10 @@ class Witness:
             await self._publish(publisher, state.note)
             await self._tell_beginning(state)
         reading = Reading(consumer, state)
-        await reading.begin()
+        missed = await reading.begin()
+        if missed:  # it reads on: what is published again fills the gap
+            why = f"`posted` does not keep what was told since size {reading.told.size} was countersigned"
+            self._alarm("witness-gap", why)
         self._health.set(CHECK, ok=True)
         while True:
             for position, by in await reading.poll():
@@ -137,6 +140,9 @@ class Witness:
             while (found := reading.next()) is not None and await self._judge(reading, found[0], publisher):
                 pass
             await self._look_at_age(reading)
+            missed = missed and reading.state is state
+            if missed and await self._begun_anew(state):
+                raise _TwinMoved
             await asyncio.sleep(GATHER)
 
     async def _judge(self, reading: Reading, event: LogCheckpoint | None, publisher: Publisher) -> bool:
@@ -181,6 +187,11 @@ class Witness:
         await self._publish(publisher, note)
         return True
 
+    async def _begun_anew(self, state: State | None) -> bool:
+        """Whether a person has had it go on meanwhile (services/monitor/begin.py)."""
+        async with self._pool.acquire() as connection:
+            return await store.state(connection, self._keys.log.name) != state
+
     async def _tell_beginning(self, state: State) -> None:
         """As long as it has countersigned nothing more, each start says that a person had it go on here, and why."""
         async with self._pool.acquire() as connection:
@@ -224,10 +235,6 @@ class Witness:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, _TwinMoved):
             return  # read its state, and go on from there
-        if isinstance(error, GapError):  # looked at again: somebody may have it begin anew
-            self._alarm("witness-gap", str(error))
-            self._health.set(CHECK, ok=False, detail="witness-gap")
-            return
         away = isinstance(error, KafkaError | Unavailable)
         dependency = BROKER if away else DATABASE if is_unavailable(error) else CHECK
         if dependency == CHECK:
@@ -238,4 +245,4 @@ class Witness:
 
 
 class _TwinMoved(Exception):
-    """Another replica has countersigned meanwhile."""
+    """Another replica has countersigned meanwhile, or a person had it begin anew."""

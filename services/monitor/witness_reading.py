@@ -25,10 +25,6 @@ CHECKPOINTS: Final = TopicPartition(topics.LOG_CHECKPOINT.name, 0)
 COUNTERSIGNED: Final = TopicPartition(topics.LOG_COUNTERSIGNED.name, 0)
 
 
-class GapError(Exception):
-    """What was told since the last countersignature is not on `posted` any more: a person must decide."""
-
-
 def missed(state: State | None, starts: Mapping[TopicPartition, int]) -> bool:
     """Whether something is gone that the witness has not put in order, where the topics begin now."""
     wanted = (0,) * len(POSTED) if state is None else state.posted_offsets
@@ -54,19 +50,18 @@ class Reading:
         self._checkpoints: deque[tuple[int, LogCheckpoint | None]] = deque()
         self._at: dict[TopicPartition, int] = {}
 
-    async def begin(self) -> None:
-        """From where the state says, or from the topics' beginning. Raises GapError."""
+    async def begin(self) -> bool:
+        """From where the state says, or from the topics' beginning; whether something between was `missed`."""
         self._consumer.assign([*POSTED, CHECKPOINTS])
         starts = await self._consumer.beginning_offsets([*POSTED, CHECKPOINTS])
         wanted = dict.fromkeys(starts, 0)
         if self.state is not None:
             wanted = dict(zip(POSTED, self.state.posted_offsets, strict=True))
             wanted[CHECKPOINTS] = self.state.checkpoint_offset
-        if missed(self.state, starts):
-            raise GapError(f"`posted` does not keep what was told since size {self.told.size} was countersigned")
         for partition, offset in wanted.items():
             self._at[partition] = max(offset, starts[partition])
             self._consumer.seek(partition, self._at[partition])
+        return missed(self.state, starts)
 
     async def poll(self) -> list[tuple[int, str]]:
         """Read on; returns positions of which two leaves were told, and by what."""

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from deploy.native.principals import TOLD_TO_CALLERS
@@ -17,6 +19,7 @@ from libs.contracts.cloudevents import Record
 from libs.contracts.event_signature import HEADER
 from libs.contracts.signing import Completed, PostedDocument
 from libs.contracts.state import Key
+from libs.contracts.topics import Topic
 from libs.crypto.pki import OID_PRODUCER
 from libs.gpki_client import producers as sdk
 from libs.gpki_client.errors import CertificateError, ForgedEventError, UnknownProducerError
@@ -27,6 +30,7 @@ from tests.support.pki import Pki
 from tests.support.producers import Hands
 from tests.support.requests import key_id, key_state
 
+COMPLETED, KEYS = topics.COMPLETED, topics.KEYS
 NOW = utc_now().replace(microsecond=0)
 
 
@@ -226,6 +230,30 @@ def test_what_never_becomes_known_fills_no_memory(
     assert len(keys._unresolved) == 5
     keys.learn(map(came, hands.keys()))
     keys.check(came(record))
+
+
+@given(st.binary(max_size=40), st.integers(0, 10**6), st.integers(0, 255), st.sampled_from([COMPLETED, KEYS]))
+def test_whatever_comes_is_judged_and_raises_nothing_else(
+    pki: Pki, hands: Hands, junk: bytes, place: int, byte: int, which: Topic
+) -> None:
+    """I-57: any bytes, and any one byte of a genuine record changed."""
+    keys = knowing(pki, *hands.keys())
+    genuine = hands.event(COMPLETED, end()) if which is COMPLETED else hands.keys(of=())[0]
+    value = bytearray(genuine.value)
+    value[place % len(value)] = byte
+    headers = tuple((name, junk if name == HEADER else content) for name, content in genuine.headers)
+    made = [
+        replace(genuine, value=junk),
+        replace(genuine, key=junk),
+        replace(genuine, headers=headers),
+        *([replace(genuine, value=bytes(value))] if bytes(value) != genuine.value else []),
+    ]
+    known = dict(keys._known)
+    keys.learn(map(came, made))
+    assert keys._known == known
+    for one in made:
+        with pytest.raises(ForgedEventError):
+            keys.check(came(replace(one, topic=COMPLETED.name)))
 
 
 def test_a_pinned_root_that_is_none_is_said_at_once() -> None:

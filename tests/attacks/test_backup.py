@@ -25,6 +25,7 @@ from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from services.hsm_signer import backup_file, history, restore, restore_order
+from services.hsm_signer.custody import PEPPER
 from services.hsm_signer.history import WentBack
 from services.hsm_signer.replay import Told, replay
 from services.hsm_signer.restore import NotRestored
@@ -238,6 +239,21 @@ async def test_nothing_is_restored_while_a_signer_runs_or_where_kafka_does_not_k
         other = await backup_file.sealed(backup.model_copy(update={"history": history_of}), archive.cabinet.hsm)
         with pytest.raises(NotRestored, match="does not have all since"):
             await archive.restore(other, archive.order(other, *archive.officers), officers=in_office(archive))
+
+
+async def test_what_is_under_a_key_that_the_hsm_has_no_more_comes_back_from_no_backup(archive: Archive) -> None:
+    """I-51."""
+    officer = await archive.cabinet.enrol(PIN)
+    file = await archive.backup()
+    await archive.cabinet.stop()
+    await archive.cabinet.hsm.destroy_secret_key(PEPPER)
+    try:
+        await archive.restore(file, archive.order(file, *archive.officers), officers=in_office(archive))
+    finally:
+        await archive.cabinet.hsm.ensure_mac_key(PEPPER)  # for the tests that share the token
+    row = await archive.cabinet.row(officer)
+    assert (row["wrapped"], row["pepper"]) == (None, None)
+    assert await archive.cabinet.room.count("select count(*) from destroyed_key where label = $1", PEPPER) == 1
 
 
 async def test_after_a_restore_an_officer_has_one_try_and_an_open_request_is_refused(archive: Archive) -> None:

@@ -1,7 +1,7 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test containers base-image images attacks lint unit bench soak faults fuzz audit clean
+.PHONY: help setup demo up down status test containers bundle base-image images attacks lint unit bench soak faults fuzz audit clean
 
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -40,6 +40,9 @@ containers: setup ## build the images, start docker-compose.yml, run the tests o
 
 images: setup ## the images of docker-compose.yml (BASE_IMAGE=one that your engine has)
 	@$(PY) -m deploy.containers build
+
+bundle: setup ## images, docker-compose.yml, SBOMs and install.sh for a site without a network; leaves var/containers/bundle.tar
+	@$(PY) -m deploy.containers bundle
 
 base-image: setup ## a base image by debootstrap, where no registry of images can be reached (as root)
 	@$(PY) -m deploy.containers base-image

@@ -1,4 +1,4 @@
-"""Command line: `python -m deploy.containers up|down|build|base-image|test`."""
+"""Command line: `python -m deploy.containers up|down|build|base-image|bundle|test`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from deploy.containers import engine, images
+from deploy.containers import bundle, engine, images
 from deploy.containers.stack import addresses, open_stack
 from deploy.native.__main__ import say
 from deploy.native.failures import StackError
@@ -27,6 +27,7 @@ def main() -> int:
             _test,
             "start an engine if none runs and we may, build, run tests/containers, and stop what was started",
         ),
+        "bundle": (_bundle, "one archive of images for a site without any network: var/containers/bundle.tar"),
         "base-image": (lambda: images.make_base_image(say), "a base image by debootstrap, where no registry answers"),
     }
     explained = "; ".join(f"{name}: {what}" for name, (_, what) in commands.items())
@@ -52,11 +53,17 @@ def _up() -> None:
     say(addresses(stack.layout))
 
 
+def _bundle() -> None:
+    images.build(say)
+    bundle.make(say)
+
+
 def _test() -> None:
     images.build(say)
-    # The scenarios of both stacks, on this one; and what only containers have.
-    command = [sys.executable, "-m", "pytest", "-m", "stack or containers", "tests/containers", *SCENARIOS]
-    subprocess.run(command, cwd=CHECKOUT, check=True, env={**os.environ, "GPKI_TEST_CONTAINERS": "1"})
+    for brokers, tests in ((1, ("tests/containers", *SCENARIOS)), (3, ("tests/containers/brokers",))):
+        command = [sys.executable, "-m", "pytest", "-m", "stack or containers", *tests]
+        told = {"GPKI_TEST_CONTAINERS": "1", "GPKI_BROKERS": str(brokers)}
+        subprocess.run(command, cwd=CHECKOUT, check=True, env=os.environ | told)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _container(image: str, target: str, **more: Any) -> Definition:
 
 def _service(layout: ContainerLayout, name: str) -> Definition:
     hsm = name in TOKENS
-    arguments = {"SERVICE": name} | ({"RUNTIME": "runtime-hsm"} if hsm else {})
+    arguments = {"SERVICE": name} | ({"CODE": "code-hsm"} if hsm else {})
     # None: as it is in the environment of who starts the stack, and not there otherwise
     settings = {**service_settings(layout, name), **dict.fromkeys(FROM_THE_CALLER.get(name, ()))}
     # of a real relay: its host and port, and its authority in the system's store instead of our own

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deploy.containers.engine import Say, compose_command, run
-from deploy.containers.layout import outside
+from deploy.containers.layout import HOSTS, PORTS, outside
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout
 from deploy.native.principals import AUDITOR, CALLER, OBSERVER, OPERATOR
@@ -30,10 +30,16 @@ class ContainerStack:
 
     def compose(self, *arguments: str) -> str:
         """Run Compose on it; returns what it said. Raises StackError."""
-        environment = {"GPKI_MAIL_DIR": str(self.layout.mail), "BASE_IMAGE": os.environ.get("BASE_IMAGE", "none")}
+        brokers = self.layout.brokers
+        environment = {
+            "GPKI_MAIL_DIR": str(self.layout.mail),
+            "BASE_IMAGE": os.environ.get("BASE_IMAGE", "none"),  # nothing is built here
+            "GPKI_BROKERS": str(len(brokers)),
+            "GPKI_KAFKA_BOOTSTRAP": ",".join(f"{HOSTS[name]}:{PORTS[name]}" for name in brokers),
+        }
         return run(
             *(*compose_command(), "-p", self.project, "--profile", "demo"),
-            *(("--profile", "ha") if len(self.layout.brokers) > 1 else ()),
+            *(("--profile", "ha") if len(brokers) > 1 else ()),
             *arguments,
             environment=environment,
         )

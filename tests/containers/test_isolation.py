@@ -81,7 +81,7 @@ def test_a_container_has_no_code_of_another_service(full_stack: InContainers) ->
     [
         ("gateway", "gpki.signing.requested.v1", "allowed"),
         ("gateway", "gpki.signing.authorisation-submitted.v1", "TopicAuthorizationFailedError"),
-        ("hsm_signer", "gpki.signing.authorisation-submitted.v1", "SASL"),
+        ("hsm_signer", "gpki.signing.authorisation-submitted.v1", "invalid credentials"),
     ],
 )
 def test_a_service_reads_its_own_topics_and_as_nobody_else(

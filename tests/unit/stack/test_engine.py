@@ -46,7 +46,7 @@ def test_compose_is_v2_where_the_client_has_it_and_1_29_otherwise(path: Path) ->
 
 
 def test_who_is_not_root_is_told_and_nothing_is_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(StackError, match="missing"), engine.running(print):
         pytest.fail("there is no engine")
     with pytest.raises(StackError, match="make base-image"):

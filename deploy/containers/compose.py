@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]  # its stubs are another package
 
-from deploy.containers.layout import HOSTS, PUBLISHED, STATE, ContainerLayout, inside, variable
+from deploy.containers.layout import HOSTS, PORTS, PUBLISHED, STATE, ContainerLayout, inside, variable
 from deploy.native.broker import BROKERS as KAFKA
 from deploy.native.layout import ADMINISTRATOR, BROKERS, CHECKOUT, SERVICES
 from deploy.native.parts import FROM_THE_CALLER, TOKENS, operator_environment, service_settings
@@ -27,6 +27,9 @@ Definition = dict[str, Any]
 MEMORY: Final = {"hsm_signer": "384m"}
 """Of a container at most. A service needs 90 MB, and 150 with requests of 10,000 documents; PINs 7 MiB each."""
 SERVICE_MEMORY: Final = "256m"
+
+BOOTSTRAP: Final = {"GPKI_KAFKA_BOOTSTRAP": f"${{GPKI_KAFKA_BOOTSTRAP:-{HOSTS[KAFKA]}:{PORTS[KAFKA]}}}"}
+"""Of one broker; of three, who starts them says so."""
 
 GRACE: Final = "70s"
 """From SIGTERM to SIGKILL: above the 60 s that a handler works at most (libs/bus)."""
@@ -115,7 +118,7 @@ def _service(layout: ContainerLayout, name: str) -> Definition:
         name.replace("_", "-"),
         "service",
         arguments=arguments,
-        environment=settings | {"GPKI_KAFKA_BOOTSTRAP": f"${{GPKI_KAFKA_BOOTSTRAP:-{HOSTS[KAFKA]}:9092}}"},
+        environment=settings | BOOTSTRAP,
         volumes=volumes,
         mem_limit=MEMORY.get(name, SERVICE_MEMORY),
         depends_on={"init": {"condition": "service_completed_successfully"}},
@@ -190,13 +193,14 @@ def _job(layout: ContainerLayout, module: str, *, data: bool, after: Mapping[str
     volumes = [f"{name}:{layout.state / name}" for name in folders]
     volumes += [f"hsm-{token}:{layout.hsm(token)}" for token in TOKENS.values()]
     volumes += [_secrets(owner, "rw") for owner in OWNERS]
+    from_the_caller = dict.fromkeys([SYSTEMS, *(each for names in FROM_THE_CALLER.values() for each in names)])
     moved = {
         variable(f"{name}_host"): f"${{{variable(f'{name}_host')}:-{PUBLISHED[f'{name}_host']}}}" for name in BROKERS
     }
     return _container(
         *("tools", "tools"),
         command=["python3", "-m", module],
-        environment={"GPKI_BROKERS": "${GPKI_BROKERS:-1}", SYSTEMS: None, **moved},
+        environment={"GPKI_BROKERS": "${GPKI_BROKERS:-1}", **from_the_caller, **moved},
         volumes=volumes,
         mem_limit="1g",
         depends_on={name: {"condition": condition} for name, condition in after.items()},
@@ -209,7 +213,7 @@ def _operator(layout: ContainerLayout) -> Definition:
     return _container(
         *("tools", "tools"),
         entrypoint=["python3", "-m", "services.operations"],
-        environment=operator_environment(layout, OPERATOR),
+        environment=operator_environment(layout, OPERATOR) | BOOTSTRAP,
         volumes=[_secrets(OPERATOR), "pki:/state/pki:ro"],
         mem_limit="512m",
         profiles=["tools"],

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from deploy.native.bootstrap import no_services_started
 from deploy.native.failures import StackError, tail
 from deploy.native.layout import CHECKOUT
 
@@ -97,11 +98,10 @@ def install(say: Say) -> None:
         raise StackError(f"missing: {', '.join(programs)}", "install them with this distribution's packages")
     say(f"system packages: {' '.join(PACKAGES)} ...")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run([apt, "-qq", "update"], env=quiet, check=True)
-    subprocess.run(
-        [apt, "-qq", "install", "--yes", "--no-install-recommends", *PACKAGES],
-        env=quiet, check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    with no_services_started():
+        subprocess.run([apt, "-qq", "update"], env=quiet, check=True)
+        command = [apt, "-qq", "install", "--yes", "--no-install-recommends", *PACKAGES]
+        subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
 
 
 def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:

@@ -129,7 +129,8 @@ async def _demonstrate(vouchers: Sequence[Voucher], layout: Layout, results: Pat
         demonstration = Demonstration(run, layout, results, display)
         outcome = await demonstration.play(vouchers, began)
         leavings.write_summary(results, outcome)
-        leavings.show(outcome, display, results=results, logs=layout.state / "log", mail=layout.mail)
+        logs = "docker logs <container>" if layout.networked else layout.state / "log"
+        leavings.show(outcome, display, results=results, logs=logs, mail=layout.mail)
     return DONE if outcome.good else FAILED
 
 

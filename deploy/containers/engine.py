@@ -104,8 +104,11 @@ def install(say: Say) -> None:
         subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
 
 
-def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> str:
-    """Standard output of a command. Raises StackError with what it said when it fails."""
+def run(*command: str | Path, environment: Mapping[str, str] | None = None, errors: bool = False) -> str:
+    """Standard output of a command, with `errors` its standard error behind it.
+
+    Raises StackError with what it said when it fails.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         cwd=CHECKOUT,
@@ -118,7 +121,7 @@ def run(*command: str | Path, environment: Mapping[str, str] | None = None) -> s
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-3000:]
         raise StackError(f"{' '.join(map(str, command))} failed\n{said}", "mend that, then start again")
-    return done.stdout
+    return done.stdout + (done.stderr if errors else "")
 
 
 def legacy_builder() -> dict[str, str]:

@@ -19,6 +19,7 @@ CLIENTS: Final = (CALLER, OBSERVER, OPERATOR, AUDITOR)
 
 READY_SECONDS: Final = 240
 LOOK_SECONDS: Final = 1.0
+LAST_LINES: Final = "20"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class ContainerStack:
         self.layout.mail.mkdir(exist_ok=True)
         self.layout.mail.chmod(0o777)  # the sink's account is none of this host's; the folder above is closed
         say("containers: prepare, infrastructure, init, services ...")
-        self.compose("up", "-d", "--no-build")
+        try:
+            self.compose("up", "-d", "--no-build")
+        except StackError as error:
+            raise StackError(f"{error.problem}\n{self._last_words()}", error.remedy) from None
         self.attach()
         say(f"ready in {time.monotonic() - began:.1f} s")
 
@@ -91,6 +95,14 @@ class ContainerStack:
     def runs(self) -> bool:
         """Whether any container of it runs."""
         return any(container["State"]["Running"] for container in self.containers())
+
+    def _last_words(self) -> str:
+        """The last lines of every container that ended with a fault: Compose tells that it did, and not why."""
+        failed = [one for one in self.containers() if one["State"]["ExitCode"] and not one["State"]["Running"]]
+        return "\n".join(
+            f"{one['Name'].lstrip('/')}:\n{run('docker', 'logs', '--tail', LAST_LINES, one['Id'], errors=True)}"
+            for one in failed
+        )
 
     def await_healthy(self, services: Iterable[str] | None = None) -> None:
         """Wait until these are healthy, or all that have a health check. Raises StackError."""

@@ -1,18 +1,20 @@
 # The doors of the repository. `make` prints them; each sets up what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test attacks lint unit bench soak faults fuzz audit clean
+.PHONY: help setup demo up down status test containers bundle base-image images attacks lint unit bench soak faults fuzz audit clean
 
 # The system's first: a distribution builds it optimised by profile, a version manager does not, and takes a fifth longer.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3)
 PY := .venv/bin/python
 WORKERS ?= 4
+# STACK=compose: demo, up and down are those of docker-compose.yml
+CONTAINERS := $(filter compose,$(STACK))
 export INPUT
 # Where the caller's environment forbids it, every process would compile our code anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: ## system packages, Python packages, Kafka's jars (every other door does this first)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -20,19 +22,31 @@ setup: ## system packages, Python packages, Kafka's jars (every other door does 
 	@$(PYTHON) -m deploy.native.bootstrap
 
 demo: setup ## sign a file of vouchers (INPUT=file.csv for your own), verify every signature, and stop again
-	@$(PY) -m services.igfmas demo $(if $(INPUT),--input "$$INPUT")
+	@$(PY) -m services.igfmas demo $(if $(INPUT),--input "$$INPUT") $(if $(CONTAINERS),--containers)
 
-up: setup ## start the embedded stack and leave it running
-	@$(PY) -m deploy.native up
+up: setup ## start the embedded stack and leave it running (STACK=compose: the one of docker-compose.yml)
+	@$(PY) -m deploy.$(if $(CONTAINERS),containers,native) up
 
-down: setup ## stop the embedded stack; data is kept
-	@$(PY) -m deploy.native down
+down: setup ## stop the embedded stack; data is kept (STACK=compose, as above)
+	@$(PY) -m deploy.$(if $(CONTAINERS),containers,native) down
 
 status: setup ## what runs, and whether it answers
 	@$(PY) -m deploy.native status
 
 test: setup ## everything that needs no container engine: lint, types, all tests on the embedded stack
 	@$(PY) -m pytest -n $(WORKERS)
+
+containers: setup ## build the images, start docker-compose.yml, run the tests of it (as root installs and starts an engine)
+	@$(PY) -m deploy.containers test
+
+images: setup ## the images of docker-compose.yml (BASE_IMAGE=one that your engine has)
+	@$(PY) -m deploy.containers build
+
+bundle: setup ## images, docker-compose.yml, SBOMs and install.sh for a site without a network; leaves var/containers/bundle.tar
+	@$(PY) -m deploy.containers bundle
+
+base-image: setup ## a base image by debootstrap, where no registry of images can be reached (as root)
+	@$(PY) -m deploy.containers base-image
 
 attacks: setup ## what whoever has a password, a file or a place on the wire cannot do (part of `make test`)
 	@$(PY) -m pytest -n $(WORKERS) -m 'attack and not campaign'

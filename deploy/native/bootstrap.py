@@ -53,7 +53,7 @@ def _system_packages() -> None:
     apt = shutil.which("apt-get")
     if os.geteuid() != 0 or apt is None:
         raise StackError(f"system packages are missing: {wanted}", f"as root: apt-get install {wanted}")
-    with _step(f"system packages: {wanted}"), _no_services_started():
+    with _step(f"system packages: {wanted}"), no_services_started():
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run([apt, "-qq", "update"], env=quiet, check=True)
         wanted_now = missing_packages()  # asked again: which Java the distribution has is known only after the update
@@ -99,7 +99,7 @@ def _java_package() -> str:
 
 
 @contextlib.contextmanager
-def _no_services_started() -> Iterator[None]:
+def no_services_started() -> Iterator[None]:
     """Keep Debian's packages from starting a PostgreSQL of their own: we leave nothing running that is not ours."""
     if POLICY.exists():
         yield

@@ -71,7 +71,7 @@ def prepare(layout: Layout) -> None:
         properties = layout.config / f"{broker}.properties"
         properties.write_text(_properties(layout, node, broker))
         if not _is_formatted(layout.broker_data(broker)):
-            with _accounts(layout) as accounts:
+            with _accounts(layout, broker) as accounts:
                 _storage_tool(
                     *(layout, broker, "format", "--cluster-id", cluster, "--config", str(properties)),
                     f"@{accounts}",  # a file of arguments: a password has no place on a command line
@@ -85,13 +85,13 @@ def password(layout: Layout, principal: str) -> str:
 
 def access(layout: Layout, principal: str = ADMINISTRATOR) -> KafkaAccess:
     """The stack's brokers as this principal."""
-    return KafkaAccess(layout.bootstrap, principal, SecretStr(password(layout, principal)))
+    return KafkaAccess(layout.bootstrap, principal, SecretStr(password(layout, principal)), layout.transport_root)
 
 
 @contextlib.contextmanager
-def _accounts(layout: Layout) -> Iterator[Path]:
+def _accounts(layout: Layout, broker: str) -> Iterator[Path]:
     """The superusers, who must be known before anybody can log in; all others they make (`principals`)."""
-    file = layout.state / "kafka.accounts"
+    file = layout.broker_data(broker).with_suffix(".accounts")
     names = (BROKERS, ADMINISTRATOR)
     lines = [f"--add-scram\n{MECHANISM}=[name={name},password={password(layout, name)}]\n" for name in names]
     write_secret(file, "".join(lines).encode())
@@ -103,11 +103,12 @@ def _accounts(layout: Layout) -> Iterator[Path]:
 
 def _properties(layout: Layout, node: int, broker: str) -> str:
     replication = len(layout.brokers)
-    voters = (f"{n}@{HOST}:{layout.ports[f'{name}_controller']}" for n, name in enumerate(layout.brokers, 1))
+    voters = (
+        f"{n}@{layout.host(name)}:{layout.ports[f'{name}_controller']}" for n, name in enumerate(layout.brokers, 1)
+    )
     return Template((HERE / "server.properties").read_text()).substitute(
         node=node,
-        port=layout.ports[broker],
-        controller_port=layout.ports[f"{broker}_controller"],
+        **_listeners(layout, broker),
         voters=",".join(voters),
         data=layout.broker_data(broker),
         brokers=BROKERS,
@@ -116,6 +117,27 @@ def _properties(layout: Layout, node: int, broker: str) -> str:
         replication=replication,
         in_sync=(replication + 1) // 2,  # one of three may be away
     )
+
+
+def _listeners(layout: Layout, broker: str) -> dict[str, str]:
+    """Of the template: where this broker listens, what it calls itself, and how it speaks there.
+
+    Across a network with TLS, and on one more listener for clients outside of it, to whom it is on their loopback.
+    """
+    names = {"BROKER": broker, "CONTROLLER": f"{broker}_controller"}
+    if layout.networked:
+        names |= {"HOST": f"{broker}_host"}
+    protocol = "SASL_SSL" if layout.networked else "SASL_PLAINTEXT"
+    reached = {"BROKER": layout.host(broker), "HOST": HOST}
+    tls = (HERE / "tls.properties").read_text() if layout.networked else ""
+    return {
+        "listeners": ",".join(f"{name}://{layout.listen}:{layout.ports[port]}" for name, port in names.items()),
+        "advertised": ",".join(
+            f"{name}://{host}:{layout.ports[names[name]]}" for name, host in reached.items() if name in names
+        ),
+        "protocols": ",".join(f"{name}:{protocol}" for name in names),
+        "tls": Template(tls).substitute(keys=layout.secrets(BROKERS) / "tls.pem", root=layout.transport_root),
+    }
 
 
 def _is_formatted(data: Path) -> bool:

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 
@@ -32,7 +33,6 @@ ROLE_TIMEOUT = "5s"
 """`lock_timeout` and `idle_in_transaction_session_timeout` of every role: a frozen replica holds nobody."""
 
 SETTINGS = {
-    "listen_addresses": HOST,
     "unix_socket_directories": "",
     "max_connections": "120",
     "password_encryption": "scram-sha-256",
@@ -116,9 +116,19 @@ def prepare(layout: Layout) -> None:
 
     Raises StackError when the data directory is broken, of another major version or another owner.
     """
-    settings = {**SETTINGS, "port": str(layout.ports["postgres"]), "hba_file": str(layout.config / "pg_hba.conf")}
+    settings = {
+        **SETTINGS,
+        "listen_addresses": layout.listen,
+        "port": str(layout.ports["postgres"]),
+        "hba_file": str(layout.config / "pg_hba.conf"),
+    }
+    rule = f"host all all {HOST}/32 scram-sha-256\n"
+    if layout.networked:
+        keys = str(layout.secrets("postgres") / "tls.pem")
+        settings |= {"ssl": "on", "ssl_cert_file": keys, "ssl_key_file": keys, "ssl_min_protocol_version": "TLSv1.2"}
+        rule = "hostssl all all 0.0.0.0/0 scram-sha-256\n"
     _publish(layout.config / "postgres.conf", "".join(f"{key} = '{value}'\n" for key, value in settings.items()))
-    _publish(layout.config / "pg_hba.conf", f"host all all {HOST}/32 scram-sha-256\n")
+    _publish(layout.config / "pg_hba.conf", rule)
     if layout.postgres_data.exists():
         _check(layout)
     else:
@@ -155,7 +165,7 @@ def broken(layout: Layout, why: str) -> StackError:
 
 
 def _create(layout: Layout) -> None:
-    unfinished = layout.state / "postgres.new"
+    unfinished = layout.postgres_data.with_suffix(".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     password = ensure_secret(layout.secrets(ADMINISTRATOR), "postgres_password")
@@ -163,7 +173,7 @@ def _create(layout: Layout) -> None:
     if user is not None:
         os.chown(unfinished, user.pw_uid, user.pw_gid)
     # a copy that this account may read, for as long as initdb runs: a password has no place on a command line
-    password_file = layout.state / "postgres.password"
+    password_file = layout.postgres_data.with_suffix(".password")
     write_secret(password_file, f"{password}\n".encode())
     if user is not None:
         os.chown(password_file, user.pw_uid, user.pw_gid)
@@ -191,7 +201,9 @@ def dsn(layout: Layout, role: str, database: str = DATABASE) -> str:
     """Return the connection URL of one role (a service's, or `postgres`). It holds the password: never log it."""
     owner = ADMINISTRATOR if role == SUPERUSER else role
     password = ensure_secret(layout.secrets(owner), "postgres_password")
-    return f"postgresql://{role}:{password}@{HOST}:{layout.ports['postgres']}/{database}"
+    address = f"{layout.host('postgres')}:{layout.ports['postgres']}"
+    tls = f"?sslmode=verify-full&sslrootcert={quote(str(layout.transport_root))}" if layout.networked else ""
+    return f"postgresql://{role}:{password}@{address}/{database}{tls}"
 
 
 async def probe(layout: Layout, role: str = SERVICES[0], database: str = DATABASE) -> None:

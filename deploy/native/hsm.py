@@ -1,10 +1,12 @@
 """SoftHSM tokens of the embedded stack: one directory, configuration and set of PINs per owner."""
 
 import os
+import stat
 import sys
 from importlib import import_module
+from pathlib import Path
 
-from deploy.native.layout import Layout, open_layout
+from deploy.native.layout import CHECKOUT, Layout
 from deploy.native.parts import TOKENS
 from deploy.native.secret_files import ensure_secret
 
@@ -20,9 +22,10 @@ def prepare(layout: Layout) -> None:
     for service, token in TOKENS.items():
         home = layout.hsm(token)
         tokens = home / "tokens"
-        tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (home.parent, home, tokens):
-            folder.chmod(0o700)
+            folder.mkdir(exist_ok=True)
+            if stat.S_IMODE(folder.stat().st_mode) != stat.S_IRWXU:
+                folder.chmod(stat.S_IRWXU)
         (home / "softhsm2.conf").write_text(CONFIGURATION.format(tokens=tokens))
         ensure_secret(layout.secrets(service), "hsm_pin")
         ensure_secret(layout.secrets("operator"), f"{token}_so_pin")
@@ -43,4 +46,4 @@ def provision(layout: Layout, token: str) -> None:
 
 
 if __name__ == "__main__":
-    provision(open_layout(), sys.argv[1])
+    provision(Layout(CHECKOUT, Path(os.environ["GPKI_STACK_DIR"]), ports={}), sys.argv[1])  # it asks no port

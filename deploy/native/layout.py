@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.native import ports
@@ -52,11 +52,31 @@ class Layout:
     ports: Mapping[str, int]
     brokers: tuple[str, ...] = BROKERS[:1]
     """Which of BROKERS it has: one, or three that replicate to each other."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Where each part is, by the name of its port; what is not named is on this machine's loopback."""
+    networked: bool = False
+    """Whether there is a network between the parts: then they listen on every address, and speak TLS."""
+    pkcs11_module: Path | None = None
+    """None: where this machine has SoftHSM."""
+
+    def host(self, part: str) -> str:
+        """Host name or address of a part."""
+        return self.hosts.get(part, ports.HOST)
+
+    @property
+    def listen(self) -> str:
+        """The address on which every part listens."""
+        return "0.0.0.0" if self.networked else ports.HOST  # noqa: S104 (of a container, whose network is its own)
+
+    @property
+    def transport_root(self) -> Path | None:
+        """PEM of the authority of the TLS certificates of Kafka, PostgreSQL and the SMTP sink, where they have some."""
+        return self.pki / "transport_root.pem" if self.networked else None
 
     @property
     def bootstrap(self) -> str:
         """Kafka's address: host:port of every broker, comma-separated."""
-        return ",".join(f"{ports.HOST}:{self.ports[name]}" for name in self.brokers)
+        return ",".join(f"{self.host(name)}:{self.ports[name]}" for name in self.brokers)
 
     @property
     def lock(self) -> Path:

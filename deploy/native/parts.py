@@ -8,7 +8,6 @@ from functools import partial
 
 from deploy.native import broker, database, probes, programs
 from deploy.native.layout import DATABASE, SERVICES, Layout
-from deploy.native.ports import HOST
 
 TOKENS = {"hsm_signer": "users", "certificate_authority": "ca", "posting": "log"}
 """Which service reaches which HSM token; nobody else is told where a token is."""
@@ -108,7 +107,13 @@ def services(layout: Layout) -> tuple[Part, ...]:
 
 
 def service_environment(layout: Layout, name: str) -> dict[str, str]:
-    """Return the `GPKI_…` settings of one service. No secret is among them: those lie in its secrets directory."""
+    """Return the `GPKI_…` settings of one service, with those of the caller's environment that are for it."""
+    from_the_caller = {each: os.environ[each] for each in FROM_THE_CALLER.get(name, ()) if each in os.environ}
+    return service_settings(layout, name) | from_the_caller
+
+
+def service_settings(layout: Layout, name: str) -> dict[str, str]:
+    """Return the settings that follow from the layout. No secret is among them: those lie in its secrets directory."""
     port = layout.ports
     settings = {
         "GPKI_SERVICE": name,
@@ -116,30 +121,51 @@ def service_environment(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_HEALTH_PORT": str(port[f"health_{name}"]),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_KAFKA_USER": name,
-        "GPKI_POSTGRES_HOST": HOST,
-        "GPKI_POSTGRES_PORT": str(port["postgres"]),
-        "GPKI_POSTGRES_DATABASE": DATABASE,
-        "GPKI_POSTGRES_USER": name,
-        "GPKI_CRL_BASE_URL": f"http://{HOST}:{port['crl']}",
+        **_postgres(layout, name),
+        "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
+        **_transport(layout),
         **MEMORY,
     }
+    if layout.networked:
+        settings["GPKI_LISTEN_HOST"] = layout.listen
     if name in TOKENS:
         token = TOKENS[name]
         settings |= {
-            "GPKI_PKCS11_MODULE": str(programs.pkcs11_module()),
+            "GPKI_PKCS11_MODULE": str(layout.pkcs11_module or programs.pkcs11_module()),
             "GPKI_PKCS11_TOKEN_LABEL": f"gpki-{token}",
             "SOFTHSM2_CONF": str(layout.hsm(token) / "softhsm2.conf"),
         }
     if name == "otp_dispatch":
-        settings |= {"GPKI_SMTP_HOST": HOST, "GPKI_SMTP_PORT": str(port["smtp"])}
+        settings |= {"GPKI_SMTP_HOST": layout.host("smtp"), "GPKI_SMTP_PORT": str(port["smtp"])}
     if name == "gateway":
         settings["GPKI_GATEWAY_PORT"] = str(port["gateway"])
     if name == "monitor":
         settings["GPKI_DAILY_FILE_DIR"] = str(layout.daily_files)
     if name == "certificate_authority":
         settings["GPKI_CRL_PORT"] = str(port["crl"])
-    return settings | {each: os.environ[each] for each in FROM_THE_CALLER.get(name, ()) if each in os.environ}
+    return settings
+
+
+def _postgres(layout: Layout, role: str) -> dict[str, str]:
+    return {
+        "GPKI_POSTGRES_HOST": layout.host("postgres"),
+        "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
+        "GPKI_POSTGRES_DATABASE": DATABASE,
+        "GPKI_POSTGRES_USER": role,
+    }
+
+
+def _transport(layout: Layout) -> dict[str, str]:
+    return {"GPKI_TRANSPORT_ROOT": str(layout.transport_root)} if layout.networked else {}
+
+
+def _gateway(layout: Layout) -> str:
+    return f"http://{layout.host('gateway')}:{layout.ports['gateway']}"
+
+
+def _crl_server(layout: Layout) -> str:
+    return f"http://{layout.host('crl')}:{layout.ports['crl']}"
 
 
 def client_environment(layout: Layout) -> dict[str, str]:
@@ -148,9 +174,10 @@ def client_environment(layout: Layout) -> dict[str, str]:
         "GPKI_SECRETS_DIR": str(layout.secrets("igfmas")),
         "GPKI_OBSERVER_DIR": str(layout.secrets("observer")),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
-        "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
-        "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
+        "GPKI_GATEWAY_URL": _gateway(layout),
+        "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
+        **_transport(layout),
     }
 
 
@@ -160,14 +187,12 @@ def operator_environment(layout: Layout, person: str = database.OPERATOR) -> dic
         "GPKI_SECRETS_DIR": str(layout.secrets(person)),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
         "GPKI_KAFKA_USER": person,
-        "GPKI_POSTGRES_HOST": HOST,
-        "GPKI_POSTGRES_PORT": str(layout.ports["postgres"]),
-        "GPKI_POSTGRES_DATABASE": DATABASE,
-        "GPKI_POSTGRES_USER": person,
-        "GPKI_SMTP_HOST": HOST,
+        **_postgres(layout, person),
+        **_transport(layout),
+        "GPKI_SMTP_HOST": layout.host("smtp"),
         "GPKI_SMTP_PORT": str(layout.ports["smtp"]),
-        "GPKI_GATEWAY_URL": f"http://{HOST}:{layout.ports['gateway']}",
-        "GPKI_CRL_BASE_URL": f"http://{HOST}:{layout.ports['crl']}",
+        "GPKI_GATEWAY_URL": _gateway(layout),
+        "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
         "GPKI_HEALTH_PORTS": ",".join(f"{name}={layout.ports[f'health_{name}']}" for name in SERVICES),
     }

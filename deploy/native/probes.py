@@ -16,11 +16,14 @@ CLIENT_SECONDS = 5
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is what a probe waits for, no news
 
 
-async def kafka(access: KafkaAccess, port: int, *, brokers: int = 1) -> None:
-    """Ask the broker at this port for its metadata, and find that all know each other. Raises KafkaError or OSError."""
-    await _connects(port)  # aiokafka alone would retry a refused connection for seconds
+async def kafka(access: KafkaAccess, port: int, *, host: str = HOST, brokers: int = 1) -> None:
+    """Ask the broker at this address for its metadata, and find that all know each other.
+
+    Raises KafkaError or OSError.
+    """
+    await _connects(port, host)  # aiokafka alone would retry a refused connection for seconds
     admin = AIOKafkaAdminClient(
-        **replace(access, bootstrap=f"{HOST}:{port}").options(), request_timeout_ms=CLIENT_SECONDS * 1000
+        **replace(access, bootstrap=f"{host}:{port}").options(), request_timeout_ms=CLIENT_SECONDS * 1000
     )
     try:
         await admin.start()
@@ -64,6 +67,6 @@ def _get(url: str) -> None:
         answer.read()
 
 
-async def _connects(port: int) -> None:
-    _, writer = await asyncio.open_connection(HOST, port)
+async def _connects(port: int, host: str = HOST) -> None:
+    _, writer = await asyncio.open_connection(host, port)
     writer.close()

@@ -1,4 +1,4 @@
-"""SMTP sink: takes any mail on 127.0.0.1 and keeps each message as one file, durable before it answers 250."""
+"""SMTP sink: takes any mail and keeps each message as one file, durable before it answers 250."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -95,19 +96,30 @@ def write_durably(file: Path, content: bytes) -> None:
         os.close(directory)
 
 
-async def serve(port: int, folder: Path, rules: Path) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(host: str, port: int, folder: Path, rules: Path, keys: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT; with `keys`, a PEM of key and certificate, STARTTLS is offered."""
     keeper = Keeper(folder, rules)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    context = None
+    if keys is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(keys)
     server = await loop.create_server(
-        lambda: SMTP(keeper, hostname="localhost", data_size_limit=MAX_MESSAGE_BYTES, enable_SMTPUTF8=True, loop=loop),
-        host=HOST,
+        lambda: SMTP(
+            keeper,
+            hostname="localhost",
+            data_size_limit=MAX_MESSAGE_BYTES,
+            enable_SMTPUTF8=True,
+            tls_context=context,
+            loop=loop,
+        ),
+        host=host,
         port=port,
     )
-    log.info("listening on %s:%s, keeping messages in %s", HOST, port, folder)
+    log.info("listening on %s:%s, keeping messages in %s", host, port, folder)
     try:
         await stop.wait()
     finally:
@@ -115,16 +127,18 @@ async def serve(port: int, folder: Path, rules: Path) -> None:
 
 
 def main() -> None:
-    """Command line: --port, --folder, --rules."""
+    """Command line: --port, --folder, --rules; --host and --tls where there is a network."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rules", type=Path, required=True)
+    parser.add_argument("--tls", type=Path)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd logs every command, addresses included
     arguments.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    asyncio.run(serve(arguments.port, arguments.folder, arguments.rules))
+    asyncio.run(serve(arguments.host, arguments.port, arguments.folder, arguments.rules, arguments.tls))
 
 
 if __name__ == "__main__":

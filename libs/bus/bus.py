@@ -31,6 +31,7 @@ from libs.runtime.background import beside
 from libs.runtime.clock import Clock, utc_now
 from libs.runtime.health import Health
 from libs.runtime.kafka_access import KafkaAccess
+from libs.runtime.transport import client_context
 from libs.storage.pool import Pool, end_stalled_sessions
 
 STOP_BOUND = 15.0
@@ -152,9 +153,15 @@ class Bus:
             self._stack.push_async_callback(self.producers.aclose)
             await self.producers.look()  # nothing is consumed before every producer's key is known
             await self._stack.enter_async_context(beside(self.producers.keep()))
+        context = client_context(self._kafka.transport_root)
         broker = KafkaBroker(
             self._kafka.bootstrap.split(","),  # FastStream takes a string for one host, commas and all
-            security=SASLScram256(self._kafka.principal, self._kafka.password.get_secret_value()),
+            security=SASLScram256(
+                self._kafka.principal,
+                self._kafka.password.get_secret_value(),
+                ssl_context=context,
+                use_ssl=context is not None,
+            ),
             client_id=self._service,
             request_timeout_ms=self._session_ms + UNANSWERED_MS,
             allow_auto_create_topics=False,

@@ -1,4 +1,4 @@
-"""A process's answer to "are you alive, can you work, how are you doing": /livez, /readyz and /metrics on localhost."""
+"""A process's answer to "are you alive, can you work, how are you doing": /livez, /readyz and /metrics."""
 
 import asyncio
 import json
@@ -88,9 +88,9 @@ class Health:
         }
         return {"service": self._service, "ready": self.ready, "checks": checks}
 
-    async def start(self, port: int) -> int:
-        """Listen on 127.0.0.1; returns the port (that the system chose, for 0). Raises OSError if it is taken."""
-        self._server = await asyncio.start_server(self._serve, HOST, port, limit=MAX_HEAD)
+    async def start(self, port: int, host: str = HOST) -> int:
+        """Listen; returns the port (that the system chose, for 0). Raises OSError if it is taken."""
+        self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_HEAD)
         chosen: int = self._server.sockets[0].getsockname()[1]
         return chosen
 

@@ -79,13 +79,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def http_server(app: Any, port: int, health: Health | None = None) -> AsyncIterator[int]:
-    """Serve `app` on 127.0.0.1 while entered; yields the port (that the system chose, for 0).
+async def http_server(app: Any, port: int, health: Health | None = None, *, host: str = HOST) -> AsyncIterator[int]:
+    """Serve `app` while entered; yields the port (that the system chose, for 0).
 
     On leaving, takes no more requests and gives those under way STOP_SECONDS. With `health`, the check `http` is good
     while it serves. Raises OSError when the port is taken.
     """
-    listener = socket.create_server((HOST, port), backlog=MAX_CONNECTIONS)
+    listener = socket.create_server((host, port), backlog=MAX_CONNECTIONS)
     # Inherited by every connection. Without it one whose client stopped reading would stay as long as the client.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
     config = uvicorn.Config(

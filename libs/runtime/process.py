@@ -70,7 +70,7 @@ async def _live(settings: S, main: Main[S]) -> int:
     health = Health(settings.service, expects=[STARTED])
     stop = asyncio.Event()
     _watch_signals(stop)
-    port = await health.start(settings.health_port)
+    port = await health.start(settings.health_port, settings.listen_host)
     _log.info("starting", pid=os.getpid(), health_port=port, unused_settings=unused_names(type(settings)))
     work = asyncio.create_task(_work(settings, main, health, stop))
     signalled = asyncio.create_task(stop.wait())

@@ -69,8 +69,17 @@ class ServiceSettings(BaseSettings):
         description="The service's role, which sees its own schema only. No default: a shared role hides mistakes."
     )
     postgres_password: SecretStr = Field(description="File `postgres_password`: the password of that role.")
+    transport_root: Path | None = Field(
+        default=None,
+        description="PEM of the authority of the TLS certificates of Kafka and PostgreSQL; with it nothing is said to "
+        "either without TLS. Without it neither speaks TLS: for one machine, where nothing leaves the loopback.",
+    )
+    listen_host: Literal["127.0.0.1", "0.0.0.0"] = Field(  # noqa: S104 (it is what a container has to say)
+        default="127.0.0.1",
+        description="Where this process listens. `0.0.0.0` is for a container, whose network is its own.",
+    )
     health_port: Port = Field(
-        description="Port on 127.0.0.1 of /livez, /readyz and /metrics. No default: every service has its own."
+        description="Port of /livez, /readyz and /metrics. No default: every service on a machine has its own."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="DEBUG is for a desk: libraries then print a line per record."
@@ -97,7 +106,7 @@ class ServiceSettings(BaseSettings):
     @property
     def kafka(self) -> KafkaAccess:
         """The brokers, and this service as they know it."""
-        return KafkaAccess(self.kafka_bootstrap, self.kafka_user, self.kafka_password)
+        return KafkaAccess(self.kafka_bootstrap, self.kafka_user, self.kafka_password, self.transport_root)
 
 
 def load_settings(settings: type[S]) -> S:

@@ -1,9 +1,11 @@
 """The connection pool of one service: its own role, its own schema, bounded waits, durable commits."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
 
+from libs.runtime.transport import client_context
 from libs.storage.errors import DatabaseUnavailable, is_unavailable
 
 if TYPE_CHECKING:
@@ -29,7 +31,15 @@ async def _keep_session(_connection: object) -> None:
 
 
 async def open_pool(
-    *, host: str, port: int, database: str, user: str, password: str, schema: str, connections: int = CONNECTIONS
+    *,
+    host: str,
+    port: int,
+    database: str,
+    user: str,
+    password: str,
+    schema: str,
+    connections: int = CONNECTIONS,
+    transport_root: Path | None = None,
 ) -> Pool:
     """Open a pool whose connections see only `schema`.
 
@@ -43,6 +53,7 @@ async def open_pool(
             database=database,
             user=user,
             password=password,
+            ssl=client_context(transport_root),
             min_size=1,
             max_size=connections,
             timeout=CONNECT_TIMEOUT,

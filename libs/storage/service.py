@@ -28,6 +28,7 @@ async def service_database(
         password=settings.postgres_password.get_secret_value(),
         schema=settings.service,
         connections=connections,
+        transport_root=settings.transport_root,
     )
     try:
         clock = DatabaseClock(settings.service)

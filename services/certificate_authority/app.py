@@ -54,7 +54,10 @@ async def serve(
             _wire(bus, handlers, standing, crls, routes)
             looks = [(CRL_LOOK, CrlLook(issuer=issuer.value)) for issuer in ISSUERS]
             await start_timers(pool, settings.service, bus.clock, [*looks, (KEYS_LOOK, KeysLook())])
-            async with http_server(CrlServer(pool, certificates).app, settings.crl_port) as port, bus:
+            async with (
+                http_server(CrlServer(pool, certificates).app, settings.crl_port, host=settings.listen_host) as port,
+                bus,
+            ):
                 yield port
 
 

@@ -21,7 +21,7 @@ class Settings(ProducerSettings):
     pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
     pkcs11_token_label: str = Field(description="Label of the authorities' own token; never the users'.")
     hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
-    crl_port: Port = Field(description="Port on 127.0.0.1 of the CRL server.")
+    crl_port: Port = Field(description="Port of the CRL server.")
     crl_base_url: Annotated[str, StringConstraints(pattern=r"^http://[^\s/]+(/[^\s/]+)*$")] = Field(
         description="Where relying parties reach the CRL server; stands in every certificate for its whole life. "
         "Plain HTTP: a CRL is signed, and TLS here would need a CRL itself (RFC 5280 section 8)."

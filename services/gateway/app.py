@@ -142,7 +142,7 @@ async def serve(
             service_root=service_root,
             clock=bus.clock,
         )
-        async with bus, http_server(api, settings.gateway_port, health) as port:
+        async with bus, http_server(api, settings.gateway_port, health, host=settings.listen_host) as port:
             try:
                 yield port
             finally:

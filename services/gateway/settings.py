@@ -13,5 +13,5 @@ class Settings(ProducerSettings):
 
     service: Literal["gateway"]
     gateway_port: Port = Field(
-        description="Port on 127.0.0.1 of the GPKI API; TLS ends at the proxy before it. No default: it is published."
+        description="Port of the GPKI API; TLS ends at the proxy before it. No default: it is published."
     )

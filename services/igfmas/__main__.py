@@ -15,6 +15,7 @@ def main() -> int:
     demo = commands.add_parser("demo", help="run the 14 steps on a file of vouchers")
     demo.add_argument("--input", type=Path, help="CSV with vouchers; default: the sample of 520")
     demo.add_argument("--results", type=Path, help="folder for summary and evidence; default: var/demo")
+    demo.add_argument("--containers", action="store_true", help="on the stack of docker-compose.yml")
     arguments = parser.parse_args()
     if arguments.command == "init":
         from services.igfmas.init import initialise  # noqa: PLC0415 (init needs nothing of what the demo imports)
@@ -22,7 +23,7 @@ def main() -> int:
         return initialise()
     from services.igfmas.demo.command import demonstrate  # noqa: PLC0415 (as above; and Ctrl-C is caught from here on)
 
-    return demonstrate(arguments.input, arguments.results)
+    return demonstrate(arguments.input, arguments.results, containers=arguments.containers)
 
 
 if __name__ == "__main__":

@@ -34,18 +34,21 @@ class Settings(InitSettings):
 
     kafka_bootstrap: Bootstrap = Field(description="host:port of one or more brokers, comma-separated.")
     observer_dir: Path = Field(description="Directory (0700) with the `kafka_password` of who may read every topic.")
+    transport_root: Path | None = Field(
+        default=None, description="PEM of the authority of the brokers' TLS certificates; without it, no TLS."
+    )
     gateway_url: Url = Field(description="The GPKI API, without a path.")
     crl_base_url: Url = Field(description="Where root.crl and issuing.crl are, for the evidence that is exported.")
 
     @property
     def kafka(self) -> KafkaAccess:
         """The brokers, and iGFMAS as they know it. Raises ConfigurationError."""
-        return KafkaAccess(self.kafka_bootstrap, CALLER, _password(self.secrets_dir))
+        return KafkaAccess(self.kafka_bootstrap, CALLER, _password(self.secrets_dir), self.transport_root)
 
     @property
     def observer(self) -> KafkaAccess:
         """The same as who reads every topic, to show the chain moving, and writes none. Raises ConfigurationError."""
-        return KafkaAccess(self.kafka_bootstrap, OBSERVER, _password(self.observer_dir))
+        return KafkaAccess(self.kafka_bootstrap, OBSERVER, _password(self.observer_dir), self.transport_root)
 
 
 def _password(directory: Path) -> SecretStr:

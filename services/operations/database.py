@@ -10,8 +10,9 @@ import asyncpg
 import typer
 from pydantic import SecretStr
 
+from libs.runtime.transport import client_context
 from libs.storage.pool import Connection
-from services.operations.terminal import secret
+from services.operations.terminal import secret, transport_root
 
 SECONDS: Final = 5.0
 """To connect."""
@@ -67,6 +68,7 @@ async def connection(to: Database, *, as_name: str = "gpki", seconds: float = SE
         database=to.name,
         user=to.user,
         password=to.password.get_secret_value(),
+        ssl=client_context(transport_root()),
         timeout=seconds,
         server_settings={"application_name": as_name, "default_transaction_read_only": "on"},
     )

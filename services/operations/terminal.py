@@ -44,7 +44,14 @@ def _access(bootstrap: str) -> KafkaAccess:
         directory = secrets_directory()
     except ConfigurationError as error:
         fail(str(error))
-    return KafkaAccess(bootstrap, os.environ.get("GPKI_KAFKA_USER", OPERATOR), secret(directory, "kafka_password"))
+    user = os.environ.get("GPKI_KAFKA_USER", OPERATOR)
+    return KafkaAccess(bootstrap, user, secret(directory, "kafka_password"), transport_root())
+
+
+def transport_root() -> Path | None:
+    """The authority of the TLS certificates of Kafka and PostgreSQL, where the platform is behind a network."""
+    root = os.environ.get("GPKI_TRANSPORT_ROOT")
+    return Path(root) if root else None
 
 
 Kafka = Annotated[

@@ -3,6 +3,7 @@
 import contextlib
 import email
 import fcntl
+import importlib
 import os
 import shutil
 import signal
@@ -164,8 +165,13 @@ async def full_stack() -> AsyncIterator[Stack]:
 
     One for all tests of a worker: to start takes 16 s of two cores, and to be there a fifth of one.
 
-    `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running.
+    `GPKI_TEST_STACK_DIR` names one that runs already (`make up`) to use instead, and to leave running. With
+    `GPKI_TEST_CONTAINERS` it is the one of docker-compose.yml.
     """
+    if os.environ.get("GPKI_TEST_CONTAINERS"):
+        with importlib.import_module("tests.support.containers").containers() as in_containers:
+            yield in_containers
+        return
     existing = os.environ.get("GPKI_TEST_STACK_DIR")
     if existing:
         yield Stack(open_layout(Path(existing)))

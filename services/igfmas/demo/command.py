@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from deploy.containers.layout import outside
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.parts import client_environment
@@ -57,8 +58,11 @@ EXPECTED: Final = (
 """What can go wrong on the way, each with a text that says what; anything else is a bug of ours and is shown whole."""
 
 
-def demonstrate(file: Path | None, results: Path | None) -> int:
-    """Run the demonstration and return the exit status; nothing that it started runs afterwards, however it ends."""
+def demonstrate(file: Path | None, results: Path | None, *, containers: bool = False) -> int:
+    """Run the demonstration, on the embedded stack or that of docker-compose.yml, and return the exit status.
+
+    Nothing that it started runs afterwards, however it ends.
+    """
     try:
         vouchers = read_vouchers(file or SAMPLE)
     except VouchersError as error:
@@ -67,7 +71,8 @@ def demonstrate(file: Path | None, results: Path | None) -> int:
     display, interruption = Display(), Interruption()
     try:
         with interruption.watched():
-            main = _demonstrate(vouchers, open_layout(), (results or RESULTS).resolve(), display)
+            layout = outside() if containers else open_layout()
+            main = _demonstrate(vouchers, layout, (results or RESULTS).resolve(), display)
             return asyncio.run(interruption.ends(main))
     except StackError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -124,7 +129,8 @@ async def _demonstrate(vouchers: Sequence[Voucher], layout: Layout, results: Pat
         demonstration = Demonstration(run, layout, results, display)
         outcome = await demonstration.play(vouchers, began)
         leavings.write_summary(results, outcome)
-        leavings.show(outcome, display, results=results, logs=layout.state / "log", mail=layout.mail)
+        logs = "docker logs <container>" if layout.networked else layout.state / "log"
+        leavings.show(outcome, display, results=results, logs=logs, mail=layout.mail)
     return DONE if outcome.good else FAILED
 
 

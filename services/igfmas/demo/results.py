@@ -167,7 +167,7 @@ def write_summary(results: Path, outcome: Outcome) -> None:
     temporary.replace(results / "summary.json")
 
 
-def show(outcome: Outcome, display: Display, *, results: Path, logs: Path, mail: Path) -> None:
+def show(outcome: Outcome, display: Display, *, results: Path, logs: Path | str, mail: Path) -> None:
     """What happened, and where to look."""
     account = outcome.account
     table = Table(title="Kependaman setiap peringkat / latency of each stage, ms")

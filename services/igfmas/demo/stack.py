@@ -1,12 +1,15 @@
 """The stack under the demonstration: started and stopped by it, or used and left running when it runs already."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
+from deploy.containers import engine, images
+from deploy.containers.stack import ContainerStack
 from deploy.native import lifecycle
 from deploy.native.layout import Layout
 from deploy.native.supervisor import Supervisor
 
+USED = "stack sedang berjalan dan akan dibiarkan berjalan / the stack runs already: it is used, and left running"
 _RUNNING = ("RUNNING", "STARTING", "BACKOFF")
 
 
@@ -14,8 +17,13 @@ _RUNNING = ("RUNNING", "STARTING", "BACKOFF")
 async def running_stack(layout: Layout, say: Callable[[str], None]) -> AsyncIterator[None]:
     """The whole stack while entered; afterwards what did not run before does not run any more. Raises StackError.
 
-    Call it in the main thread: what it starts dies with this process, however that ends.
+    Call it in the main thread: what it starts dies with this process, however that ends; but containers, which are the
+    engine's.
     """
+    if layout.networked:
+        with _containers(layout, say):
+            yield
+        return
     supervisor = Supervisor(layout)
     if supervisor.pid() is None:
         try:
@@ -24,7 +32,7 @@ async def running_stack(layout: Layout, say: Callable[[str], None]) -> AsyncIter
         finally:
             lifecycle.stop(layout, say)
         return
-    say("stack sedang berjalan dan akan dibiarkan berjalan / the stack runs already: it is used, and left running")
+    say(USED)
     before = _running(supervisor)
     try:
         await lifecycle.start(layout, with_services=True, tied=True, say=say)
@@ -33,6 +41,23 @@ async def running_stack(layout: Layout, say: Callable[[str], None]) -> AsyncIter
         for name in sorted(_running(supervisor) - before):
             say(f"hentikan / stop: {name}")
             supervisor.stop(name)
+
+
+@contextlib.contextmanager
+def _containers(layout: Layout, say: Callable[[str], None]) -> Iterator[None]:
+    stack = ContainerStack(layout)
+    with engine.running(say):
+        if stack.runs():
+            say(USED)
+            stack.attach()
+            yield
+            return
+        images.build(say)
+        try:
+            stack.up(say)
+            yield
+        finally:
+            stack.down()
 
 
 def _running(supervisor: Supervisor) -> set[str]:

@@ -1,0 +1,26 @@
+"""Whichever container dies during a Pukal of 500: it comes back, 500 are posted, none is lost, none comes twice."""
+
+import random
+
+import pytest
+
+from deploy.native.layout import SERVICES
+from tests.faults.conftest import Pukal
+from tests.support.containers import InContainers
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
+
+SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
+
+
+@pytest.mark.parametrize("part", ["postgres", "kafka", "smtp", *SERVICES])
+async def test_a_container_killed_in_the_middle_comes_back_and_nothing_is_lost(
+    containers: InContainers, pukal: Pukal, part: str
+) -> None:
+    pukal.begin()
+    await pukal.reaches(SIGNED, random.Random(part).choice(range(50, 300)))
+    killed = containers.kill(part)
+    await eventually(lambda: containers.pid(part) not in (0, killed), f"{part} was started again", seconds=60)
+    await containers.ready(part)
+    await pukal.happened_once(mails=range(1, 3))

@@ -21,14 +21,12 @@ from tests.attacks.test_signing_log import CHANGED, RELOGGED
 from tests.support.chain import client, officers, papers
 from tests.support.command_line import gpki
 from tests.support.journal import history
+from tests.support.retention import halted, pass_by, put_right, stop
 from tests.support.waiting import eventually
 
 __all__ = ["client", "officers", "victim"]
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-
-AWAY = "UPDATE monitor.witness SET posted_offsets = '{-1,-1,-1,-1}'"
-"""As when all that was told since was deleted from `posted`."""
 
 
 async def begin(stack: Any, proof: Path, reason: str) -> tuple[int, str]:
@@ -58,15 +56,15 @@ async def test_a_fork_is_not_healed_by_beginning_anew_and_the_true_log_is(victim
     stack, place = victim.client.stack, victim.positions[2]
     gaps, begun = len(alarms(stack, "witness-gap")), len(alarms(stack, "witness-begun"))
     assert (await begin(stack, await proof_of(stack, tmp_path / "early"), "impatient"))[0] == 78
-    stack.kill("monitor", signal.SIGSTOP)
-    await victim.do(AWAY)
-    stack.kill("monitor", signal.SIGKILL)
-    await eventually(lambda: len(alarms(stack, "witness-gap")) > gaps, "it says so", seconds=SECONDS, every=1)
+    await stop(stack, "monitor")
     size = await victim.client.value("SELECT max(size) FROM monitor.countersigned")
     missed = await victim.client.press(victim.asked.officer, papers(1))
     assert len((await missed.sign()).posted) == 1
     query = "SELECT max(size) > $1 FROM posting.checkpoint"
     await eventually(lambda: victim.client.value(query, size), "posting goes on", seconds=SECONDS, every=1)
+    assert await pass_by(victim.client, "monitor", frozenset({topics.POSTED.name})) == 1
+    await halted(stack, "monitor")
+    await eventually(lambda: len(alarms(stack, "witness-gap")) > gaps, "it says so", seconds=SECONDS, every=1)
 
     checkpoints = len(await history(stack, topics.LOG_CHECKPOINT))
     async with victim.touched():
@@ -97,6 +95,7 @@ async def test_a_fork_is_not_healed_by_beginning_anew_and_the_true_log_is(victim
     await victim.client.chain.wait(lambda: victim.client.chain.log.covers(seen), "countersigned", seconds=SECONDS)
     for number, request in enumerate((missed, later)):
         assert (await receipt(victim, str(request.id), "--out", str(tmp_path / f"out{number}")))[0] == 0
+    await put_right(stack, "monitor")  # its other reader asks to be told again, too
     assert await victim.audit() == (0, {})
     _, told, _ = await gpki(stack, "audit", more=operator_environment(stack.layout, "auditor"))
     (untold,) = [line for line in told.splitlines() if line.startswith(f"untold        positions {size} to ")]

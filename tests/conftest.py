@@ -32,7 +32,20 @@ IN_PIECES = (
     "tests/attacks/access/",
     *(
         f"tests/attacks/test_{what}"
-        for what in ("authorisation", "crash_dumps", "custody", "pin", "posting", "sealing", "verifying")
+        for what in (
+            "authorisation",
+            "backup",
+            "beginning_anew",
+            "changed_address",
+            "crash_dumps",
+            "custody",
+            "pin",
+            "posting",
+            "receipts",
+            "sealing",
+            "suspension",
+            "verifying",
+        )
     ),
 )
 """Of these a worker takes a file at a time: nothing but the infrastructure is shared, and the last one ends sooner."""

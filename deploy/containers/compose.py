@@ -93,7 +93,7 @@ def _container(image: str, target: str, **more: Any) -> Definition:
         "security_opt": ["no-new-privileges:true"],
         "pids_limit": 256,
         "tmpfs": ["/tmp"],  # noqa: S108 (of the container alone)
-        "networks": {"inside": {}},
+        **({} if "network_mode" in more else {"networks": {"inside": {}}}),
         **more,
     }
 
@@ -203,6 +203,8 @@ def _job(layout: ContainerLayout, module: str, *, data: bool, after: Mapping[str
         environment={"GPKI_BROKERS": "${GPKI_BROKERS:-1}", **from_the_caller, **moved},
         volumes=volumes,
         mem_limit="1g",
+        # before there is anybody: a name that nobody has yet would be asked for until a time-out, for each broker
+        **({} if after else {"network_mode": "none"}),
         depends_on={name: {"condition": condition} for name, condition in after.items()},
         restart="no",
     )

@@ -35,7 +35,6 @@ IN_PIECES = (
         for what in (
             "authorisation",
             "backup",
-            "beginning_anew",
             "changed_address",
             "crash_dumps",
             "custody",

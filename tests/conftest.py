@@ -40,7 +40,6 @@ IN_PIECES = (
             "custody",
             "pin",
             "posting",
-            "receipts",
             "sealing",
             "suspension",
             "verifying",

@@ -40,7 +40,7 @@ RESENDS = "resends"
 ANSWERS = "answers"
 """The lane of what became of codes: it waits for no relay."""
 
-SLICES_FOLLOW = Gathering(1.0, after=range(1, 100))
+SLICES_FOLLOW = Gathering(0.15, after=range(1, 100))
 """A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
 
 

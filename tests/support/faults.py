@@ -241,10 +241,12 @@ async def members(stack: Stack, service: str, count: int) -> None:
 async def all_read(stack: Stack, *, seconds: float = 60) -> None:
     """Wait until every group has committed all that is on its topics, and nothing new came of it."""
     async with administration(stack) as admin, observer(stack) as consumer:
+        behind: list[str] = []
 
         async def once() -> dict[TopicPartition, int] | None:
             found = list((await groups(admin)).values())
-            if not all(group.stable and group.partitions for group in found):
+            behind[:] = [f"{group.name} has no members" for group in found if not (group.stable and group.partitions)]
+            if behind:
                 return None
             committed = await asyncio.gather(
                 *(admin.list_consumer_group_offsets(group.name, group_coordinator_id=BROKER) for group in found)
@@ -252,19 +254,21 @@ async def all_read(stack: Stack, *, seconds: float = 60) -> None:
             partitions = {one for group in found for one in group.partitions}
             assign_paused(consumer, partitions)
             ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
-            read = all(
-                one in offsets and offsets[one].offset >= ends[one]
+            behind[:] = [
+                f"{group.name} in {one.topic} {one.partition}"
                 for group, offsets in zip(found, committed, strict=True)
                 for one in group.partitions
-                if ends[one]
-            )
-            return ends if read else None
+                if ends[one] and not (one in offsets and offsets[one].offset >= ends[one])
+            ]
+            return None if behind else ends
 
         async def twice() -> bool:
-            first = await once()
-            return first is not None and await once() == first
+            return (first := await once()) is not None and await once() == first
 
-        await eventually(twice, "every group has read everything", every=0.4, seconds=seconds)
+        try:
+            await eventually(twice, "every group has read everything", every=0.4, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error} but {behind}") from None
 
 
 async def read_again_from_the_start(stack: Stack) -> None:

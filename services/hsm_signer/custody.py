@@ -21,6 +21,7 @@ from libs.hsm.adapters import HsmPrivateKey
 from libs.hsm.hsm import Hsm
 from libs.hsm.user_keys import UserKeyAlgorithm
 from libs.runtime.executor import Offload
+from libs.runtime.memory import give_back
 
 WRAPPING_KEY = "user-wrapping-1"
 """Label of the first AES key under which users' keys leave the HSM; a setting names the current one."""
@@ -133,6 +134,11 @@ class Custody:
         return replace(salted, wrapped=blob)
 
     async def _kek(self, credential: Credential, pin: str) -> bytes:
-        stretched = await self._stretching(argon2id, pin, credential.salt, credential.protection.parameters)
+        stretched = await self._stretching(_stretched, pin, credential.salt, credential.protection.parameters)
         mac = await self._hsm.hmac_sha256(credential.protection.pepper, stretched)
         return key_encryption_key(mac, user=credential.user_id, credential_id=str(credential.credential_id))
+
+
+def _stretched(pin: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
+    give_back()  # Argon2id's 7 MiB come on top of what the last Pukal has left, and are the most that the signer holds
+    return argon2id(pin, salt, parameters)

@@ -16,6 +16,7 @@ from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationSubmitted, SealedChallenge
 from libs.gpki_client import GpkiClient
+from libs.gpki_client.answers import Status
 from libs.gpki_client.device import Device, DeviceClient
 from libs.runtime.clock import utc_now
 from services.igfmas.enrolment import Officer
@@ -280,7 +281,7 @@ async def told_in_both_languages(client: Client, request: Request) -> None:
     for language, zone in words.items():
         own = GpkiClient(client.stack.gateway, client.caller, service_root=root, language=language)
         async with own as gateway:
-            status = await gateway.status(request.id, request.officer.user)
+            status = await _rejected(gateway, request)
         (rejection,) = status.rejections
         assert rejection.explanation is not None
         assert rejection.held_until == rejection.explanation.held_until is not None
@@ -291,3 +292,8 @@ async def told_in_both_languages(client: Client, request: Request) -> None:
 async def _is_held(client: Client, officer: Officer) -> bool:
     query = "SELECT held_until > now() FROM otp_dispatch.officer WHERE user_id = $1"
     return bool(await client.value(query, officer.user))
+
+
+async def _rejected(gateway: GpkiClient, request: Request) -> Status | None:
+    status = await gateway.status(request.id, request.officer.user)
+    return status if status.rejections else None

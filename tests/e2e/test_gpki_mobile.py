@@ -199,6 +199,7 @@ async def test_a_phone_that_is_replaced_reads_what_changed_and_for_a_day_codes_g
     request = await client.press(officer, papers(1))
     dispatched = await request.dispatched()
     assert dispatched.channel == "e-mail"
+    await client.desk.dispatch(request.pressed)  # the gateway knows it too
     status = await client.gateway.status(request.id, officer.user)
     (shown,) = status.dispatches
     assert shown.new_address_from == dispatched.new_address_from is not None

@@ -281,7 +281,7 @@ async def told_in_both_languages(client: Client, request: Request) -> None:
     for language, zone in words.items():
         own = GpkiClient(client.stack.gateway, client.caller, service_root=root, language=language)
         async with own as gateway:
-            status = await _rejected(gateway, request)
+            status = await eventually(partial(_rejected, gateway, request), "the gateway knows it too")
         (rejection,) = status.rejections
         assert rejection.explanation is not None
         assert rejection.held_until == rejection.explanation.held_until is not None

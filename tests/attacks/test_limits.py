@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 import httpx

@@ -120,7 +120,7 @@ async def test_a_hundred_submissions_of_one_right_code_at_once_authorise_once(cl
     await eventually(twice, "undefended, the code authorises a second time")
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(one, marks=pytest.mark.timeout(300)) for one in (1, 2)])
 async def test_five_hundred_pins_at_once_are_three_guesses(client: Client, officer: Officer, replicas: int) -> None:
     """I-11: over four requests of one officer, which two replicas share; the thief has every code, and no PIN."""
     requests = [await client.press(officer, papers(1)) for _ in range(4)]

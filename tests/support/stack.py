@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import signal
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -82,6 +83,8 @@ class Stack:
         pid = self.pid(name)
         assert pid, f"{name} does not run"
         os.kill(pid, number)
+        while number == signal.SIGSTOP and not _stands_still(pid):
+            time.sleep(0.001)  # a thread that runs may answer once more until it hears of it
         return pid
 
     async def killed_and_back(self, name: str) -> None:
@@ -178,3 +181,9 @@ async def full_stack() -> AsyncIterator[Stack]:
         return
     async with _running(with_services=True) as running:
         yield running
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped."""
+    states = [each.read_text().rpartition(")")[2].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) <= {"T", "t"}

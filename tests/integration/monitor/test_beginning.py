@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
@@ -24,6 +26,8 @@ from services.monitor.begin import begin
 from services.monitor.beginning import BeginningRefused
 from services.monitor.witness import Keys
 from tests.integration.monitor.conftest import WITNESS_KEY, Watch, posted, request
+from tests.support.faults import administration
+from tests.support.journal import observer
 from tests.support.stack import Stack
 from tests.support.tap import Tap, open_tap
 from tests.support.waiting import eventually
@@ -134,7 +138,11 @@ def alarms(logs: list[Any], name: str) -> list[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(watch: Watch, stack: Stack) -> AsyncIterator[Log]:
-    """Of which the first five positions are countersigned."""
+    """Of which the first five positions are countersigned; nothing on `posted` is of another test's log."""
+    async with administration(stack) as admin, observer(stack) as consumer:
+        places = [TopicPartition(topics.POSTED.name, number) for number in range(topics.POSTED.partitions)]
+        ends = await consumer.end_offsets(places)
+        await admin.delete_records({place: RecordsToDelete(before_offset=end) for place, end in ends.items() if end})
     async with open_tap(stack, (topics.LOG_COUNTERSIGNED,), from_now=True) as tap:
         one = Log(watch, tap)
         (watch.pki_dir / LOG_KEY_FILE).write_text(f"{one.key.text}\n", encoding="utf-8")

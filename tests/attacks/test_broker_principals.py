@@ -21,6 +21,7 @@ from libs.contracts.custody import READ_AGAIN
 from libs.contracts.topics import TOPICS, Topic
 from libs.runtime.kafka_access import KafkaAccess
 from tests.attacks.broker import CLUSTER_DENIED, DENIED, DONE, GROUP_DENIED, Attacker, names_of, not_denied
+from tests.support.journal import NOBODY
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -97,7 +98,7 @@ async def test_no_service_moves_the_group_of_another(full_stack: Stack, service:
         for other in others:
             for group in (other, f"{other}.state"):
                 assert await attacker.move(group, topic) == GROUP_DENIED
-        assert await attacker.move(f"{service}.nobody-is-in-it", topic) == DONE, "and its own it can"
+        assert await attacker.move(f"{service}{NOBODY}", topic) == DONE, "and its own it can"
 
 
 async def test_each_of_these_attacks_works_where_its_permission_is_given(

@@ -22,7 +22,7 @@ from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.parts import infrastructure, inherited, service_environment, services
 from deploy.native.supervisor import Supervisor
-from tests.support.journal import assign_paused, observer
+from tests.support.journal import NOBODY, assign_paused, observer
 from tests.support.stack import WITH_US, Stack
 from tests.support.waiting import eventually
 
@@ -207,7 +207,8 @@ class Group:
 
 async def groups(admin: AIOKafkaAdminClient) -> dict[str, Group]:
     """Every group of our services."""
-    names = [name for name, _ in await admin.list_consumer_groups() if name.partition(".")[0] in SERVICES]
+    listed = [name for name, _ in await admin.list_consumer_groups() if not name.endswith(NOBODY)]
+    names = [name for name in listed if name.partition(".")[0] in SERVICES]
     # One by one: of several, aiokafka 0.14 reads an answer of version 3 as one of version 2.
     answers = await asyncio.gather(
         *(admin.describe_consumer_groups([name], group_coordinator_id=BROKER) for name in names)

@@ -13,6 +13,9 @@ from tests.support.waiting import eventually
 
 Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
+NOBODY = ".nobody-is-in-it"
+"""The end of the name of a group that an attack leaves to each service."""
+
 Ends = dict[TopicPartition, int]
 
 

@@ -140,9 +140,8 @@ def signed(
     return sign(signer, manifest(signer.user, documents, action=action))
 
 
-def shapes(count: int) -> list[Signed]:
-    """A request whose documents have the shape of signed ones, and no signature."""
-    asked = manifest("850101145678", [document(each) for each in fresh_ids(count)])
+def shaped(asked: Manifest) -> list[Signed]:
+    """Its documents in the shape of signed ones, for who looks at no signature and no path."""
     return [
         Signed(
             request_id=asked.header.request_id,
@@ -151,10 +150,15 @@ def shapes(count: int) -> list[Signed]:
             entry=entry,
             path=(),
             authorisation=Authorisation(channel="e-mail", reference_code="K7Q2"),
-            cms=b"",
+            cms=b"a signature",
         )
         for index, entry in enumerate(asked.documents)
     ]
+
+
+def shapes(count: int) -> list[Signed]:
+    """A request of so many documents, in that shape."""
+    return shaped(manifest("850101145678", [document(each) for each in fresh_ids(count)]))
 
 
 def verified(pki: Pki, events: Sequence[Signed], *, at: datetime | None = None) -> list[Verified]:

@@ -24,7 +24,6 @@ from libs.contracts.manifest import Manifest, SignedManifest
 from libs.contracts.reasons import Reason
 from libs.contracts.record import record_id_of
 from libs.contracts.signing import (
-    Authorisation,
     Completed,
     MediumResolved,
     Posted,
@@ -45,7 +44,7 @@ from services.monitor.app import serve
 from services.monitor.facts import READ
 from services.monitor.settings import Settings
 from tests.support.bus import SESSION_MS
-from tests.support.documents import document, fresh_ids, manifest
+from tests.support.documents import document, fresh_ids, manifest, shaped
 from tests.support.faults import administration, reset
 from tests.support.journal import ends_of
 from tests.support.pki import Pki
@@ -80,18 +79,7 @@ def resolved(asked: Manifest) -> MediumResolved:
 
 def signed(asked: Manifest) -> list[Signed]:
     """By the HSM; what they sign is nothing that the monitor looks at."""
-    return [
-        Signed(
-            request_id=asked.header.request_id,
-            header=asked.header,
-            index=index,
-            entry=entry,
-            path=(),
-            authorisation=Authorisation(channel="e-mail", reference_code="K7Q2"),
-            cms=b"a signature",
-        )
-        for index, entry in enumerate(asked.documents)
-    ]
+    return shaped(asked)
 
 
 def token_signed(asked: Manifest) -> list[TokenSigned]:

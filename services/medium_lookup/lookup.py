@@ -43,13 +43,11 @@ def resolve(
     certificate = certificates.get(user.credential_id)
     if certificate is None:
         return NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
-    reason = _unfit(header, user, certificate)
-    return Refused(reason, header) if reason else Resolved(user.medium, user.credential_id, user.channels)
-
-
-def _unfit(header: Header, user: User, certificate: Certificate) -> Reason | None:
     if (certificate.user, certificate.medium) != (user.user, user.medium):
-        return Reason.CERTIFICATE_MISMATCH
-    if certificate.refusal is None and user.medium == TOKEN and header.documents > MAX_TOKEN_DOCUMENTS:
-        return Reason.TOO_MANY_DOCUMENTS
-    return certificate.refusal
+        return Refused(Reason.CERTIFICATE_MISMATCH, header)
+    if certificate.refusal is not None:
+        # Of another certificate, or of a suspension that was lifted, the officer may know before our copy, too.
+        return NotYetKnown(certificate.refusal)
+    if user.medium == TOKEN and header.documents > MAX_TOKEN_DOCUMENTS:
+        return Refused(Reason.TOO_MANY_DOCUMENTS, header)
+    return Resolved(user.medium, user.credential_id, user.channels)

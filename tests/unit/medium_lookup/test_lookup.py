@@ -182,8 +182,6 @@ def test_a_roaming_user_may_sign_more_than_a_token_may() -> None:
     ("of_user", "of_certificate", "reason"),
     [
         ({"medium": "token"}, {}, Reason.CERTIFICATE_MISMATCH),
-        ({}, {"status": "revoked"}, Reason.CERTIFICATE_REVOKED),
-        ({}, {"status": "suspended"}, Reason.CERTIFICATE_SUSPENDED),
         ({}, {"user": "999999999999"}, Reason.CERTIFICATE_MISMATCH),
         ({}, {"medium": "token"}, Reason.CERTIFICATE_MISMATCH),
     ],
@@ -208,6 +206,18 @@ def test_what_our_copy_does_not_have_yet_is_not_a_no() -> None:
     assert looked_up(_head(user.user), by_token, {}) == NotYetKnown(Reason.CERTIFICATE_UNKNOWN)
     uncertified = user.model_copy(update={"credential_id": None})
     assert looked_up(_head(user.user), uncertified, {}) == NotYetKnown(Reason.USER_HAS_NO_CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("revoked", Reason.CERTIFICATE_REVOKED), ("suspended", Reason.CERTIFICATE_SUSPENDED)],
+    ids=str,
+)
+def test_a_certificate_that_our_copy_calls_ended_may_have_been_followed_by_another(status: str, reason: Reason) -> None:
+    user = user_state(new_user())
+    assert user.credential_id is not None
+    certificates = {user.credential_id: certificate_state(user, status=status)}
+    assert looked_up(_head(user.user), user, certificates) == NotYetKnown(reason)
 
 
 def _head(user: str, count: int = 1) -> Header:

@@ -19,7 +19,7 @@ BROKER = "broker"
 
 MAX_BATCH_BYTES = MAX_DOCUMENT_RECORD_BYTES - 8 * 1024
 """Of one batch, since a topic's `max.message.bytes` holds for it; a larger record goes alone. A partition has one batch
-under way at a time: small ones cost a round trip each."""
+under way at a time: small ones cost a round trip each, and each wakes whoever reads there."""
 
 PROBE_TIMEOUT = 5.0
 """Seconds for a metadata request."""

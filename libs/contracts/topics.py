@@ -30,8 +30,8 @@ MAX_REQUESTED_BYTES = MAX_RECORD_BYTES - 256 * 1024
 MAX_DEAD_LETTER_BYTES = 9 * 1024 * 1024
 """A dead letter is the record that could not be processed, with its coordinates and the reason beside it."""
 
-MAX_DOCUMENT_RECORD_BYTES = 64 * 1024
-"""Largest record on a topic that carries one document."""
+MAX_DOCUMENT_RECORD_BYTES = 256 * 1024
+"""Largest record on a topic that carries one document, and largest batch: what a stage says of 100 documents is one."""
 
 CHAIN_RETENTION = timedelta(days=14)
 SEALED_RETENTION = timedelta(hours=24)

@@ -1,6 +1,5 @@
 """What every event has in common: frozen, additive, JSON with standard base64 for bytes."""
 
-import base64
 import binascii
 from abc import abstractmethod
 from datetime import UTC, datetime
@@ -51,7 +50,7 @@ def _decode_base64(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return base64.b64decode(value, validate=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         message = "not standard base64"
         raise ValueError(message) from error
@@ -68,7 +67,7 @@ def _to_utc(value: datetime) -> datetime:
 Base64 = Annotated[
     bytes,
     BeforeValidator(_decode_base64, json_schema_input_type=str),
-    PlainSerializer(lambda value: base64.b64encode(value).decode("ascii"), return_type=str),
+    PlainSerializer(lambda value: binascii.b2a_base64(value, newline=False).decode("ascii"), return_type=str),
 ]
 """Bytes in Python, standard base64 (RFC 4648 section 4) in JSON."""
 

@@ -1,16 +1,18 @@
 """The record of a posted document: its canonical form, its leaf in the signing log, and how to check it offline."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_json
 
+from libs.contracts.base import Exact, Part
 from libs.contracts.ids import event_id_of
-from libs.contracts.manifest import root_of_document
+from libs.contracts.manifest import DOCUMENT_FIELDS, root_of_document
 from libs.contracts.signing import Posted, Verified
 from libs.crypto.merkle import leaf_hash
 
@@ -21,6 +23,8 @@ SIGNATURE_FILE = "signature.p7s"
 DOCUMENT_FILE = "document"
 TRUST_FILE = "trust.pem"
 """Files beside record.json: the CMS in DER, the document's bytes, root + issuing CA + consulted CRLs in PEM."""
+
+_DOCUMENT_NAMES = sorted(DOCUMENT_FIELDS)
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -42,7 +46,7 @@ def record_of(verified: Verified, *, root: bytes, posted_at: datetime) -> Json:
     (`root_of_document`).
     """
     return {
-        "authorisation": _sorted(verified.authorisation.model_dump()),
+        "authorisation": dict(_texts(verified.authorisation)),
         "certificate_path": list(verified.certificate_path),
         "cms": base64.b64encode(verified.cms).decode("ascii"),
         "crls": [
@@ -54,8 +58,8 @@ def record_of(verified: Verified, *, root: bytes, posted_at: datetime) -> Json:
             }
             for crl in verified.crls
         ],
-        "document": _sorted(verified.entry.texts),
-        "header": _sorted(verified.header.model_dump()),
+        "document": {name: getattr(verified.entry, name) for name in _DOCUMENT_NAMES},
+        "header": dict(_texts(verified.header)),
         "index": str(verified.index),
         "path": [sibling.hex() for sibling in verified.path],
         "posted_at": _time(posted_at),
@@ -132,9 +136,12 @@ def openssl_command(record: Json) -> str:
     )
 
 
-def _sorted(texts: Mapping[str, str]) -> dict[str, str]:
-    return dict(sorted(texts.items()))
+# Kept: documents of one request and of one slice have these in common.
+@lru_cache(maxsize=1024)
+def _texts(part: Part | Exact) -> dict[str, str]:
+    return dict(sorted(part.model_dump().items()))
 
 
+@lru_cache(maxsize=1024)
 def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -34,8 +34,8 @@ def test_topics_that_stand_as_declared_are_told_and_nothing_differs() -> None:
     assert not differs
     assert lines[0] == HEAD
     assert [line.split() for line in lines[1:]] == [
-        [NAME, "4", "14", "d", "64", "KiB", "0..0"],
-        [topics.USER.name, "4", "compacted", "64", "KiB", "0..0"],
+        [NAME, "4", "14", "d", "256", "KiB", "0..0"],
+        [topics.USER.name, "4", "compacted", "256", "KiB", "0..0"],
     ]
 
 

@@ -180,7 +180,6 @@ async def crl(bench: Bench) -> Found:
     """What a Pukal costs with the revocations of a ministry, and with a million; and what a look-up does."""
     few, many = bench.scaled(crls.FEW, least=10), bench.scaled(crls.MANY, least=1_000)
     lists = [await crls.revoke_up_to(bench, few)]
-    bench.latest = None
 
     async def fill() -> None:
         lists.append(await crls.revoke_up_to(bench, many))

@@ -11,6 +11,7 @@ from libs.contracts.reasons import Reason
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, papers
 from tests.support.command_line import gpki
+from tests.support.producers import append, as_service, send_as_service
 
 pytestmark = pytest.mark.stack
 
@@ -88,10 +89,14 @@ async def test_who_writes_to_the_broker_does_not_have_an_order_made_about_anothe
     officer, other = await client.enrol(algorithm="p-256"), await client.enrol(algorithm="p-256")
     known = client.chain.users[officer.user]
     lie = known.model_copy(update={"credential_id": other.credential_id, "version": known.version + 1})
-    await client.chain.send(topics.USER, lie)
+    await append(client.stack, as_service(client.stack, topics.USER, lie, by="gateway", source="enrolment"))
     done, told, _ = await order(client, officer, "suspend")
     assert (done, str(officer.credential_id) in told) == (0, True)
     assert (status(client, officer), status(client, other)) == ("suspended", "good")
+
+    await send_as_service(client.stack, topics.USER, lie)  # the enrolment service itself is believed
+    done, told, _ = await order(client, officer, "suspend")
+    assert (done, str(other.credential_id) in told, status(client, other)) == (0, True, "suspended")
 
 
 async def test_nobody_is_nobody(client: Client) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from types import FrameType
 
 from deploy.native import lifecycle, status
+from deploy.native.database import AUDITOR, OPERATOR
 from deploy.native.failures import StackError
-from deploy.native.layout import Layout, open_layout
-from deploy.native.parts import operator_environment
+from deploy.native.layout import SERVICES, Layout, open_layout
+from deploy.native.parts import operator_environment, service_environment
 from deploy.native.supervisor import Supervisor
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def main() -> int:
         "status": lambda layout: asyncio.run(status.show(layout, say)),
         "stop": lambda layout: _stop(layout, arguments.part),
         "restart": lambda layout: _restart(layout, arguments.part),
-        "environment": lambda layout: _environment(layout, arguments.person),
+        "environment": lambda layout: _environment(layout, arguments.who),
     }
     try:
         return commands[arguments.command](open_layout())
@@ -60,7 +61,8 @@ def _arguments() -> argparse.Namespace:
     commands.add_parser("down", help="stop everything; data is kept")
     commands.add_parser("status", help="what runs, and whether it answers")
     environment = commands.add_parser("environment", help="what the command line is told, for a shell to eval")
-    environment.add_argument("person", nargs="?", choices=("operator", "auditor"), default="operator")
+    who = (OPERATOR, AUDITOR, *SERVICES)
+    environment.add_argument("who", nargs="?", choices=who, default=OPERATOR, help="of a service: for a step beside it")
     commands.add_parser("stop", help="stop one part; `restart` starts it").add_argument("part")
     commands.add_parser("restart", help="stop and start one part").add_argument("part")
     return parser.parse_args()
@@ -112,8 +114,11 @@ def _restart(layout: Layout, part: str) -> int:
     return 0
 
 
-def _environment(layout: Layout, person: str) -> int:
-    for name, value in operator_environment(layout, person).items():
+def _environment(layout: Layout, who: str) -> int:
+    """Of a service with a port of its own for its health: the service that runs has the declared one."""
+    beside = who in SERVICES
+    told = service_environment(layout, who) | {"GPKI_HEALTH_PORT": "0"} if beside else operator_environment(layout, who)
+    for name, value in told.items():
         say(f"export {name}={shlex.quote(value)}")
     return 0
 

@@ -207,12 +207,15 @@ class DeviceRegistrationSubmitted(Event):
         return (self.registration.registration,)
 
 
+RevocationReason = Literal["key-compromise", "affiliation-changed", "superseded", "cessation-of-operation"]
+
+
 class Revocation(Exact):
     """A registrar's order to revoke a credential's certificate for good."""
 
     revocation: UUID
     credential_id: UUID
-    reason: Literal["key-compromise", "affiliation-changed", "superseded", "cessation-of-operation"]
+    reason: RevocationReason
     ordered_at: UtcTime
 
 

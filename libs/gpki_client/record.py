@@ -91,7 +91,7 @@ def verify_record(folder: Path, *, root: bytes | None = None, pinned: Pinned | N
         names = (RECORD_FILE, DOCUMENT_FILE, SIGNATURE_FILE, TRUST_FILE)
         text, document, cms, trust = ((folder / name).read_bytes() for name in names)
     except OSError as error:
-        raise RecordError("files", str(error)) from None
+        raise RecordError("files", f"{Path(str(error.filename)).name}: {error.strerror}") from None
     try:
         record = json.loads(text, object_pairs_hook=_unique)
         proven = _prove(record, document, cms, trust, pinned.root if pinned else root)

@@ -31,12 +31,14 @@ async def backed_up(pool: Pool, hsm: Hsm) -> bytes:
 def _free(name: str) -> Path:
     file = Path(name)
     if file.exists():
-        raise ConfigurationError([f"{file} is there already"])
+        raise ConfigurationError([f"{file} is there already: name another"])
+    if not file.parent.is_dir():
+        raise ConfigurationError([f"there is no folder {file.parent}"])
     return file
 
 
 async def main(settings: Settings, _health: Health) -> None:
-    """Raises ConfigurationError, which is exit code 78, when no file is named or one is there."""
+    """Raises ConfigurationError, which is exit code 78, when no file can be made by this name."""
     if len(sys.argv) != 2:
         raise ConfigurationError(["name a file: python -m services.hsm_signer.backup FILE"])
     file = _free(sys.argv[1])

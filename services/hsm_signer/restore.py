@@ -97,9 +97,12 @@ async def _read_again(kafka: KafkaAccess, group: str, state: Sequence[Topic]) ->
 
 
 def _read(file: Path) -> tuple[bytes, SignedRestoreOrder]:
+    order = file.with_name(file.name + ORDER_SUFFIX)
     try:
-        order = file.with_name(file.name + ORDER_SUFFIX).read_bytes()
-        return file.read_bytes(), SignedRestoreOrder.model_validate_json(order)
+        content = file.read_bytes()
+        if not order.exists():
+            raise NotRestored(f"there is no {order}: two security officers make it, each by `gpki custody approve`")
+        return content, SignedRestoreOrder.model_validate_json(order.read_bytes())
     except OSError as error:
         raise NotRestored(f"{error.filename} cannot be read") from None
     except ValidationError:

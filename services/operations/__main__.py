@@ -21,7 +21,7 @@ from libs.crypto.notes import NoteError
 from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError, read_secret
-from services.operations import custody, database, diagnosis, keys, reading, republish, tracing
+from services.operations import custody, database, diagnosis, keys, ordering, reading, republish, tracing
 from services.operations.approving import approve
 from services.operations.audit import Keys, audit
 from services.operations.auditing import known_root
@@ -33,7 +33,7 @@ from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
 from services.operations.receipts import make_receipts
 from services.operations.standing import standing
-from services.operations.terminal import Kafka, fail, printable, run, shown
+from services.operations.terminal import NOT_ASKED, Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
 from services.operations.verify import verify
 
@@ -45,6 +45,7 @@ dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a servi
 gpki.add_typer(dlq, name="dlq")
 gpki.add_typer(republish.commands, name="republish")
 gpki.add_typer(custody.commands, name="custody")
+gpki.add_typer(ordering.commands, name="order")
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
 gpki.command("receipt")(make_receipts)
@@ -174,11 +175,11 @@ def audit_all(
     try:
         before = (known_root(known),) if known else ()
     except ValueError:
-        fail("--known is SIZE:ROOT as an earlier audit printed it")
+        fail("not audited: --known is SIZE:ROOT as an earlier audit printed it", NOT_ASKED)
     try:
         keys = Keys.read(pki)
     except (OSError, NoteError) as error:
-        fail(f"the pinned keys of the signing log cannot be read: {error}")
+        fail(f"not audited: the pinned keys of the signing log cannot be read: {error}", NOT_ASKED)
     try:
         found = asyncio.run(audit(kafka, records, utc_now, keys=keys, late=timedelta(seconds=late), known=before))
     except KafkaError as error:
@@ -192,12 +193,11 @@ def audit_all(
 
 
 def _not_audited(what: str, error: Exception) -> NoReturn:
-    typer.echo(
-        f"error: not audited: {what} could not be asked ({type(error).__name__}); does the stack run (`make up`), and "
+    fail(
+        f"not audited: {what} could not be asked ({type(error).__name__}); does the stack run (`make up`), and "
         "may this role read posting's tables?",
-        err=True,
+        NOT_ASKED,
     )
-    raise typer.Exit(2)
 
 
 @dlq.command("list")

@@ -8,7 +8,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
-from libs.contracts.enrolment import AdministratorSignature
 from libs.contracts.service_keys import (
     ORDER_SUFFIX,
     Purpose,
@@ -19,8 +18,8 @@ from libs.contracts.service_keys import (
 from libs.crypto.errors import CryptoError
 from libs.crypto.pki import requested_key
 from libs.crypto.public_keys import public_key_id
-from libs.crypto.requests import read_signing_key
 from libs.runtime.secret_files import publish
+from services.operations.people import KeyFile, added, own_key, signature
 from services.operations.terminal import fail
 
 REQUEST: Final = ".csr.pem"
@@ -28,13 +27,13 @@ REQUEST: Final = ".csr.pem"
 
 def approve(
     request: Annotated[Path, typer.Argument(help="requests/PURPOSE/OWNER.csr.pem in the authority's PKI directory")],
-    key: Annotated[Path, typer.Option(help="file of your own private key (Ed25519, PEM)")],
+    key: KeyFile,
     system: Annotated[str | None, typer.Option(help="of a caller: the system that it may name")] = None,
     office: Annotated[list[str] | None, typer.Option(help="of a caller: an office that it may name; none: all")] = None,
 ) -> None:
     """Sign, as a security officer, that this key is certified so. Another one must sign the same before it is."""
+    signer = own_key(key)
     try:
-        signer = read_signing_key(key.read_bytes())
         wanted = ServiceKeyOrder(
             purpose=_purpose(request),
             owner=request.name.removesuffix(REQUEST),
@@ -48,13 +47,10 @@ def approve(
         fail(f"{request}: {type(error).__name__}: no order can be made of this")
     if found.order != wanted:
         fail(f"{file} is an order for something else: {found.order.model_dump_json()}; agree first, then delete it")
-    mine = AdministratorSignature(
-        key_id=public_key_id(signer.public_key()), signature=signer.sign(service_key_signature_input(wanted))
-    )
-    others = tuple(one for one in found.signatures if one.key_id != mine.key_id)
-    signed = SignedOrder(order=wanted, signatures=(*others, mine))
+    mine = signature(signer, service_key_signature_input(wanted))
+    signed = SignedOrder(order=wanted, signatures=added(found.signatures, mine))
     publish(file, signed.model_dump_json(indent=1).encode())
-    typer.echo(f"{wanted.model_dump_json()}\nsigned by {len(signed.signatures)}: {file}")
+    typer.echo(f"{wanted.model_dump_json()}\nsigned by {len(signed.signatures)} keys: {file}")
 
 
 def _purpose(request: Path) -> Purpose:

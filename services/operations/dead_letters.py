@@ -1,24 +1,23 @@
 """Dead letters on the broker: read, replayed, discarded. Everything here may be done again without harm."""
 
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from pydantic import ValidationError
 
 from libs.bus.signing import Sign
 from libs.contracts import topics
-from libs.contracts.cloudevents import Record, encode
+from libs.contracts.cloudevents import encode
 from libs.contracts.manifest import Header
 from libs.contracts.signing import MediumResolved, Rejected
-from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
+from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
 from services.operations.letters import Letter, Raw, letters, resolution
-from services.operations.reading import TIMEOUT_MS, consumer, placed, until_end
+from services.operations.reading import consumer, placed, until_end
+from services.operations.sending import send
 
 LOOK_BACK = timedelta(days=1)
 """For how long before its dead letter a request may have begun: a request lives 12 hours."""
@@ -63,7 +62,7 @@ class DeadLetters:
 
     async def replay(self, letter: Letter, *, by: str) -> None:
         """Publish the record where it came from, as it was: whoever handled it already knows it."""
-        await self._send(letter.record, resolution(letter, "replayed", by=by, reason=""))
+        await send(self._kafka, letter.record, resolution(letter, "replayed", by=by, reason=""))
 
     async def discard(self, letter: Letter, rejected: Rejected | None, *, by: str, reason: str, sign: Sign) -> None:
         """End what waits for this letter, if anything does, and say so on its topic."""
@@ -71,27 +70,5 @@ class DeadLetters:
         if rejected is not None:
             ended = encode(topics.REJECTED, rejected, source=SOURCE, time=self._clock())
             ends.append(sign(topics.REJECTED, ended))
-        await self._send(*ends, resolution(letter, "discarded", by=by, reason=reason))
-
-    async def _send(self, *sent: Record) -> None:
-        """One after another: what a resolution says has happened."""
-        async with self._producer() as producer:
-            for record in sent:
-                await producer.send_and_wait(
-                    record.topic, value=record.value, key=record.key, headers=list(record.headers)
-                )
-
-    @asynccontextmanager
-    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(
-            **self._kafka.options(),
-            acks="all",
-            enable_idempotence=True,
-            max_request_size=MAX_DEAD_LETTER_BYTES,
-            request_timeout_ms=TIMEOUT_MS,
-        )
-        try:
-            await producer.start()
-            yield producer
-        finally:
-            await producer.stop()
+        # one after another: what a resolution says has happened
+        await send(self._kafka, *ends, resolution(letter, "discarded", by=by, reason=reason))

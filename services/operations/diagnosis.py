@@ -81,9 +81,8 @@ def migrations(wanted: Mapping[str, Mapping[str, bytes]], applied: Mapping[str, 
         elif changed := [name for name, digest in files.items() if done[name] != digest]:
             wrong.append(f"{schema} has another {changed[0]} than these files")
     if wrong:
-        return Finding(
-            "PostgreSQL", "FAIL", "; ".join(wrong), "start the service, which applies what is missing; see its log"
-        )
+        do = "ask as the operator, who sees every schema; what is missing the owner of the schemas applies (`make up`)"
+        return Finding("PostgreSQL", "FAIL", "; ".join(wrong), do)
     return Finding("PostgreSQL", "ok", f"answers, {len(wanted)} schemas are migrated")
 
 

@@ -6,7 +6,7 @@ import typer
 
 from services.operations import database
 from services.operations.database import Database, connection
-from services.operations.terminal import run
+from services.operations.terminal import fail, run
 
 _IN_USE = """
 SELECT k.label,
@@ -24,6 +24,11 @@ _DESTROYED = "SELECT label, destroyed_at FROM hsm_signer.destroyed_key ORDER BY 
 
 _LEFT = """
 SELECT credential_id, user_id FROM hsm_signer.custody WHERE $1 IN (wrapping_key, pepper) ORDER BY user_id
+"""
+
+_KNOWN = """
+SELECT EXISTS (SELECT FROM hsm_signer.custody_key WHERE label = $1)
+    OR EXISTS (SELECT FROM hsm_signer.destroyed_key WHERE label = $1)
 """
 
 
@@ -64,5 +69,7 @@ async def _progress(signer: Database) -> list[str]:
 
 async def _left(signer: Database, label: str) -> list[str]:
     async with connection(signer) as asked:
+        if not await asked.fetchval(_KNOWN, label):  # of a name that was mistyped nothing is left either
+            fail(f"nobody knows a key {label}: `gpki keys` lists them")
         rows = await asked.fetch(_LEFT, label)
     return [*(f"{row['credential_id']}  {row['user_id']}" for row in rows), f"{len(rows):,} credentials under {label}"]

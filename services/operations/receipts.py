@@ -80,6 +80,8 @@ class Folders:
         """One receipt's folder, record.json last: who finds it finds the rest. Raises ReceiptError, TrustError."""
         pem = await self.trust.pem((crl["issuer"], int(crl["number"])) for crl in record["crls"])
         folder = folder_of(self.out, record)
+        if folder.exists():
+            raise ReceiptError(f"{folder} is there already, and stays: name another --out")
         try:
             folder.mkdir(parents=True)
             document = self.held.get(record["document"]["sha256"])

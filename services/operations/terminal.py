@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import asyncpg
 import typer
@@ -25,10 +25,14 @@ OPERATOR = "operator"
 """As whom the operator is known to Kafka; GPKI_KAFKA_USER names another, such as the auditor, who writes nothing."""
 
 
-def fail(why: str) -> NoReturn:
-    """End the command with exit code 1."""
+NOT_ASKED: Final = 2
+"""Exit code of what could not begin, as of a wrong option, where 1 is an answer: it does not agree, does not hold."""
+
+
+def fail(why: str, code: int = 1) -> NoReturn:
+    """End the command with this exit code."""
     typer.echo(f"error: {why}", err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def secret(directory: Path, name: str) -> SecretStr:
@@ -36,14 +40,14 @@ def secret(directory: Path, name: str) -> SecretStr:
     try:
         return SecretStr(require_secret(directory / name).decode("utf-8", "replace"))
     except ConfigurationError as error:
-        fail(str(error))
+        fail(str(error), NOT_ASKED)
 
 
 def _access(bootstrap: str) -> KafkaAccess:
     try:
         directory = secrets_directory()
     except ConfigurationError as error:
-        fail(str(error))
+        fail(str(error), NOT_ASKED)
     user = os.environ.get("GPKI_KAFKA_USER", OPERATOR)
     return KafkaAccess(bootstrap, user, secret(directory, "kafka_password"), transport_root())
 
@@ -79,8 +83,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(f"the {error.dependency} does not answer: ask again, nothing is done twice")
     except KafkaError as error:
         fail(f"Kafka could not be asked ({type(error).__name__}): is the broker up at the address given?")
+    except asyncpg.InsufficientPrivilegeError as error:
+        fail(f"this account may not: {error}; the operator's may (GPKI_POSTGRES_USER)")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        if not (is_unavailable(error) or isinstance(error, asyncpg.InsufficientPrivilegeError)):
+        if not is_unavailable(error):
             raise
         fail(f"PostgreSQL could not be asked ({type(error).__name__}): address, account and its password file?")
 

@@ -11,12 +11,9 @@ from libs.gpki_client.checkpoint import verifier_key
 from libs.gpki_client.errors import CheckpointError, RecordError
 from libs.gpki_client.record import RECORD_FILE, Pinned, ProvenRecord, verify_record
 from services.operations import database
-from services.operations.terminal import escaped, fail
+from services.operations.terminal import NOT_ASKED, escaped, fail
 
 ROOT_FILE = "root.pem"
-
-NOT_ASKED = 2
-"""Exit code when nothing could be checked; 1 is a receipt that does not hold."""
 
 
 def verify(
@@ -36,12 +33,10 @@ def verify(
     try:
         pinned = pinned_in(pki)
     except (OSError, CheckpointError) as error:
-        typer.echo(f"error: not verified: the pinned keys cannot be read: {error}", err=True)
-        raise typer.Exit(NOT_ASKED) from None
+        fail(f"not verified: the pinned keys cannot be read: {error}", NOT_ASKED)
     folders = list(_receipts(folder))
     if not folders:
-        typer.echo(f"error: not verified: no {RECORD_FILE} in {folder}, nor in a folder of it", err=True)
-        raise typer.Exit(NOT_ASKED)
+        fail(f"not verified: no {RECORD_FILE} in {folder}, nor in a folder of it", NOT_ASKED)
     failed = 0
     for one in folders:
         try:

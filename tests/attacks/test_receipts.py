@@ -78,7 +78,7 @@ async def test_of_one_document_without_its_bytes_all_is_written_that_the_platfor
     (tmp_path / paper.entry.id / "document").write_bytes(paper.content)
     assert (await gpki(victim.client.stack, "verify", str(tmp_path)))[0] == 0
     status, _, why = await receipt(victim, paper.entry.id, "--out", str(tmp_path))
-    assert (status, "File exists" in why) == (1, True), "what is there stays"
+    assert (status, "is there already" in why) == (1, True), "what is there stays"
     status, _, why = await receipt(victim, "no-such-document", "--out", str(tmp_path))
     assert (status, "nothing is posted" in why) == (1, True)
 

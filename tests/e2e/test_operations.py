@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
 from deploy.native.layout import SERVICES
-from deploy.native.parts import operator_environment
+from deploy.native.parts import operator_environment, service_environment
 from libs.contracts import topics
 from libs.contracts.signing import OtpDispatched
 from tests.support.chain import Client, Officers, papers
@@ -158,17 +158,14 @@ async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_
 async def test_a_doctor_without_a_password_s_file_says_which_it_wants(client: Client, tmp_path: Path) -> None:
     for name in ("kafka_password", "postgres_password"):
         status, printed, why = await gpki(client.stack, "doctor", more={"GPKI_SECRETS_DIR": str(tmp_path)})
-        assert (status, printed) == (1, "")
+        assert (status, printed) == (2, "")
         assert f"there is no file {tmp_path / name}" in why
         shutil.copy(client.stack.layout.secrets("operator") / name, tmp_path)
 
 
-async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Client) -> None:
+async def told_to_a_shell(client: Client, *who: str) -> dict[str, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "deploy.native",
-        "environment",
+        *(sys.executable, "-m", "deploy.native", "environment", *who),
         cwd=client.stack.layout.checkout,
         env=os.environ | {"GPKI_STACK_DIR": str(client.stack.layout.state)},
         stdout=asyncio.subprocess.PIPE,
@@ -176,7 +173,28 @@ async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Clien
     printed, _ = await process.communicate()
     said = [shlex.split(line) for line in printed.decode().splitlines()]
     assert {word for word, _ in said} == {"export"}
-    assert dict(pair.split("=", 1) for _, pair in said) == operator_environment(client.stack.layout)
+    return dict(pair.split("=", 1) for _, pair in said)
+
+
+async def test_the_stack_tells_a_shell_what_the_command_line_needs(client: Client) -> None:
+    assert await told_to_a_shell(client) == operator_environment(client.stack.layout)
+
+
+async def test_with_what_the_stack_tells_of_the_signer_custody_is_backed_up_beside_it(
+    client: Client, officers: Officers, tmp_path: Path
+) -> None:
+    signer = await told_to_a_shell(client, "hsm_signer")
+    assert signer == service_environment(client.stack.layout, "hsm_signer") | {"GPKI_HEALTH_PORT": "0"}
+    backup = tmp_path / "custody.json"
+    running = {"GPKI_HEALTH_PORT": str(client.stack.layout.ports["health_hsm_signer"])}
+    status, _, why = await gpki(client.stack, "custody", "backup", str(backup), more=signer | running)
+    assert status == 0, why
+    assert str(officers.maker.credential_id) in backup.read_text()
+    for name, because in ((backup, "is there already"), (tmp_path / "none" / "b.json", "there is no folder")):
+        status, _, why = await gpki(client.stack, "custody", "backup", str(name), more=signer)
+        assert (status, because in why) == (78, True)
+    status, _, why = await gpki(client.stack, "custody", "restore", str(backup), more=signer)
+    assert (status, "two security officers make it" in why) == (78, True)
 
 
 async def test_keys_tells_how_many_credentials_are_under_each_key_and_which(client: Client, officers: Officers) -> None:
@@ -189,3 +207,5 @@ async def test_keys_tells_how_many_credentials_are_under_each_key_and_which(clie
     status, told, _ = await gpki(client.stack, "keys", "--left", "pin-pepper-1", more=operator)
     assert status == 0
     assert f"{officers.maker.credential_id}  {officers.maker.user}\n" in told
+    status, told, why = await gpki(client.stack, "keys", "--left", "pin-peper-1", more=operator)
+    assert (status, told, "nobody knows a key" in why) == (1, "", True), "nothing is left under a mistyped name either"

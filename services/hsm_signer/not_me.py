@@ -2,26 +2,22 @@
 
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison
-from libs.bus.work import Work
+from libs.bus.work import Recording, Work
 from libs.contracts.not_me import NotMe, disbelieved
 from libs.contracts.reasons import Reason
 from libs.runtime import metrics
 from libs.storage import cancels, state
-from libs.storage.pool import Connection
 from services.hsm_signer import store
 from services.hsm_signer.refusal import stop
 
 
 async def not_me(work: Work[NotMe]) -> None:
     """End what is here; otp_dispatch holds the officer's further codes."""
-    for delivery in work.deliveries:
-        async with work.recording(delivery) as recording:
-            for claimed in recording.deliveries:
-                recording.settle(claimed, await _outcome(recording.connection, claimed))
+    await work.settle_each(_outcome)
 
 
-async def _outcome(connection: Connection, delivery: Delivery[NotMe]) -> Outcome:
-    said = delivery.event.statement
+async def _outcome(recording: Recording[NotMe], delivery: Delivery[NotMe]) -> Outcome:
+    connection, said = recording.connection, delivery.event.statement
     fault = disbelieved(delivery.event, await state.user(connection, said.user), delivery.appended_at)
     if fault is not None:
         # Our copy of the officer's device, or of the request, may come later.

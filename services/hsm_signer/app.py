@@ -22,7 +22,6 @@ from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from services.hsm_signer import custody_keys, handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
-from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Custody
 from services.hsm_signer.genuine import by_signature, read_issuing
@@ -33,6 +32,7 @@ from services.hsm_signer.key_requests import KeyRequests
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.not_me import not_me
 from services.hsm_signer.pin_changes import PinChanges
+from services.hsm_signer.refusal import CANCELLING
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
 from services.hsm_signer.settings import Settings
 from services.hsm_signer.signing import Signing
@@ -119,7 +119,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                 {
                     topics.MEDIUM_RESOLVED: handlers.medium_resolved,
                     topics.OTP_DISPATCHED: handlers.otp_dispatched(settings.reserve_within),
-                    topics.CANCEL_REQUESTED: cancel_requested,
+                    topics.CANCEL_REQUESTED: CANCELLING.requested,
                     topics.NOT_ME: not_me,
                 },
                 max_records=25,

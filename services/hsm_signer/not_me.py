@@ -1,9 +1,9 @@
 """`not-me`: the officer's device says that the officer did not ask. What is not signed yet never will be."""
 
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison
+from libs.bus.outcomes import Done, Outcome, wait_once
 from libs.bus.work import Recording, Work
-from libs.contracts.not_me import NotMe, disbelieved
+from libs.contracts.not_me import NOT_OF_THE_REQUEST, NotMe, disbelieved
 from libs.contracts.reasons import Reason
 from libs.runtime import metrics
 from libs.storage import cancels, state
@@ -21,11 +21,10 @@ async def _outcome(recording: Recording[NotMe], delivery: Delivery[NotMe]) -> Ou
     fault = disbelieved(delivery.event, await state.user(connection, said.user), delivery.appended_at)
     if fault is not None:
         # Our copy of the officer's device, or of the request, may come later.
-        return Poison(fault) if delivery.parked else Park(OVERTAKEN, fault)
+        return wait_once(delivery, fault)
     await cancels.lock(connection, said.request_id)
     request = await store.lock_request(connection, said.request_id)
     if request is None or request.header.user != said.user:
-        fault = "not-me: not of the officer's request"
-        return Poison(fault) if delivery.parked else Park(OVERTAKEN, fault)
+        return wait_once(delivery, NOT_OF_THE_REQUEST)
     metrics.alarm("hsm_signer", Reason.NOT_ME, request_id=str(said.request_id), reference=said.reference_code)
     return Done() if request.end_reason is not None else await stop(connection, request, Reason.NOT_ME)

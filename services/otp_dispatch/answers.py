@@ -3,9 +3,9 @@
 from typing import Final
 
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison
+from libs.bus.outcomes import Done, Outcome, wait_once
 from libs.bus.work import Recording, Work
-from libs.contracts.not_me import HOLD, NotMe, disbelieved
+from libs.contracts.not_me import HOLD, NOT_OF_THE_REQUEST, NotMe, disbelieved
 from libs.contracts.progress import Progressed
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationFailed
@@ -51,9 +51,9 @@ async def _hold(recording: Recording[NotMe], delivery: Delivery[NotMe]) -> Outco
     connection, said = recording.connection, delivery.event.statement
     fault = disbelieved(delivery.event, await state.user(connection, said.user), delivery.appended_at)
     if fault is None and await store.user_of(connection, said.request_id) != said.user:
-        fault = "not-me: not of the officer's request"
+        fault = NOT_OF_THE_REQUEST
     if fault is not None:
-        return Poison(fault) if delivery.parked else Park(OVERTAKEN, fault)
+        return wait_once(delivery, fault)
     # From what was said, not from when it came: sent again, it holds no longer.
     await store.hold(connection, said.user, min(said.said_at, delivery.appended_at) + HOLD)
     return Done()

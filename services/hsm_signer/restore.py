@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from libs.bus.delivery import Judge
 from libs.bus.producers import Producers
+from libs.bus.reader import partitions_of
 from libs.bus.signing import EventSigner, Sign
 from libs.bus.trust import read_service_root
 from libs.contracts import topics
@@ -31,7 +32,7 @@ from libs.storage.pool import Pool
 from libs.storage.service import service_database
 from services.hsm_signer import restore_order, restoring
 from services.hsm_signer.backup_file import BackupError, digest, opened
-from services.hsm_signer.reading import ends, places_of, reader
+from services.hsm_signer.reading import topic_reader
 from services.hsm_signer.replay import CannotTell, replay
 from services.hsm_signer.restoring import Restored
 from services.hsm_signer.settings import Settings
@@ -78,7 +79,10 @@ async def restore(
     await _read_again(kafka, f"{service}.state", state)
     async with pool.acquire() as connection, connection.transaction():
         await restoring.lock(connection)
-        if await ends(kafka, f"{service}.state", COUNTED) != {place: told.ends[place] for place in places_of(COUNTED)}:
+        counted = partitions_of(COUNTED)
+        async with topic_reader(kafka, f"{service}.state", COUNTED) as consumer:
+            ends = await consumer.end_offsets(counted)
+        if ends != {place: told.ends[place] for place in counted}:
             raise NotRestored(RUNS)
         if not await restore_order.spend(hsm, signed):
             raise NotRestored("the order was followed before")
@@ -89,9 +93,9 @@ async def restore(
 
 async def _read_again(kafka: KafkaAccess, group: str, state: Sequence[Topic]) -> None:
     """Have the group begin at the beginning; the broker refuses while somebody is in it."""
-    async with reader(kafka, group, state) as consumer:
+    async with topic_reader(kafka, group, state) as consumer:
         try:
-            await consumer.commit(dict(await consumer.beginning_offsets(places_of(state))))
+            await consumer.commit(dict(await consumer.beginning_offsets(partitions_of(state))))
         except CommitFailedError:
             raise NotRestored(RUNS) from None
 

@@ -14,7 +14,7 @@ from libs.bus.service import service_bus, start_timers
 from libs.bus.trust import key_trust, read_service_root
 from libs.bus.unread import unread
 from libs.contracts import topics
-from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.background import beside
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
@@ -64,7 +64,6 @@ def unread_submissions(settings: Settings) -> handlers.Unread:
 @asynccontextmanager
 async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     """Run the signer until left."""
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
     stretching = Offload(workers=1, backlog=BACKLOG, name="argon2")
     hashing = Offload(workers=1, backlog=BACKLOG, name="roots")
 
@@ -73,8 +72,10 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             await hsm.hmac_sha256(settings.pepper, b"probe")
 
     try:
-        probes = {HSM: ask_hsm}
-        async with service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus):
+        async with (
+            open_hsm(settings) as hsm,
+            service_bus(settings, health, [MIGRATIONS], probes={HSM: ask_hsm}) as (pool, bus),
+        ):
             assert bus.producers is not None
             service_root = read_service_root(settings.pki_dir)
             pem = (settings.pki_dir / SEALING_AUTHORITY).read_bytes()
@@ -155,4 +156,3 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     finally:
         stretching.close()
         hashing.close()
-        await hsm.aclose()

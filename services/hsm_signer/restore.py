@@ -24,6 +24,7 @@ from libs.contracts.custody import COUNTED, ORDER_SUFFIX, SignedRestoreOrder
 from libs.contracts.topics import Topic
 from libs.crypto.service_certificates import ServiceIdentity
 from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.process import run
@@ -116,26 +117,23 @@ async def main(settings: Settings, _health: Health) -> None:
         raise ConfigurationError(["name a file: python -m services.hsm_signer.restore FILE"])
     content, signed = _read(Path(sys.argv[1]))
     service_root = read_service_root(settings.pki_dir)
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    try:
-        async with (
-            service_database(settings, []) as (pool, clock),
-            aclosing(Producers(settings.kafka, service_root)) as producers,
-        ):
-            await producers.look()
-            done = await restore(
-                pool,
-                hsm,
-                settings.kafka,
-                file=content,
-                signed=signed,
-                officers=restore_order.security_officers(settings.pki_dir, service_root, clock()).values(),
-                now=clock(),
-                judge=producers.judge,
-                sign=EventSigner(settings.producer_key.get_secret_value(), known=producers.knows),
-            )
-    finally:
-        await hsm.aclose()
+    async with (
+        open_hsm(settings) as hsm,
+        service_database(settings, []) as (pool, clock),
+        aclosing(Producers(settings.kafka, service_root)) as producers,
+    ):
+        await producers.look()
+        done = await restore(
+            pool,
+            hsm,
+            settings.kafka,
+            file=content,
+            signed=signed,
+            officers=restore_order.security_officers(settings.pki_dir, service_root, clock()).values(),
+            now=clock(),
+            judge=producers.judge,
+            sign=EventSigner(settings.producer_key.get_secret_value(), known=producers.knows),
+        )
     log.warning("custody restored", order=str(signed.order.order), **vars(done))
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,10 +103,9 @@ class ContainerStack:
             for one in failed
         )
 
-    def await_healthy(self, services: Iterable[str] | None = None) -> None:
-        """Wait until these are healthy, or all that have a health check. Raises StackError."""
+    def await_healthy(self) -> None:
+        """Wait until all are healthy that have a health check. Raises StackError."""
         deadline = time.monotonic() + READY_SECONDS
-        wanted = None if services is None else set(services)
         while True:
             states = {
                 container["Config"]["Labels"]["com.docker.compose.service"]: container["State"]
@@ -116,9 +114,9 @@ class ContainerStack:
             late = {
                 name: state
                 for name, state in states.items()
-                if (wanted is None or name in wanted) and "Health" in state and state["Health"]["Status"] != "healthy"
+                if "Health" in state and state["Health"]["Status"] != "healthy"
             }
-            if not late and (wanted or set()) <= set(states):
+            if not late:
                 return
             if time.monotonic() > deadline:
                 raise StackError(

@@ -95,7 +95,7 @@ class Bus:
         self.sign = sign
         """Signs what is published beside the loop, too."""
         self.producers = producers
-        """Who judges whose an event is; it connects when it is first asked."""
+        """Who judges whose an event is; it connects when it is first asked, and is closed by who made it."""
         self._ledgers = Ledgers(service, pool, self.publisher, clock, sign)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []
@@ -150,7 +150,6 @@ class Bus:
         await self.publisher.start()
         self._stack.push_async_callback(self.publisher.stop)
         if self.producers is not None:
-            self._stack.push_async_callback(self.producers.aclose)
             await self.producers.look()  # nothing is consumed before every producer's key is known
             await self._stack.enter_async_context(beside(self.producers.keep()))
         context = client_context(self._kafka.transport_root)

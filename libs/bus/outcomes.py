@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+from libs.bus.delivery import Delivery
 from libs.contracts.base import Event
 from libs.contracts.signing import Rejected as RejectedEvent
 from libs.contracts.topics import Topic
@@ -52,6 +54,12 @@ class Park:
 
 OVERTAKEN = timedelta(seconds=5)
 """How long a record is parked, once, for what it may have overtaken on another topic: its request or our state."""
+
+
+def wait_once(delivery: Delivery[Any], why: str) -> Park | Poison:
+    """It waits for what it may have overtaken; what has waited before is a dead letter."""
+    return Park(OVERTAKEN, why) if delivery.parked is None else Poison(why)
+
 
 Outcome = Done | Rejected | Poison | Park
 

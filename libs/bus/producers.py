@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from libs.bus import records, stopping
 from libs.bus.delivery import record_of
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER
+from libs.bus.reader import partitions_of
 from libs.bus.trust import genuine_key
 from libs.contracts import topics
 from libs.contracts.cloudevents import Record
@@ -61,7 +62,7 @@ class Producers:
 
     def __init__(self, kafka: KafkaAccess, service_root: bytes, topic: Topic = topics.KEYS) -> None:
         self._kafka = kafka
-        self._partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        self._partitions = partitions_of([topic])
         self._service_root = service_root
         self._consumer: AIOKafkaConsumer | None = None
         self._looking = asyncio.Lock()

@@ -1,7 +1,7 @@
 """What the `app.py` of a service on the bus begins with: its pool, its tables, its bus, the timers that never end."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -52,7 +52,10 @@ async def service_bus(
         if not is_known(signer.key_id):
             raise Unavailable(PRODUCER_KEY)
 
-    async with service_database(settings, [LEDGER_MIGRATIONS, *migrations]) as (pool, shared):
+    async with (
+        aclosing(producers),
+        service_database(settings, [LEDGER_MIGRATIONS, *migrations]) as (pool, shared),
+    ):
         yield (
             pool,
             Bus(

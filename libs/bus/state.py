@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
+from libs.bus.reader import partitions_of
 from libs.contracts.topics import Topic
 from libs.runtime.kafka_access import KafkaAccess
 
@@ -32,7 +33,7 @@ async def caught_up(kafka: KafkaAccess, group: str, topics: Sequence[Topic]) -> 
         try:
             async with asyncio.timeout(_LOOK):
                 await consumer.start()
-            partitions = [TopicPartition(topic.name, p) for topic in topics for p in range(topic.partitions)]
+            partitions = partitions_of(topics)
             # Known all at once, and nothing fetched: asked one by one, each topic would take aiokafka 0.1 s.
             consumer.assign(partitions)
             consumer.pause(*partitions)

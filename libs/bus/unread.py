@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Collection
 from datetime import datetime
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, partition_of
+from libs.bus.reader import reader
 from libs.contracts.topics import Topic
 from libs.runtime.kafka_access import KafkaAccess
 
@@ -23,20 +24,14 @@ async def unread(kafka: KafkaAccess, group: str, topic: Topic, keys: Collection[
     """
     places = {key: TopicPartition(topic.name, partition_of(key, topic.partitions)) for key in keys}
     partitions = set(places.values())
-    consumer = AIOKafkaConsumer(**kafka.options(), group_id=group, enable_auto_commit=False)
     try:
-        async with asyncio.timeout(BOUND):
-            await consumer.start()
-            consumer.assign(list(partitions))
-            consumer.pause(*partitions)  # a fetch of what is assigned stands before every question
+        async with asyncio.timeout(BOUND), reader(kafka, partitions, group=group) as consumer:
             starts = await consumer.beginning_offsets(list(partitions))
             ends = await consumer.end_offsets(list(partitions))
             later = await consumer.offsets_for_times(dict.fromkeys(partitions, round(before.timestamp() * 1000)))
             at = {partition: await consumer.committed(partition) or 0 for partition in partitions}
     except (KafkaError, TimeoutError) as error:
         raise Unavailable(BROKER) from error
-    finally:
-        await consumer.stop()
     until = {
         partition: ends[partition] if (one := later[partition]) is None else one.offset for partition in partitions
     }

@@ -107,6 +107,16 @@ class Work(Generic[E]):
         self._progress.handled.update(recording.settled)
         self._progress.lost.update(delivery.coordinates for delivery in claim if delivery.id not in won)
 
+    async def settle_each(self, judge: Callable[[Recording[E], Delivery[E]], Awaitable[Outcome]]) -> None:
+        """Record the deliveries one after another, a transaction each: `judge` says there what becomes of one.
+
+        Raises what it raises, and Unavailable as `recording` does; those before are settled then.
+        """
+        for delivery in self.deliveries:
+            async with self.recording(delivery) as recording:
+                for claimed in recording.deliveries:
+                    recording.settle(claimed, await judge(recording, claimed))
+
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
         """Publish recorded outcomes, once in this batch. Raises Unavailable."""
         once = {identifier: record for identifier, record in records if identifier not in self._progress.published}

@@ -22,6 +22,9 @@ IN_TIME: Final = timedelta(minutes=5)
 HOLD: Final = timedelta(hours=1)
 """No code for the officer for so long after the statement; said again, the same statement holds no longer."""
 
+NOT_OF_THE_REQUEST: Final = "not-me: not of the officer's request"
+"""A device speaks for its officer's requests alone."""
+
 
 class NotMeStatement(Exact):
     """What the device signs; `said_at` in whole seconds."""

@@ -1,7 +1,6 @@
 """Events in, outcomes out: issuing, and publishing the keys of callers, registrars and producers."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeVar, assert_never
 
@@ -71,7 +70,6 @@ class Handlers:
         crl_url: str,
         clock: Clock,
         routes: Routes,
-        serial: Callable[[], bytes] = new_serial,
     ) -> None:
         self._token = token
         self._issuing = issuing
@@ -79,7 +77,6 @@ class Handlers:
         self._crl_url = crl_url
         self._clock = clock
         self._routes = routes
-        self._serial = serial
 
     async def issue(self, work: Work[C]) -> None:
         """Reserve what a certificate will say, sign it in the HSM, record it.
@@ -124,7 +121,7 @@ class Handlers:
             holder=str(wanted.credential_id),
             common_name=wanted.application.name,
             serial_number=wanted.application.user,
-            serial=self._serial(),
+            serial=new_serial(),
             validity=validity(self._clock(), self._officer_validity, self._issuing),
             crl_url=self._crl_url,
             medium=wanted.medium,

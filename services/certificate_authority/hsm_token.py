@@ -11,6 +11,7 @@ from libs.crypto.pki import Issuer, RevokedCertificate, SubjectKey, Validity, bu
 from libs.crypto.public_keys import spki
 from libs.hsm.errors import HsmUnavailable
 from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from services.certificate_authority.issuance import AUTHORITIES, Order, Profile, build
 from services.certificate_authority.settings import Settings
 
@@ -32,11 +33,8 @@ class Token:
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator["Token"]:
         """Log in; log out at the end. Raises HsmUnavailable, HsmLoginRefused."""
-        hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-        try:
+        async with open_hsm(settings) as hsm:
             yield cls(hsm)
-        finally:
-            await hsm.aclose()
 
     async def ensure_key(self, authority: Profile) -> None:
         """Make an authority's key unless it is there."""

@@ -4,23 +4,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
 from libs.bus.signing import ProducerSettings
 from libs.contracts.manifest import Name
+from libs.hsm.settings import HsmSettings
 from libs.runtime.settings import Port
 
 Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 
 
-class Settings(ProducerSettings):
+class Settings(ProducerSettings, HsmSettings):
     """Settings of certificate_authority. Validities of authorities are no settings: see `issuance.py`."""
 
     service: Literal["certificate_authority"]
     pki_dir: Path = Field(description="Requests that `init` answers, and every certificate that it writes. No secrets.")
-    pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
-    pkcs11_token_label: str = Field(description="Label of the authorities' own token; never the users'.")
-    hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
     crl_port: Port = Field(description="Port of the CRL server.")
     crl_base_url: Annotated[str, StringConstraints(pattern=r"^http://[^\s/]+(/[^\s/]+)*$")] = Field(
         description="Where relying parties reach the CRL server; stands in every certificate for its whole life. "

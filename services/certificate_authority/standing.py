@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -49,30 +50,21 @@ class Standing:
     async def revoke(self, work: Work[RevocationRequested]) -> None:
         """`revocation-requested`: final."""
         registrars = await self._registrars(work, (d.event.registrar_key for d in work.deliveries))
-        for delivery in work.deliveries:
-            async with work.recording(delivery) as recording:
-                for claimed in recording.deliveries:
-                    recording.settle(claimed, await self._revocation(recording, claimed, registrars))
+        await work.settle_each(partial(self._revocation, registrars))
 
     async def suspend(self, work: Work[SuspensionRequested]) -> None:
         """`suspension-requested`: also of what is suspended, so that no lifting is followed that did not know of it."""
         registrars = await self._registrars(work, (d.event.registrar_key for d in work.deliveries))
-        for delivery in work.deliveries:
-            async with work.recording(delivery) as recording:
-                for claimed in recording.deliveries:
-                    recording.settle(claimed, await self._suspension(recording, claimed, registrars))
+        await work.settle_each(partial(self._suspension, registrars))
 
     async def lift(self, work: Work[LiftingRequested]) -> None:
         """`lifting-requested`: the suspended state that it names, while that is the newest."""
         named = (one.key_id for delivery in work.deliveries for one in delivery.event.signed.signatures)
         registrars = await self._registrars(work, named)
-        for delivery in work.deliveries:
-            async with work.recording(delivery) as recording:
-                for claimed in recording.deliveries:
-                    recording.settle(claimed, await self._lifting(recording, claimed, registrars))
+        await work.settle_each(partial(self._lifting, registrars))
 
     async def _revocation(
-        self, recording: Recording[RevocationRequested], delivery: Delivery[RevocationRequested], registrars: Registrars
+        self, registrars: Registrars, recording: Recording[RevocationRequested], delivery: Delivery[RevocationRequested]
     ) -> Outcome:
         order = delivery.event.revocation
         signed = revocation_signature_input(order)
@@ -87,7 +79,7 @@ class Standing:
         return await self._said(recording, states.revoked(state, officer.version + 1, now))
 
     async def _suspension(
-        self, recording: Recording[SuspensionRequested], delivery: Delivery[SuspensionRequested], registrars: Registrars
+        self, registrars: Registrars, recording: Recording[SuspensionRequested], delivery: Delivery[SuspensionRequested]
     ) -> Outcome:
         event, order = delivery.event, delivery.event.suspension
         signed = suspension_signature_input(order)
@@ -103,7 +95,7 @@ class Standing:
         return await self._said(recording, states.suspended(state, officer.version + 1, since))
 
     async def _lifting(
-        self, recording: Recording[LiftingRequested], delivery: Delivery[LiftingRequested], registrars: Registrars
+        self, registrars: Registrars, recording: Recording[LiftingRequested], delivery: Delivery[LiftingRequested]
     ) -> Outcome:
         signed, order = delivery.event.signed, delivery.event.signed.lifting
         pairs = [(registrars.get(one.key_id), one.signature) for one in signed.signatures]

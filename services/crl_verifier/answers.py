@@ -46,7 +46,7 @@ def outcome_of(delivery: Delivery[S], answer: Answer, *, authorisation: Authoris
             assert_never(answer)
 
 
-def rejected(header: Header, reason: Reason, *documents: str, emits: tuple[Emit, ...] = ()) -> Rejected:
+def rejected(header: Header, reason: Reason, *documents: str) -> Rejected:
     """These documents will not be posted."""
     event = signing.Rejected(
         request_id=header.request_id,
@@ -56,7 +56,7 @@ def rejected(header: Header, reason: Reason, *documents: str, emits: tuple[Emit,
         reason=reason,
         safe_to_retry=reason.safe_to_retry,
     )
-    return Rejected(event, emits)
+    return Rejected(event)
 
 
 def tell(recording: Recording[S]) -> None:

@@ -66,7 +66,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             bus.consume(
                 {
                     topics.MEDIUM_RESOLVED: token_requests.medium_resolved,
-                    topics.CANCEL_REQUESTED: token_requests.cancel_requested,
+                    topics.CANCEL_REQUESTED: token_requests.CANCELLING.requested,
                 },
                 lane=REQUESTS,
                 max_records=MAX_LISTS,

@@ -1,18 +1,16 @@
 """The life of a token request here: from `medium-resolved` to its end by signatures, by a cancel or by time."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from libs.bus.cancelling import answers
+from libs.bus.cancelling import Cancelling
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Outcome, Park, Poison, Rejected
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts import topics
 from libs.contracts.base import Event
-from libs.contracts.cancelling import CancelAnswer, CancelRequested
 from libs.contracts.document_signature import TOKEN
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import RESERVE_WITHIN, MediumResolved
@@ -55,14 +53,6 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
             recording.settle(delivery, await _resolved(recording, delivery) if mine else Done())
 
 
-async def cancel_requested(work: Work[CancelRequested]) -> None:
-    """Cancel what is here; keep what comes before its request, or is hsm_signer's to answer."""
-    for delivery in work.deliveries:
-        async with work.recording(delivery) as recording:
-            for claimed in recording.deliveries:
-                recording.settle(claimed, await _cancelled(recording.connection, claimed.event))
-
-
 def expiry(clock: Clock) -> Handler[Expiry]:
     """The timer: reject what nobody has signed in time. What waits for a CRL, or in our own backlog, was in time."""
 
@@ -91,8 +81,7 @@ def _closes_at(request: store.Request) -> datetime:
 async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[MediumResolved]) -> Outcome:
     event, connection = delivery.event, recording.connection
     manifest = event.signed.manifest
-    head = manifest.header
-    if head.request_id != event.request_id:
+    if manifest.header.request_id != event.request_id:
         return Poison("the header is not of this request")
     root = await asyncio.to_thread(lambda: manifest.commitment().root)
     await cancels.lock(connection, event.request_id)
@@ -107,29 +96,16 @@ async def _resolved(recording: Recording[MediumResolved], delivery: Delivery[Med
     assert request is not None
     timer = Expiry(request_id=event.request_id)
     await recording.set_timer(EXPIRY, timer, request_id=event.request_id, at=_closes_at(request))
-    asked = await cancels.take(connection, event.request_id, caller=head.caller, user=head.user)
-    return await _cancel(connection, request, asked) if asked else Done()
+    return await CANCELLING.kept(connection, request)
 
 
-async def _cancelled(connection: Connection, event: CancelRequested) -> Outcome:
-    await cancels.lock(connection, event.request_id)
-    request = await store.lock_request(connection, event.request_id)
-    if request is None:
-        await cancels.keep(connection, event)
-        return Done()
-    if (request.header.caller, request.header.user) != (event.caller, event.user):
-        return Poison("the cancel is not of the request's caller and user")
-    return await _cancel(connection, request, [event.cancellation])
-
-
-async def _cancel(connection: Connection, request: store.Request, asked: Sequence[UUID]) -> Rejected | Done:
-    """End a locked request, as far as it has not ended or been verified, and answer all who asked."""
-    if request.end_reason is not None:
-        answer: CancelAnswer = "accepted" if request.end_reason is Reason.CANCELLED else "too-late"
-        return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, answer))
+async def _stop(connection: Connection, request: store.Request) -> Rejected | Done:
     rest = await store.reject_rest(connection, request.request_id, ["open", "waiting"])
     if not rest:
-        return Done(answers(topics.CANCEL_ANSWERED, request.request_id, asked, "too-late"))
+        return Done()
     await store.end_request(connection, request.request_id, Reason.CANCELLED)
-    accepted = answers(topics.CANCEL_ANSWERED, request.request_id, asked, "accepted")
-    return rejected(request.header, Reason.CANCELLED, *rest, emits=accepted)
+    return rejected(request.header, Reason.CANCELLED, *rest)
+
+
+CANCELLING: Final = Cancelling(topics.CANCEL_ANSWERED, store.lock_request, _stop)
+"""What is verified goes on to posting."""

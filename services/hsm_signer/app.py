@@ -1,7 +1,7 @@
 """The wiring of hsm_signer."""
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -9,20 +9,17 @@ from uuid import UUID
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from libs.bus.bus import Bus
-from libs.bus.producers import Producers
 from libs.bus.projection import project_keys, project_users
 from libs.bus.service import service_bus, start_timers
 from libs.bus.trust import key_trust, read_service_root
 from libs.bus.unread import unread
 from libs.contracts import topics
-from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.background import beside
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from services.hsm_signer import custody_keys, handlers, proof, store
 from services.hsm_signer.authorise import Authoriser
-from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Custody
 from services.hsm_signer.genuine import by_signature, read_issuing
@@ -33,6 +30,7 @@ from services.hsm_signer.key_requests import KeyRequests
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.not_me import not_me
 from services.hsm_signer.pin_changes import PinChanges
+from services.hsm_signer.refusal import CANCELLING
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
 from services.hsm_signer.settings import Settings
 from services.hsm_signer.signing import Signing
@@ -63,15 +61,9 @@ def unread_submissions(settings: Settings) -> handlers.Unread:
     return ask
 
 
-def _producers(bus: Bus) -> Producers:
-    assert bus.producers is not None
-    return bus.producers
-
-
 @asynccontextmanager
 async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     """Run the signer until left."""
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
     stretching = Offload(workers=1, backlog=BACKLOG, name="argon2")
     hashing = Offload(workers=1, backlog=BACKLOG, name="roots")
 
@@ -80,18 +72,18 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             await hsm.hmac_sha256(settings.pepper, b"probe")
 
     try:
-        probes = {HSM: ask_hsm}
         async with (
-            service_bus(settings, health, [MIGRATIONS], probes=probes) as (pool, bus),
-            aclosing(_producers(bus)) as producers,
+            open_hsm(settings) as hsm,
+            service_bus(settings, health, [MIGRATIONS], probes={HSM: ask_hsm}) as (pool, bus),
         ):
+            assert bus.producers is not None
             service_root = read_service_root(settings.pki_dir)
             pem = (settings.pki_dir / SEALING_AUTHORITY).read_bytes()
             chain = tuple(c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(pem))
             sealing_keys = SealingKeys(
                 hsm, pool, chain, lifetime=settings.sealing_key_lifetime, kept=settings.sealing_key_kept
             )
-            history = History(pool, settings.kafka, by_signature(producers, read_issuing(settings.pki_dir)))
+            history = History(pool, settings.kafka, by_signature(bus.producers, read_issuing(settings.pki_dir)))
             await history.wait(settings.service, health)
             custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
@@ -119,7 +111,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
                 {
                     topics.MEDIUM_RESOLVED: handlers.medium_resolved,
                     topics.OTP_DISPATCHED: handlers.otp_dispatched(settings.reserve_within),
-                    topics.CANCEL_REQUESTED: cancel_requested,
+                    topics.CANCEL_REQUESTED: CANCELLING.requested,
                     topics.NOT_ME: not_me,
                 },
                 max_records=25,
@@ -164,4 +156,3 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     finally:
         stretching.close()
         hashing.close()
-        await hsm.aclose()

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import write_secret
@@ -42,12 +43,8 @@ async def main(settings: Settings, _health: Health) -> None:
     if len(sys.argv) != 2:
         raise ConfigurationError(["name a file: python -m services.hsm_signer.backup FILE"])
     file = _free(sys.argv[1])
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    try:
-        async with service_database(settings, []) as (pool, _clock):
-            content = await backed_up(pool, hsm)
-    finally:
-        await hsm.aclose()
+    async with open_hsm(settings) as hsm, service_database(settings, []) as (pool, _clock):
+        content = await backed_up(pool, hsm)
     write_secret(file, content)
     log.info("custody backed up", file=str(file), sha256=backup_file.digest(content), size=len(content))
 

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.settings import ConfigurationError
@@ -26,14 +26,11 @@ async def main(settings: Settings, _health: Health) -> None:
     label = sys.argv[1]
     if label in {settings.wrapping_key, settings.pepper}:
         raise ConfigurationError([f"{label}: the settings name it as the current key"])
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
     try:
-        async with service_database(settings, []) as (pool, _clock):
+        async with open_hsm(settings) as hsm, service_database(settings, []) as (pool, _clock):
             was_there = await destroy(pool, hsm, label)
     except StillInUse as error:
         raise ConfigurationError([f"{label}: {error}; `gpki keys --left {label}` lists them"]) from None
-    finally:
-        await hsm.aclose()
     log.warning("key destroyed" if was_there else "the HSM had no such key", label=label)
 
 

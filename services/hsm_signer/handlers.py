@@ -17,13 +17,12 @@ from libs.contracts.state import Certificate
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
-from libs.storage import cancels, state
+from libs.storage import state
 from services.hsm_signer import lifting, limits, store
 from services.hsm_signer.authorise import Authoriser
-from services.hsm_signer.cancelling import cancel
 from services.hsm_signer.hsm import HSM, hsm_unavailable
 from services.hsm_signer.lanes import Lane
-from services.hsm_signer.refusal import refuse_rest, rejected
+from services.hsm_signer.refusal import CANCELLING, refuse_rest, rejected
 from services.hsm_signer.sealing_keys import SealingKeys
 from services.hsm_signer.signing import Signing, Submission
 
@@ -105,9 +104,7 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
             request = await store.lock_request(recording.connection, event.request_id)
             assert request is not None
             await _set_expiry(recording, event.request_id, request.expires_at)
-            head = request.header
-            asked = await cancels.take(recording.connection, event.request_id, caller=head.caller, user=head.user)
-            recording.settle(delivery, await cancel(recording.connection, request, asked) if asked else Done())
+            recording.settle(delivery, await CANCELLING.kept(recording.connection, request))
 
 
 def otp_dispatched(reserve_within: timedelta = limits.RESERVE_WITHIN) -> Handler[OtpDispatched]:

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from libs.bus.delivery import delivery_id
 from libs.bus.outcomes import Unavailable
 from libs.bus.reach import end_process
+from libs.bus.reader import partitions_of
 from libs.contracts import custody, topics
 from libs.contracts.topics import Topic
 from libs.runtime import metrics
@@ -29,7 +30,7 @@ from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from libs.storage.queries import load_queries
 from services.hsm_signer.genuine import Genuine
-from services.hsm_signer.reading import Raw, between, places_of, reader
+from services.hsm_signer.reading import Raw, between, topic_reader
 
 LOOK_EVERY: Final = 10.0
 """Seconds between looks; a database that is put back under a running signer is found within them."""
@@ -134,7 +135,7 @@ class History:
         await self._keep(until, kept)
 
     def _reader(self) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
-        return reader(self._kafka, self._group, self._topics.values())
+        return topic_reader(self._kafka, self._group, self._topics.values())
 
     async def _kept(self) -> dict[TopicPartition, int]:
         async with self._pool.acquire() as connection:
@@ -143,8 +144,8 @@ class History:
 
     async def _until(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         """Up to where the database must have everything by now."""
-        until: dict[TopicPartition, int] = await consumer.end_offsets(places_of(self._topics.values()))
-        for place in places_of([self._certificate]):
+        until: dict[TopicPartition, int] = await consumer.end_offsets(partitions_of(self._topics.values()))
+        for place in partitions_of([self._certificate]):
             until[place] = await consumer.committed(place) or 0
         return until
 

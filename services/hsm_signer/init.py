@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.crypto.pki import distinguished_name
-from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
@@ -20,8 +20,7 @@ SEALING_AUTHORITY = "certificates/sealing-authority/hsm_signer.pem"
 
 async def initialise(settings: Settings, _health: Health) -> None:
     """Make what is missing in the token, and write the request; safe to repeat, not to run twice at once."""
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    try:
+    async with open_hsm(settings) as hsm:
         await hsm.ensure_wrapping_key(settings.wrapping_key)
         await hsm.ensure_mac_key(settings.pepper)
         await hsm.ensure_p256_key(AUTHORITY_KEY)
@@ -30,8 +29,6 @@ async def initialise(settings: Settings, _health: Health) -> None:
         pem = await hsm.with_private_key(
             AUTHORITY_KEY, lambda key: builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
         )
-    finally:
-        await hsm.aclose()
     request = settings.pki_dir / SEALING_REQUEST
     if not request.exists():
         publish(request, pem)

@@ -1,13 +1,13 @@
 """Read spans of topics again, outside any group's progress."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from libs.bus import records, stopping
+from libs.bus.reader import partitions_of, reader
 from libs.contracts.topics import Topic
 from libs.runtime.kafka_access import KafkaAccess
 
@@ -26,40 +26,17 @@ POLL_MS: Final = 250
 """For one poll to wait."""
 
 
-@asynccontextmanager
-async def reader(kafka: KafkaAccess, group: str, topics: Iterable[Topic]) -> AsyncIterator[AIOKafkaConsumer]:
-    """Everything of these topics, paused; what `group` has committed can be asked, and it is not joined.
-
-    Raises KafkaError.
-    """
-    records.install()
-    stopping.install()
-    consumer = AIOKafkaConsumer(
-        **kafka.options(),
-        group_id=group,
-        enable_auto_commit=False,
+def topic_reader(
+    kafka: KafkaAccess, group: str, topics: Iterable[Topic]
+) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """A `reader` of everything of these topics."""
+    return reader(
+        kafka,
+        partitions_of(topics),
+        group=group,
         fetch_max_wait_ms=FETCH_WAIT_MS,
         max_partition_fetch_bytes=FETCH_BYTES,
     )
-    try:
-        await consumer.start()
-        places = places_of(topics)
-        consumer.assign(places)
-        consumer.pause(*places)
-        yield consumer
-    finally:
-        await consumer.stop()
-
-
-def places_of(topics: Iterable[Topic]) -> list[TopicPartition]:
-    """Every partition of these topics."""
-    return [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-
-
-async def ends(kafka: KafkaAccess, group: str, topics: Collection[Topic]) -> dict[TopicPartition, int]:
-    """Where each partition ends. Raises KafkaError."""
-    async with reader(kafka, group, topics) as consumer:
-        return dict(await consumer.end_offsets(places_of(topics)))
 
 
 async def between(

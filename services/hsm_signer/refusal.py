@@ -1,9 +1,12 @@
 """How the signer says no: to one attempt, to a whole request, or to the rest of what was reserved."""
 
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 import structlog
 
+from libs.bus.cancelling import Cancelling
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Rejected
 from libs.contracts import topics
@@ -64,6 +67,10 @@ async def stop(connection: Connection, request: store.Request, reason: Reason) -
         return rejected(request.header, reason)
     # A slice that is being signed now finds its documents taken, and what it made of them goes nowhere.
     return await refuse_rest(connection, request.header, reason)
+
+
+CANCELLING: Final = Cancelling(topics.CANCEL_ANSWERED, store.lock_request, partial(stop, reason=Reason.CANCELLED))
+"""What comes before its request may be medium_lookup's to answer still."""
 
 
 async def refuse_rest(connection: Connection, header: Header, reason: Reason) -> Rejected | Done:

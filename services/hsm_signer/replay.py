@@ -9,6 +9,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from libs.bus.delivery import Delivery, Judge, Undecodable, decode
+from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.custody import COUNTED, OF_THE_DAY, SAID
@@ -21,7 +22,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.kafka_access import KafkaAccess
 from services.hsm_signer import limits
 from services.hsm_signer.backup_file import Backup
-from services.hsm_signer.reading import between, places_of, reader
+from services.hsm_signer.reading import between, topic_reader
 
 
 class CannotTell(Exception):
@@ -51,18 +52,18 @@ async def replay(kafka: KafkaAccess, judge: Judge, backup: Backup, *, group: str
     known = {TopicPartition(place.topic, place.partition): place.next_offset for place in backup.history}
     read = (*OF_THE_DAY, *COUNTED, topics.KEYS)
     told = Told()
-    async with reader(kafka, group, {*read, *SAID, *extra}) as consumer:
-        everything = places_of({*read, *SAID, *extra})
+    async with topic_reader(kafka, group, {*read, *SAID, *extra}) as consumer:
+        everything = partitions_of({*read, *SAID, *extra})
         told.ends = await consumer.end_offsets(everything)
         begins = await consumer.beginning_offsets(everything)
-        for place in places_of(COUNTED):
+        for place in partitions_of(COUNTED):
             if place not in known or not begins[place] <= known[place] <= told.ends[place]:
                 raise CannotTell(f"{place.topic} {place.partition} does not have all since the backup")
         starts = await _starts(consumer, backup.made_at - limits.DAY, begins, told.ends)
         by_name = {topic.name: topic for topic in read}
         # Whose request it was is asked of what comes next: requests first.
         for together in (OF_THE_DAY, (*COUNTED, topics.KEYS)):
-            spans = {place: (starts[place], told.ends[place]) for place in places_of(together)}
+            spans = {place: (starts[place], told.ends[place]) for place in partitions_of(together)}
             async for batch in between(consumer, spans):
                 for raw in batch:
                     found = decode(by_name[raw.topic], raw, judge)
@@ -79,10 +80,10 @@ async def _starts(
     ends: Mapping[TopicPartition, int],
 ) -> dict[TopicPartition, int]:
     """Where the day before the backup begins, of sealing keys their first."""
-    timed = places_of((*OF_THE_DAY, *COUNTED))
+    timed = partitions_of((*OF_THE_DAY, *COUNTED))
     found = await consumer.offsets_for_times(dict.fromkeys(timed, round(since.timestamp() * 1000)))
     starts = {place: ends[place] if (first := found[place]) is None else first.offset for place in timed}
-    return starts | {place: begins[place] for place in places_of([topics.KEYS])}
+    return starts | {place: begins[place] for place in partitions_of([topics.KEYS])}
 
 
 def _take(told: Told, delivery: Delivery[Event], *, since: bool) -> None:

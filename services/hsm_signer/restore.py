@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from libs.bus.delivery import Judge
 from libs.bus.producers import Producers
+from libs.bus.reader import partitions_of
 from libs.bus.signing import EventSigner, Sign
 from libs.bus.trust import read_service_root
 from libs.contracts import topics
@@ -23,6 +24,7 @@ from libs.contracts.custody import COUNTED, ORDER_SUFFIX, SignedRestoreOrder
 from libs.contracts.topics import Topic
 from libs.crypto.service_certificates import ServiceIdentity
 from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.process import run
@@ -31,7 +33,7 @@ from libs.storage.pool import Pool
 from libs.storage.service import service_database
 from services.hsm_signer import restore_order, restoring
 from services.hsm_signer.backup_file import BackupError, digest, opened
-from services.hsm_signer.reading import ends, places_of, reader
+from services.hsm_signer.reading import topic_reader
 from services.hsm_signer.replay import CannotTell, replay
 from services.hsm_signer.restoring import Restored
 from services.hsm_signer.settings import Settings
@@ -78,7 +80,10 @@ async def restore(
     await _read_again(kafka, f"{service}.state", state)
     async with pool.acquire() as connection, connection.transaction():
         await restoring.lock(connection)
-        if await ends(kafka, f"{service}.state", COUNTED) != {place: told.ends[place] for place in places_of(COUNTED)}:
+        counted = partitions_of(COUNTED)
+        async with topic_reader(kafka, f"{service}.state", COUNTED) as consumer:
+            ends = await consumer.end_offsets(counted)
+        if ends != {place: told.ends[place] for place in counted}:
             raise NotRestored(RUNS)
         if not await restore_order.spend(hsm, signed):
             raise NotRestored("the order was followed before")
@@ -89,9 +94,9 @@ async def restore(
 
 async def _read_again(kafka: KafkaAccess, group: str, state: Sequence[Topic]) -> None:
     """Have the group begin at the beginning; the broker refuses while somebody is in it."""
-    async with reader(kafka, group, state) as consumer:
+    async with topic_reader(kafka, group, state) as consumer:
         try:
-            await consumer.commit(dict(await consumer.beginning_offsets(places_of(state))))
+            await consumer.commit(dict(await consumer.beginning_offsets(partitions_of(state))))
         except CommitFailedError:
             raise NotRestored(RUNS) from None
 
@@ -115,26 +120,23 @@ async def main(settings: Settings, _health: Health) -> None:
         raise ConfigurationError(["name a file: python -m services.hsm_signer.restore FILE"])
     content, signed = _read(Path(sys.argv[1]))
     service_root = read_service_root(settings.pki_dir)
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    try:
-        async with (
-            service_database(settings, []) as (pool, clock),
-            aclosing(Producers(settings.kafka, service_root)) as producers,
-        ):
-            await producers.look()
-            done = await restore(
-                pool,
-                hsm,
-                settings.kafka,
-                file=content,
-                signed=signed,
-                officers=restore_order.security_officers(settings.pki_dir, service_root, clock()).values(),
-                now=clock(),
-                judge=producers.judge,
-                sign=EventSigner(settings.producer_key.get_secret_value(), known=producers.knows),
-            )
-    finally:
-        await hsm.aclose()
+    async with (
+        open_hsm(settings) as hsm,
+        service_database(settings, []) as (pool, clock),
+        aclosing(Producers(settings.kafka, service_root)) as producers,
+    ):
+        await producers.look()
+        done = await restore(
+            pool,
+            hsm,
+            settings.kafka,
+            file=content,
+            signed=signed,
+            officers=restore_order.security_officers(settings.pki_dir, service_root, clock()).values(),
+            now=clock(),
+            judge=producers.judge,
+            sign=EventSigner(settings.producer_key.get_secret_value(), known=producers.knows),
+        )
     log.warning("custody restored", order=str(signed.order.order), **vars(done))
 
 

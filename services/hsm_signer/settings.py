@@ -4,21 +4,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from libs.bus.signing import ProducerSettings
+from libs.hsm.settings import HsmSettings
 from services.hsm_signer import limits
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY, Protection
 
 
-class Settings(ProducerSettings):
+class Settings(ProducerSettings, HsmSettings):
     """Settings of hsm_signer; what limits an authorisation otherwise are constants in `limits.py`."""
 
     service: Literal["hsm_signer"]
     pki_dir: Path = Field(description="Public certificates: service root, issuing CA, this signer's sealing authority.")
-    pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
-    pkcs11_token_label: str = Field(description="Label of the users' token.")
-    hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
     wrapping_key: str = Field(
         default=WRAPPING_KEY,
         description="Label of the AES key under which new users' keys leave the HSM; `init` makes it. What was made "

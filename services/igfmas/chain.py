@@ -13,6 +13,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from libs.bus import stopping
+from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode
@@ -167,10 +168,10 @@ class Chain:
 
     async def _assign(self) -> None:
         """From now on; but the keys from their beginning, since ours were published before we came."""
-        documents = _partitions(*self._document_topics)
-        keys = _partitions(topics.KEYS)
+        documents = partitions_of(self._document_topics)
+        keys = partitions_of([topics.KEYS])
         requests = [
-            *_partitions(*_BY_VALUE, *_BY_KEY, *_STATE, *_LOG),
+            *partitions_of([*_BY_VALUE, *_BY_KEY, *_STATE, *_LOG]),
             *(TopicPartition(name, 0) for name in sorted(_DEAD)),
         ]
         self._documents.assign(documents)
@@ -246,10 +247,6 @@ class Chain:
         await self._requests.stop()
         await self._documents.stop()
         await self._producer.stop()
-
-
-def _partitions(*of: Topic) -> list[TopicPartition]:
-    return [TopicPartition(topic.name, number) for topic in of for number in range(topic.partitions)]
 
 
 def _request_id(event: Event) -> UUID:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from libs.bus.cancelling import answers
+from libs.bus.cancelling import NOT_OF_THE_REQUEST, late
 from libs.bus.outcomes import Done, Poison
 from libs.contracts import topics
-from libs.contracts.cancelling import CancelAnswer, CancelRequested
+from libs.contracts.cancelling import CancelRequested
 from libs.contracts.reasons import Reason
 
 
@@ -23,6 +23,5 @@ def judge(event: CancelRequested, judged: Judged) -> Done | Poison:
     if judged.end_reason is None:
         return Done()
     if (judged.caller, judged.user) != (event.caller, event.user):
-        return Poison("the cancel is not of the request's caller and user")
-    answer: CancelAnswer = "accepted" if judged.end_reason is Reason.CANCELLED else "too-late"
-    return Done(answers(topics.CANCEL_ANSWERED, event.request_id, [event.cancellation], answer))
+        return Poison(NOT_OF_THE_REQUEST)
+    return late(topics.CANCEL_ANSWERED, event.request_id, [event.cancellation], judged.end_reason)

@@ -12,7 +12,7 @@ from libs.bus.cancelling import answers
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison, Rejected
 from libs.bus.trust import usable_key
-from libs.bus.work import Work
+from libs.bus.work import Recording, Work
 from libs.contracts import signing, topics
 from libs.contracts.cancelling import CancelRequested
 from libs.contracts.ids import request_id_of
@@ -121,15 +121,17 @@ class MediumLookup:
 
 async def cancel_requested(work: Work[CancelRequested]) -> None:
     """`cancel-requested`: of a request that ended here it is answered; one that comes first is kept."""
-    for delivery in work.deliveries:
-        async with work.recording(delivery) as recording:
-            for claimed in recording.deliveries:
-                event, connection = claimed.event, recording.connection
-                await cancels.lock(connection, event.request_id)
-                judged = await store.judged(connection, event.request_id)
-                if judged is None:
-                    await cancels.keep(connection, event)
-                recording.settle(claimed, Done() if judged is None else judge(event, judged))
+    await work.settle_each(_cancelled)
+
+
+async def _cancelled(recording: Recording[CancelRequested], delivery: Delivery[CancelRequested]) -> Outcome:
+    event, connection = delivery.event, recording.connection
+    await cancels.lock(connection, event.request_id)
+    judged = await store.judged(connection, event.request_id)
+    if judged is None:
+        await cancels.keep(connection, event)
+        return Done()
+    return judge(event, judged)
 
 
 def _id(delivery: Delivery[Requested]) -> UUID:

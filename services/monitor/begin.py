@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from pydantic import ValidationError
 
-from libs.bus import records, stopping
+from libs.bus.reader import reader
 from libs.contracts.log import CheckpointCountersigned, CheckpointProof
 from libs.crypto import notes
 from libs.crypto.notes import Checkpoint, NoteError
@@ -71,14 +71,8 @@ async def _topics(
     kafka: KafkaAccess, keys: Keys
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int], tuple[int, bytes]]:
     """Where the topics begin and end, and what of the topic of countersigned checkpoints is the farthest."""
-    records.install()
-    stopping.install()
     places = [*POSTED, CHECKPOINTS, COUNTERSIGNED]
-    consumer = AIOKafkaConsumer(**kafka.options(), enable_auto_commit=False, auto_offset_reset="none")
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        consumer.pause(*places)  # a fetch of what is assigned stands before every question
+    async with reader(kafka, places, auto_offset_reset="none") as consumer:
         starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         consumer.seek(COUNTERSIGNED, starts[COUNTERSIGNED])
         consumer.resume(COUNTERSIGNED)
@@ -86,8 +80,6 @@ async def _topics(
         while await consumer.position(COUNTERSIGNED) < ends[COUNTERSIGNED]:
             for batch in (await consumer.getmany(COUNTERSIGNED, timeout_ms=POLL_MS)).values():
                 told = max(told, *(_signed(one.value or b"", keys) for one in batch), key=lambda signed: signed[0])
-    finally:
-        await consumer.stop()
     return starts, ends, told
 
 

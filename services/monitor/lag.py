@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from libs.bus.reader import reader
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
 from libs.runtime.kafka_access import KafkaAccess
@@ -29,7 +29,9 @@ class Lag:
         """Ask, and set the metric. Raises KafkaError, and TimeoutError; then the metric is as it was."""
         async with asyncio.timeout(LOOK):
             committed = await self._committed()
-            ends = await self._ends({place for places in committed.values() for place in places})
+            asked = list({place for places in committed.values() for place in places})
+            async with reader(self._kafka, asked) as consumer:
+                ends = await consumer.end_offsets(asked)
         metrics.LAG.clear()
         for group, places in committed.items():
             behind: Counter[str] = Counter()
@@ -55,15 +57,3 @@ class Lag:
             return found
         finally:
             await admin.close()
-
-    async def _ends(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        asked = AIOKafkaConsumer(**self._kafka.options(), enable_auto_commit=False)
-        try:
-            await asked.start()
-            wanted = list(places)
-            asked.assign(wanted)
-            asked.pause(*wanted)  # a fetch of what is assigned would stand before the question
-            ends: dict[TopicPartition, int] = await asked.end_offsets(wanted) if wanted else {}
-            return ends
-        finally:
-            await asked.stop()

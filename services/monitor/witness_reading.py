@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from pydantic import TypeAdapter, ValidationError
 
+from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.base import Base64
 from libs.contracts.log import LogCheckpoint
@@ -20,7 +21,7 @@ AHEAD: Final = 20_000
 
 POLL_MS: Final = 500
 
-POSTED: Final = tuple(TopicPartition(topics.POSTED.name, number) for number in range(topics.POSTED.partitions))
+POSTED: Final = tuple(partitions_of([topics.POSTED]))
 CHECKPOINTS: Final = TopicPartition(topics.LOG_CHECKPOINT.name, 0)
 COUNTERSIGNED: Final = TopicPartition(topics.LOG_COUNTERSIGNED.name, 0)
 

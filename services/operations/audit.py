@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.log import LOG_KEY_FILE, WITNESS_KEY_FILE, CheckpointCountersigned
 from libs.contracts.signing import Posted, Rejected
@@ -132,15 +133,12 @@ async def _rows(asked: Connection) -> AsyncIterator[Row]:
 
 
 async def _topics(kafka: KafkaAccess, clock: Clock) -> Topics:
-    async with consumer(kafka) as reader:
+    places = partitions_of(READ)
+    async with consumer(kafka, places) as reader:
         told = Topics(at=clock())
-        places = [TopicPartition(topic.name, number) for topic in READ for number in range(topic.partitions)]
-        reader.assign(places)
-        reader.pause(*places)  # a fetch of what is assigned stands before every question
         begins = await reader.beginning_offsets(places)
         for place, offset in begins.items():
             reader.seek(place, offset)
-        reader.resume(*places)
         firsts: dict[TopicPartition, datetime] = {}
         async for record in until_end(reader):
             firsts.setdefault(TopicPartition(record.topic, record.partition), _at(record))
@@ -153,8 +151,7 @@ async def _topics(kafka: KafkaAccess, clock: Clock) -> Topics:
 def _firsts(
     topic: Topic, begins: dict[TopicPartition, int], firsts: dict[TopicPartition, datetime]
 ) -> list[tuple[int, datetime | None]]:
-    places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-    return [(begins[place], firsts.get(place)) for place in places]
+    return [(begins[place], firsts.get(place)) for place in partitions_of([topic])]
 
 
 def _take(told: Topics, record: Raw) -> None:

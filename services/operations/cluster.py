@@ -1,7 +1,7 @@
 """Topics and consumer groups as they stand on the broker. Asks only: nothing is created, no group is joined."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,17 +55,15 @@ async def look(kafka: KafkaAccess, names: Iterable[str]) -> Cluster:
     places = [TopicPartition(name, number) for name, shape in shapes.items() for number in range(shape.partitions)]
     if not places:
         return Cluster(shapes)
-    async with consumer(kafka) as asked:
-        asked.assign(places)
-        asked.pause(*places)  # a fetch of what is assigned stands before every question
+    async with consumer(kafka, places) as asked:
         begins, ends = await asked.beginning_offsets(places), await asked.end_offsets(places)
     known = tuple(group for group in groups if not ends.keys().isdisjoint({*group.committed, *group.assigned}))
     return Cluster(shapes, begins, ends, known)
 
 
-async def first_times(kafka: KafkaAccess, places: Iterable[TopicPartition]) -> dict[TopicPartition, datetime | None]:
+async def first_times(kafka: KafkaAccess, places: Collection[TopicPartition]) -> dict[TopicPartition, datetime | None]:
     """When the broker took the first record that each of these still has, None when it has none. Raises KafkaError."""
-    async with consumer(kafka) as asked:
+    async with consumer(kafka, places) as asked:
         found = await asked.offsets_for_times(dict.fromkeys(places, 0))
     return {
         place: None if first is None else datetime.fromtimestamp(first.timestamp / 1000, UTC)
@@ -78,9 +76,7 @@ async def move(kafka: KafkaAccess, group: str, offsets: Mapping[TopicPartition, 
 
     Raises CommitFailedError when somebody is in it: the broker refuses. Raises KafkaError.
     """
-    async with consumer(kafka, group=group) as mover:
-        mover.assign(list(offsets))
-        mover.pause(*offsets)
+    async with consumer(kafka, offsets, group=group) as mover:
         await mover.commit(dict(offsets))
 
 

@@ -34,9 +34,8 @@ class DeadLetters:
 
     async def read(self, *read: Topic) -> list[Letter]:
         """The letters of these topics, each topic's in its order, with what was done with them so far."""
-        async with consumer(self._kafka) as reader:
-            partitions = {TopicPartition(topic.dead_letter, 0): topic for topic in read}
-            reader.assign(list(partitions))
+        partitions = {TopicPartition(topic.dead_letter, 0): topic for topic in read}
+        async with consumer(self._kafka, partitions) as reader:
             await reader.seek_to_beginning()
             found: dict[TopicPartition, list[Raw]] = {partition: [] for partition in partitions}
             async for record in until_end(reader):
@@ -47,8 +46,7 @@ class DeadLetters:
         """The header of a request, as medium_lookup told it in the day before `near`; None when it is not there."""
         key = str(request).encode()
         partition = placed(topics.MEDIUM_RESOLVED, key)
-        async with consumer(self._kafka) as reader:
-            reader.assign([partition])
+        async with consumer(self._kafka, [partition]) as reader:
             began = round((near - LOOK_BACK).timestamp() * 1000)
             first = (await reader.offsets_for_times({partition: began}))[partition]
             if first is None:

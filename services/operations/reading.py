@@ -1,7 +1,7 @@
 """What lies on the broker, read up to where it ended when the reading began. Joins no group and writes nothing."""
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from pydantic import ValidationError
 
-from libs.bus import records
 from libs.bus.publisher import partition_of
+from libs.bus.reader import partitions_of, reader
 from libs.contracts import topics
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from libs.runtime.kafka_access import KafkaAccess
@@ -32,39 +32,32 @@ def placed(topic: Topic, key: bytes) -> TopicPartition:
     return TopicPartition(topic.name, partition_of(key, topic.partitions))
 
 
-@asynccontextmanager
-async def consumer(kafka: KafkaAccess, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer with nothing assigned, which joins no group: `group` is only who it commits for.
-
-    Raises KafkaError when the broker cannot be asked.
-    """
-    records.install()
-    opened = AIOKafkaConsumer(
-        **kafka.options(),
-        group_id=group,
-        enable_auto_commit=False,
+def consumer(
+    kafka: KafkaAccess, partitions: Collection[TopicPartition], *, group: str | None = None
+) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """A `reader` that waits no longer than TIMEOUT_MS for an answer; `group` is only who it commits for."""
+    return reader(
+        kafka,
+        partitions,
+        group=group,
         max_partition_fetch_bytes=MAX_DEAD_LETTER_BYTES,
         request_timeout_ms=TIMEOUT_MS,
     )
-    try:
-        await opened.start()
-        yield opened
-    finally:
-        await opened.stop()
 
 
 async def until_end(reader: AIOKafkaConsumer) -> AsyncIterator[Raw]:
-    """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order.
-
-    All partitions at once: a question to the broker stands behind the fetch of whatever is assigned.
-    """
+    """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order."""
     async for record in up_to(reader, await reader.end_offsets(reader.assignment())):
         yield record
 
 
 async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
-    """What lies on these partitions before these offsets; what came later is left out. Raises KafkaTimeoutError."""
+    """What lies on these partitions before these offsets; what came later is left out. They are paused again after it.
+
+    Raises KafkaTimeoutError.
+    """
     left = {partition for partition, end in ends.items() if await reader.position(partition) < end}
+    reader.resume(*left)
     while left:
         batches = await reader.getmany(*left, timeout_ms=TIMEOUT_MS)
         if not batches:  # there is more on each of them
@@ -74,6 +67,7 @@ async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
                 if record.offset < ends[partition]:
                     yield record
         left = {partition for partition in left if await reader.position(partition) < ends[partition]}
+    reader.pause(*ends)
 
 
 async def request(kafka: KafkaAccess, request_id: UUID) -> list[Seen]:
@@ -85,9 +79,7 @@ async def request(kafka: KafkaAccess, request_id: UUID) -> list[Seen]:
     """
     key = str(request_id).encode()
     lists, papers = _partitions(key)
-    async with consumer(kafka) as reader:
-        reader.assign([*lists, *papers])
-        reader.pause(*lists, *papers)  # a fetch of what is assigned stands before every question
+    async with consumer(kafka, [*lists, *papers]) as reader:
         ends = await reader.end_offsets([*lists, *papers])
         found = await _from_start(reader, {one: ends[one] for one in lists}, lists, key)
         keys = {name.encode() for name in documents_of(found)}
@@ -103,10 +95,7 @@ async def _from_start(
 ) -> list[Seen]:
     for partition, offset in (await reader.beginning_offsets(list(ends))).items():
         reader.seek(partition, offset)
-    reader.resume(*ends)
-    found = [seen(of[_place(record)], record) async for record in up_to(reader, ends) if record.key == key]
-    reader.pause(*ends)
-    return found
+    return [seen(of[_place(record)], record) async for record in up_to(reader, ends) if record.key == key]
 
 
 async def _from(
@@ -116,7 +105,6 @@ async def _from(
     left = {partition: ends[partition] for partition, first in starts.items() if first is not None}
     for partition in left:
         reader.seek(partition, starts[partition].offset)
-    reader.resume(*left)
     return [seen(of[_place(record)], record) async for record in up_to(reader, left) if record.key in keys]
 
 
@@ -127,7 +115,7 @@ def _partitions(key: bytes) -> tuple[dict[TopicPartition, Topic], dict[TopicPart
     for topic in topics.TOPICS.values():
         if not topic.name.startswith(SIGNING) or topic == topics.PROGRESSED:  # it tells what the others tell
             continue
-        everywhere = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        everywhere = partitions_of([topic])
         if topic.key == "document":
             papers |= dict.fromkeys(everywhere, topic)
         else:

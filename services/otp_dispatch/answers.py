@@ -3,14 +3,13 @@
 from typing import Final
 
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison
-from libs.bus.work import Work
-from libs.contracts.not_me import HOLD, NotMe, disbelieved
+from libs.bus.outcomes import Done, Outcome, wait_once
+from libs.bus.work import Recording, Work
+from libs.contracts.not_me import HOLD, NOT_OF_THE_REQUEST, NotMe, disbelieved
 from libs.contracts.progress import Progressed
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationFailed
 from libs.storage import state
-from libs.storage.pool import Connection
 from services.otp_dispatch import store
 from services.otp_dispatch.pacing import DAY
 
@@ -45,19 +44,16 @@ async def authorisation_failed(work: Work[AuthorisationFailed]) -> None:
 
 async def not_me(work: Work[NotMe]) -> None:
     """`not-me`: no further code for this officer for a time. hsm_signer ends the request, and raises the alarm."""
-    for delivery in work.deliveries:
-        async with work.recording(delivery) as recording:
-            for claimed in recording.deliveries:
-                recording.settle(claimed, await _hold(recording.connection, claimed))
+    await work.settle_each(_hold)
 
 
-async def _hold(connection: Connection, delivery: Delivery[NotMe]) -> Outcome:
-    said = delivery.event.statement
+async def _hold(recording: Recording[NotMe], delivery: Delivery[NotMe]) -> Outcome:
+    connection, said = recording.connection, delivery.event.statement
     fault = disbelieved(delivery.event, await state.user(connection, said.user), delivery.appended_at)
     if fault is None and await store.user_of(connection, said.request_id) != said.user:
-        fault = "not-me: not of the officer's request"
+        fault = NOT_OF_THE_REQUEST
     if fault is not None:
-        return Poison(fault) if delivery.parked else Park(OVERTAKEN, fault)
+        return wait_once(delivery, fault)
     # From what was said, not from when it came: sent again, it holds no longer.
     await store.hold(connection, said.user, min(said.said_at, delivery.appended_at) + HOLD)
     return Done()

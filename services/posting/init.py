@@ -1,7 +1,7 @@
 """`python -m services.posting.init` makes the signing log's key once, and publishes its verifier key."""
 
 from libs.contracts.log import LOG_KEY_FILE
-from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.health import Health
 from libs.runtime.process import run
 from libs.runtime.secret_files import publish
@@ -11,12 +11,9 @@ from services.posting.settings import Settings
 
 async def initialise(settings: Settings, _health: Health) -> None:
     """Make what is missing; safe to repeat, not to run twice at once. Raises ConfigurationError as LogKey.open does."""
-    hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-    try:
+    async with open_hsm(settings) as hsm:
         await hsm.ensure_p256_key(LABEL)
         key = await public_key(hsm, settings.log_origin)
-    finally:
-        await hsm.aclose()
     file = settings.pki_dir / LOG_KEY_FILE
     if not file.exists():
         publish(file, f"{key.text}\n".encode())

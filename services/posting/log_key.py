@@ -12,6 +12,7 @@ from libs.contracts.log import LOG_KEY_FILE
 from libs.crypto import notes
 from libs.crypto.notes import Checkpoint, NoteKey
 from libs.hsm.hsm import Hsm
+from libs.hsm.settings import open_hsm
 from libs.runtime.settings import ConfigurationError
 from services.posting.settings import Settings
 
@@ -34,13 +35,10 @@ class LogKey:
         Raises HsmUnavailable, HsmLoginRefused, HsmRefused when there is no key, ConfigurationError when it is another
         than the one that verifiers have pinned: a token that was made anew would sign what nobody believes.
         """
-        hsm = await Hsm.open(settings.pkcs11_module, settings.pkcs11_token_label, settings.hsm_pin)
-        try:
+        async with open_hsm(settings) as hsm:
             key = cls(hsm, await public_key(hsm, settings.log_origin))
             require_pinned(key.public, settings.pki_dir / LOG_KEY_FILE)
             yield key
-        finally:
-            await hsm.aclose()
 
     async def sign(self, checkpoint: Checkpoint) -> str:
         """The signed note. Raises HsmUnavailable, HsmRefused."""

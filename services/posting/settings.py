@@ -4,19 +4,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
 from libs.bus.signing import ProducerSettings
+from libs.hsm.settings import HsmSettings
 
 
-class Settings(ProducerSettings):
+class Settings(ProducerSettings, HsmSettings):
     """Settings of posting."""
 
     service: Literal["posting"]
     pki_dir: Path = Field(description="Public keys: `log.vkey`, which `init` writes and verifiers pin.")
-    pkcs11_module: str = Field(description="Path of the PKCS#11 module.")
-    pkcs11_token_label: str = Field(description="Label of the signing log's own token; never the users'.")
-    hsm_pin: SecretStr = Field(description="File `hsm_pin`: the token's user PIN.")
     log_origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")] = Field(
         default="gpki-signing-log",
         description="Name of the signing log and of its key, for ever: it stands in every checkpoint. Another "

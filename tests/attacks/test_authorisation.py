@@ -3,33 +3,22 @@
 Where two checks stand behind one another, each holds alone.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, Signed
+from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, Rejected, Signed
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import sealing_info
-from libs.hsm.hsm import Hsm
-from libs.runtime.clock import utc_now
-from libs.storage import state
 from services.hsm_signer import authorisation, authorise, challenges, signing
 from services.hsm_signer.challenge_producers import ChallengeProducers
-from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.authorisations import submission_of
 from tests.support.custody import Cabinet
-from tests.support.custody_signer import open_cabinet
-from tests.support.pki import Pki
-from tests.support.requests import certificate_state, documents, medium_resolved
-from tests.support.stack import Stack
-
-__all__ = ["hsm", "soft_hsm"]
+from tests.support.requests import documents, medium_resolved
 
 pytestmark = pytest.mark.stack
 
@@ -41,17 +30,6 @@ CHANGES: dict[str, tuple[dict[str, str], dict[str, str], int]] = {
     "another action": ({"action": "peraku"}, {}, 1),
 }
 """What is put under a code that was sent for one document: of the header, of its document, and how many there are."""
-
-
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
 
 
 async def made_of(cabinet: Cabinet, event: AuthorisationSubmitted, request: MediumResolved) -> str:
@@ -179,15 +157,7 @@ async def test_a_suspended_certificate_signs_nothing(
 ) -> None:
     """KEY-4: right PIN, right code. A revoked one has no key any more, which test_custody.py shows."""
     officer = await cabinet.enrol(PIN)
-    suspended = certificate_state(
-        cabinet.users[officer],
-        status="suspended",
-        version=2,
-        certificate=cabinet.pki.officer(cabinet.users[officer].user).der,
-        issuer=cabinet.pki.issuing.certificate.public_bytes(Encoding.DER),
-    )
-    async with cabinet.room.pool.acquire() as connection:
-        await state.put_certificates(connection, [suspended])
+    await cabinet.certify(officer, status="suspended")
     request = await cabinet.request(officer)
     event = await cabinet.submission(request, pin=PIN)
     if defence == "off":
@@ -196,11 +166,6 @@ async def test_a_suspended_certificate_signs_nothing(
         assert await made_of(cabinet, event, request) == "signed"
         return
     await cabinet.room.send(cabinet.submitted, [event])
-
-    async def ended() -> object:
-        query = "select end_reason from request where request_id = $1"
-        return await cabinet.room.pool.fetchval(query, request.request_id)
-
-    await cabinet.tap.until(ended, "the request is ended")
-    assert await ended() == Reason.CERTIFICATE_SUSPENDED
+    found = await cabinet.told(topics.REJECTED, Rejected, lambda said: said.request_id == request.request_id)
+    assert found.reason is Reason.CERTIFICATE_SUSPENDED
     assert signed_now(cabinet, request.request_id) == []

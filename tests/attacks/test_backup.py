@@ -5,7 +5,6 @@ Each is shown to succeed once its defence is switched off.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from libs.contracts import custody, topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected
 from libs.crypto.service_certificates import ServiceIdentity
-from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
 from services.hsm_signer import backup_file, history, restore, restore_order
@@ -29,38 +27,22 @@ from services.hsm_signer.custody import PEPPER
 from services.hsm_signer.history import WentBack
 from services.hsm_signer.replay import Told, replay
 from services.hsm_signer.restore import NotRestored
-from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.backups import REPLAYED, Archive
 from tests.support.bus import reports
 from tests.support.custody import Cabinet, Signer
-from tests.support.custody_signer import open_cabinet
 from tests.support.going_back import EVENTS, PIN, WRONG
 from tests.support.pki import Pki
-from tests.support.stack import Stack
 from tests.support.waiting import eventually
-
-__all__ = ["hsm", "soft_hsm"]
 
 pytestmark = pytest.mark.stack
 
 PEOPLE = ("aminah", "kamarul")
 
 
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    await hsm.ensure_p256_key(backup_file.BACKUP_KEY)
-    await create_topics(stack.kafka, topics=[*REPLAYED, *custody.SAID])
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
-
-
-@pytest.fixture
-def archive(cabinet: Cabinet, tmp_path: Path) -> Archive:
+async def archive(cabinet: Cabinet, tmp_path: Path) -> Archive:
+    await cabinet.hsm.ensure_p256_key(backup_file.BACKUP_KEY)
+    await create_topics(cabinet.room.stack.kafka, topics=[*REPLAYED, *custody.SAID])
     aminah, kamarul = (cabinet.pki.security_officer(name) for name in PEOPLE)
     for name, officer in zip(PEOPLE, (aminah, kamarul), strict=True):
         certify(tmp_path, name, officer)

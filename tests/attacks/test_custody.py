@@ -1,41 +1,21 @@
 """Attacks on the custody of users' keys. Each is shown to succeed once its defence is switched off."""
 
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from libs.contracts.reasons import Reason
 from libs.crypto import credential as credential_crypto
 from libs.crypto.credential import Argon2Parameters, WrongPin, argon2id, key_encryption_key, open_wrapped_key
 from libs.crypto.secrets import encode_pin
 from libs.hsm.hsm import Hsm
-from libs.runtime.clock import utc_now
 from services.hsm_signer import key_requests, store
-from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.applications import signed_lifting
 from tests.support.custody import Cabinet
-from tests.support.custody_signer import open_cabinet
-from tests.support.pki import Pki
-from tests.support.stack import Stack
-
-__all__ = ["hsm", "soft_hsm"]
 
 pytestmark = pytest.mark.stack
 
 PIN = "Kn4ri-betul-kuda"
-
-
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
 
 
 WEAK = ("12345678", "P@ssw0rd", "qwertyuiop", "{user}", "11111111")

@@ -1,41 +1,20 @@
 """Rotation of the HSM's keys over users' keys, and what a thief has of a database once the old key is destroyed."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from libs.hsm.errors import HsmRefused
-from libs.hsm.hsm import Hsm
-from libs.runtime.clock import utc_now
 from libs.runtime.settings import ConfigurationError
 from services.hsm_signer import custody_keys
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY, Protection
 from services.hsm_signer.custody_keys import StillInUse
-from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.custody import CHEAP, Cabinet
-from tests.support.custody_signer import open_cabinet
-from tests.support.pki import Pki
-from tests.support.stack import Stack
-
-__all__ = ["hsm", "soft_hsm"]
 
 pytestmark = pytest.mark.stack
 
 PIN, WRONG = "Kn4ri-betul-kuda", "Kn4ri-salah-kuda"
 NEW_PEPPER, NEW_WRAPPING_KEY = "pin-pepper-2", "user-wrapping-2"
-
-
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
 
 
 async def rotate(cabinet: Cabinet) -> None:

@@ -1,12 +1,10 @@
 """Attacks on the PIN of a credential that exists. Each is shown to succeed once its defence is switched off."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from libs.bus import administrators
 from libs.contracts.cloudevents import Record, encode
@@ -14,35 +12,16 @@ from libs.contracts.pin import PinChangeSubmitted, PinUnlockOrdered
 from libs.contracts.reasons import Reason
 from libs.contracts.topics import Topic
 from libs.gpki_client.device import Device
-from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
-from libs.storage import state
 from services.hsm_signer import limits, pin_changes, store, unlocking
 from services.hsm_signer.custody import Custody
-from tests.integration.hsm.conftest import hsm, soft_hsm
+from tests.attacks.conftest import NotTwo
 from tests.support.custody import Cabinet
-from tests.support.custody_signer import open_cabinet
-from tests.support.pki import Pki
-from tests.support.requests import key_state
-from tests.support.stack import Stack
 from tests.support.waiting import eventually
-
-__all__ = ["hsm", "soft_hsm"]
 
 pytestmark = pytest.mark.stack
 
 PIN, NEW, WRONG = "Kn4ri-betul-kuda", "Kn4ri-bateri-kopi", "Kn4ri-salah-kuda"
-
-
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
 
 
 def again(topic: Topic, event: PinChangeSubmitted | PinUnlockOrdered) -> Record:
@@ -241,29 +220,21 @@ async def test_two_administrators_give_a_locked_pin_its_tries_again_and_learn_no
 
 
 @pytest.mark.parametrize("defence", ["on", "off"])
-@pytest.mark.parametrize("by", ["one, twice", "one person with two keys", "one and a caller", "one and a stranger"])
 async def test_what_fewer_than_two_administrators_order_unlocks_nothing(
-    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, by: str
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, not_two: NotTwo
 ) -> None:
     """mission.md ADM-1."""
     if defence == "off":
         monkeypatch.setattr(administrators, "confirmed_by_two", lambda *_arguments: True)
-    one = cabinet.administrators[0]
-    second_key = cabinet.pki.registrar("pentadbir-1")
-    async with cabinet.room.pool.acquire() as connection:
-        await state.put_keys(connection, [key_state(second_key, "registrar", "pentadbir-1", cabinet.pki)])
-    stranger = Pki(now=utc_now()).registrar("pentadbir-2")
-    other = {"one, twice": one, "one person with two keys": second_key, "one and a caller": cabinet.caller}
     officer = await cabinet.enrol(PIN)
     await lock(cabinet, officer)
-    order = cabinet.unlock(officer, one, other.get(by, stranger))
+    order = cabinet.unlock(officer, *not_two.signers)
     await cabinet.room.send(cabinet.pin_unlock_ordered, [order])
     if defence == "off":
         await cabinet.room.pool.execute("update due set at = now()")
         assert (await cabinet.pin_answered(order.order.unlock)).result == "unlocked"
         return
-    why = administrators.NOT_TWO if by in {"one, twice", "one person with two keys"} else "registrar-unknown"
-    assert await cabinet.dead_letter(cabinet.pin_unlock_ordered) == why
+    assert await cabinet.dead_letter(cabinet.pin_unlock_ordered) == not_two.why
     assert await cabinet.authorise(officer, pin=PIN) == Reason.PIN_LOCKED
 
 

@@ -1,45 +1,24 @@
 """Attacks on a suspension, at the signer: whoever speaks for the authority. Each succeeds once its defence is off."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from libs.bus import administrators
 from libs.contracts.reasons import Reason
 from libs.contracts.suspension import SignedLifting
-from libs.hsm.hsm import Hsm
-from libs.runtime.clock import utc_now
 from libs.storage import state
 from services.hsm_signer import lifting
 from services.hsm_signer.lifting import NOT_LIFTED
-from tests.integration.hsm.conftest import hsm, soft_hsm
+from tests.attacks.conftest import NotTwo
 from tests.support.applications import signed_lifting
 from tests.support.custody import Cabinet
-from tests.support.custody_signer import open_cabinet
-from tests.support.pki import Pki
-from tests.support.requests import key_state
-from tests.support.stack import Stack
 from tests.support.waiting import eventually
-
-__all__ = ["hsm", "soft_hsm"]
 
 pytestmark = pytest.mark.stack
 
 PIN = "Kn4ri-betul-kuda"
-
-
-@pytest.fixture(scope="module")
-def pki() -> Pki:
-    return Pki(now=utc_now())
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
-    async with open_cabinet(stack, hsm, pki) as opened:
-        yield opened
 
 
 async def both(cabinet: Cabinet, officer: UUID, **values: Any) -> SignedLifting:
@@ -64,24 +43,17 @@ async def test_a_suspended_officer_signs_nothing_and_with_the_same_key_again_onc
 
 
 @pytest.mark.parametrize("defence", ["on", "off"])
-@pytest.mark.parametrize("by", ["one, twice", "one person with two keys", "one and a caller", "one and a stranger"])
 async def test_one_registrar_alone_lifts_nothing_whatever_the_authority_says(
-    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, by: str
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str, not_two: NotTwo
 ) -> None:
     """I-53, mission.md ADM-1."""
     if defence == "off":
         monkeypatch.setattr(administrators, "confirmed_by_two", lambda *_arguments: True)
-    one = cabinet.administrators[0]
-    second_key = cabinet.pki.registrar("pentadbir-1")
-    async with cabinet.room.pool.acquire() as connection:
-        await state.put_keys(connection, [key_state(second_key, "registrar", "pentadbir-1", cabinet.pki)])
-    stranger = Pki(now=utc_now()).registrar("pentadbir-2")
-    other = {"one, twice": one, "one person with two keys": second_key, "one and a caller": cabinet.caller}
     officer = await cabinet.enrol(PIN)
     suspended = await cabinet.certify(officer, status="suspended", version=2)
-    alone = signed_lifting(suspended, one.key, other.get(by, stranger).key)
+    alone = signed_lifting(suspended, *(one.key for one in not_two.signers))
     await cabinet.certify(officer, status="good", version=3, lifting=alone)
-    if by in {"one and a caller", "one and a stranger"}:  # a key that is no registrar's here is waited for, once
+    if not_two.why == "registrar-unknown":  # a key that is no registrar's here is waited for, once
         await cabinet.room.pool.execute("update due set at = now()")
     if defence == "off":
 
@@ -91,7 +63,7 @@ async def test_one_registrar_alone_lifts_nothing_whatever_the_authority_says(
         await eventually(lifted, "the suspension is lifted")
         assert await cabinet.authorise(officer, pin=PIN) == "signed"
         return
-    assert await cabinet.dead_letter(cabinet.certificate) in {administrators.NOT_TWO, "registrar-unknown"}
+    assert await cabinet.dead_letter(cabinet.certificate) == not_two.why
     assert (await cabinet.certificate_of(officer)).version == 2
     assert await cabinet.refusal(officer, pin=PIN) == Reason.CERTIFICATE_SUSPENDED
 

@@ -16,9 +16,6 @@ from deploy.native.layout import ADMINISTRATOR, CHECKOUT
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
-CONTAINERS = "GPKI_TEST_CONTAINERS"
-"""Set, `full_stack` is this one: `make containers` says so."""
-
 PROJECT = "gpki-test"
 
 

@@ -19,7 +19,7 @@ NOBODY = ".nobody-is-in-it"
 Ends = dict[TopicPartition, int]
 
 
-def partitions_of(topic: Topic | str) -> list[TopicPartition]:
+def _partitions_of(topic: Topic | str) -> list[TopicPartition]:
     """Every partition of a topic, or of a dead letter, which has one."""
     name = topic if isinstance(topic, str) else topic.name
     count = topics.TOPICS[name].partitions if name in topics.TOPICS else 1
@@ -42,7 +42,7 @@ async def observer(stack: Stack) -> AsyncIterator[AIOKafkaConsumer]:
 async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -> list[Raw]:
     """What is on these topics now, or came `since`, repeats included; one partition at a time is in order."""
     async with observer(stack) as consumer:
-        partitions = [partition for topic in read for partition in partitions_of(topic)]
+        partitions = [partition for topic in read for partition in _partitions_of(topic)]
         assign_paused(consumer, partitions)
         begin = await consumer.beginning_offsets(partitions)
         if since is not None:  # what was deleted meanwhile is not there to be read
@@ -61,7 +61,7 @@ async def history(stack: Stack, *read: Topic | str, since: Ends | None = None) -
 async def ends_of(stack: Stack, *read: Topic | str) -> Ends:
     """Where these topics end now."""
     async with observer(stack) as consumer:
-        partitions = [partition for topic in read for partition in partitions_of(topic)]
+        partitions = [partition for topic in read for partition in _partitions_of(topic)]
         assign_paused(consumer, partitions)
         found: Ends = await consumer.end_offsets(partitions)
         return found

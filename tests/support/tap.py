@@ -8,6 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from libs.bus.reader import partitions_of
 from libs.contracts.topics import Topic
 from tests.support.journal import assign_paused, header
 from tests.support.stack import Stack
@@ -70,7 +71,7 @@ async def open_tap(stack: Stack, watched: Iterable[Topic], *, from_now: bool = F
         await consumer.start()
         await asker.start()
         partitions = [
-            *(TopicPartition(topic.name, number) for topic in watched for number in range(topic.partitions)),
+            *partitions_of(watched),
             *(TopicPartition(topic.dead_letter, 0) for topic in watched),
         ]
         assign_paused(asker, partitions)

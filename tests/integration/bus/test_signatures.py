@@ -44,6 +44,7 @@ class Signed:
     def bus(self, *, health: Health | None = None) -> Bus:
         root = self.hands.pki.service_root.certificate.public_bytes(Encoding.DER)
         producers = Producers(self.room.stack.kafka, root, self.keys)
+        self.room.resources.push_async_callback(producers.aclose)
         signer = EventSigner(self.hands.secret(self.room.schema).get_secret_value(), known=producers.knows)
 
         async def ask() -> None:

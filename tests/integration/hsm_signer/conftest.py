@@ -38,11 +38,11 @@ from libs.storage.migrations import migrate
 from services.hsm_signer import handlers, store
 from services.hsm_signer.app import MIGRATIONS
 from services.hsm_signer.authorise import Authoriser
-from services.hsm_signer.cancelling import cancel_requested
 from services.hsm_signer.challenge_producers import ChallengeProducers
 from services.hsm_signer.custody import Credential, Custody, Protection
 from services.hsm_signer.lanes import Lane
 from services.hsm_signer.not_me import not_me
+from services.hsm_signer.refusal import CANCELLING
 from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys
 from services.hsm_signer.signing import Signing
 from tests.integration.hsm.conftest import hsm, soft_hsm
@@ -217,7 +217,7 @@ async def signer(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Signer]:
             authoriser = Authoriser(custody, made.sealing_keys(), producers, service_root, utc_now)
             signing = Signing(custody, utc_now, lane)
             bus = room.bus()
-            bus.consume({resolved: handlers.medium_resolved, cancelled: cancel_requested, denied: not_me})
+            bus.consume({resolved: handlers.medium_resolved, cancelled: CANCELLING.requested, denied: not_me})
             handler = handlers.authorisations(authoriser, signing, offload, lane, bulk=False)
             bus.consume({submitted: handler}, lane="interactive")
 

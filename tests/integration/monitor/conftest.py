@@ -43,6 +43,7 @@ from libs.storage.pool import Pool
 from services.monitor.app import serve
 from services.monitor.facts import READ
 from services.monitor.settings import Settings
+from services.monitor.witness_reading import POSTED
 from tests.support.bus import SESSION_MS
 from tests.support.documents import document, fresh_ids, manifest, shaped
 from tests.support.faults import administration, reset
@@ -231,7 +232,7 @@ async def begin_now(watch: Watch) -> None:
         "INSERT INTO witness VALUES ($1, 0, '{}', $2, $3, $4)",
         LOG_KEY.name,
         checkpoint(0, tree_root([]), utc_now()),
-        [ends[TopicPartition(topics.POSTED.name, number)] for number in range(topics.POSTED.partitions)],
+        [ends[place] for place in POSTED],
         ends[TopicPartition(topics.LOG_CHECKPOINT.name, 0)],
     )
     for table in ("document", "request", "daily_file"):

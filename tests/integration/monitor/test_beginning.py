@@ -26,7 +26,7 @@ from services.monitor.beginning import BeginningRefused
 from services.monitor.witness import Keys
 from tests.integration.monitor.conftest import WITNESS_KEY, Watch, posted, request
 from tests.support.faults import administration
-from tests.support.journal import observer, partitions_of
+from tests.support.journal import ends_of
 from tests.support.stack import Stack
 from tests.support.tap import Tap, open_tap
 from tests.support.waiting import eventually
@@ -138,8 +138,8 @@ def alarms(logs: list[Any], name: str) -> list[str]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def log(watch: Watch, stack: Stack) -> AsyncIterator[Log]:
     """Of which the first five positions are countersigned; nothing on `posted` is of another test's log."""
-    async with administration(stack) as admin, observer(stack) as consumer:
-        ends = await consumer.end_offsets(partitions_of(topics.POSTED))
+    ends = await ends_of(stack, topics.POSTED)
+    async with administration(stack) as admin:
         await admin.delete_records({place: RecordsToDelete(before_offset=end) for place, end in ends.items() if end})
     async with open_tap(stack, (topics.LOG_COUNTERSIGNED,), from_now=True) as tap:
         one = Log(watch, tap)

@@ -10,7 +10,6 @@ from libs.bus.delivery import Undecodable, decode
 from libs.bus.producers import Producers
 from libs.contracts.signing import Signed
 from libs.contracts.topics import Topic
-from libs.crypto.certificates import UNREADABLE
 from libs.crypto.cms import CmsError
 from libs.crypto.cms_reading import parse, verify_signature
 from libs.runtime.settings import ConfigurationError
@@ -42,9 +41,9 @@ def is_an_officers(signed: Signed, issuing: x509.Certificate) -> bool:
         document = parse(signed.cms)
         certificate = x509.load_der_x509_certificate(document.certificate)
         certificate.verify_directly_issued_by(issuing)
-        return verify_signature(document, certificate.public_key())
-    except (CmsError, *UNREADABLE, InvalidSignature):
+    except (CmsError, ValueError, TypeError, InvalidSignature):
         return False
+    return verify_signature(document, certificate.public_key())
 
 
 def read_issuing(pki_dir: Path) -> x509.Certificate:

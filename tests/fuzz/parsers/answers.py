@@ -16,6 +16,7 @@ from uuid import UUID
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import BaseModel
 
 from libs.contracts.problems import ProblemCode
 from libs.crypto.pki import ServicePurpose, build_service, distinguished_name
@@ -203,8 +204,14 @@ def seeds() -> Iterable[bytes]:
     """The fullest answer to each call, a problem, a timeline with a comment in it, and both kinds of message."""
     from tests.fuzz.parsers.samples import of_schema  # noqa: PLC0415 (hypothesis: not in the instrumented process)
 
-    kinds = {"status": SigningStatus, "medium": UserMedium, "resend": ResendAccepted, "messages": Messages}
-    for name, kind in (kinds | {"notices": Notices}).items():
+    kinds: dict[str, type[BaseModel]] = {
+        "status": SigningStatus,
+        "medium": UserMedium,
+        "resend": ResendAccepted,
+        "messages": Messages,
+        "notices": Notices,
+    }
+    for name, kind in kinds.items():
         yield f"{name} 200\n".encode() + json.dumps(of_schema(kind.model_json_schema())).encode()
     yield b"problem 400\n" + json.dumps(problem_example(ProblemCode.BODY_INVALID)).encode()
     key = X25519PrivateKey.from_private_bytes(b"\x03" * 32).public_key()

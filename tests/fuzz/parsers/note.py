@@ -5,7 +5,7 @@ a witness is shown that was away (3). Each is read as the platform does, and as 
 import base64
 import json
 from collections.abc import Iterable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from cryptography.hazmat.primitives import hashes
@@ -58,7 +58,7 @@ def _read(note: str) -> tuple[object, ...] | None:
 
 
 def _read_by_sdk(note: str) -> tuple[object, ...] | None:
-    times = []
+    times: list[datetime | None] = []
     for key in (LOG, WITNESS):
         try:
             times.append(sdk.signed_at(note, sdk.verifier_key(key.text)))

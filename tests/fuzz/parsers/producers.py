@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from random import Random
+from typing import TypeAlias
 from uuid import UUID
 
 from aiokafka import ConsumerRecord
@@ -27,9 +28,9 @@ from libs.contracts.state import Key
 from libs.contracts.topics import Topic
 from libs.crypto.pki import ServicePurpose, build_service, distinguished_name
 from libs.crypto.public_keys import public_key_id
-from libs.gpki_client.answers import AnswerError, parsed, read
 from libs.gpki_client.answers import Completed as TheirCompleted
-from libs.gpki_client.errors import ForgedEventError
+from libs.gpki_client.answers import parsed, read
+from libs.gpki_client.errors import AnswerError, ForgedEventError
 from libs.gpki_client.kafka import event_record
 from libs.gpki_client.producers import ProducerKeys
 from libs.runtime.kafka_access import KafkaAccess
@@ -38,7 +39,7 @@ from tests.fuzz.parsers.authority import der, fixed_signer, tree
 from tests.fuzz.target import Target
 from tests.support.pki import EPOCH
 
-Raw = ConsumerRecord[bytes, bytes]
+Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 _PRIVATE = {KEY_PUBLISHER: fixed_signer(6), "posting": fixed_signer(7)}
 _WAYS = {

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from random import Random
+from typing import TypeAlias
 from uuid import UUID
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -27,7 +28,7 @@ from tests.fuzz.mutating import mutate_bytes, mutate_json
 from tests.fuzz.target import Target
 from tests.support.pki import EPOCH
 
-Raw = ConsumerRecord[bytes, bytes]
+Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 
 _REQUEST = UUID("6f1b4f0e-5f0c-5e3b-9a35-0f3c6c1f7a11")
 

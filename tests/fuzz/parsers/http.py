@@ -123,7 +123,8 @@ class _StandIns:
                 return SignaturesAccepted(accepted=len(body.signatures), status_url="/")
             case (_, _, report, _):
                 return NotMeTaken(request_id=report.request_id)
-        raise AssertionError(given)
+            case _:
+                raise AssertionError(given)
 
     async def ask(self, *_: Any) -> ResendAccepted:
         return ResendAccepted(resend=_REQUEST, status_url="/")

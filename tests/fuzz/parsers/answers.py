@@ -195,7 +195,7 @@ def _of_another_chain(body: bytes, random: Random) -> bytes:
     try:
         offered = json.loads(body)
         offered["chain"][0] = base64.b64encode(mutate_der(base64.b64decode(offered["chain"][0]), random)).decode()
-    except (ValueError, TypeError, KeyError, IndexError):
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return mutate_bytes(body, random)
     return json.dumps(offered).encode()
 

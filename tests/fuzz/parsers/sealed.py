@@ -1,4 +1,4 @@
-"""PIN and OTP: as anybody could send them (0), and as anybody could seal them (1); a PIN to be set (2), or changed (3)."""
+"""PIN and OTP: as anybody could send them (0), as anybody could seal them (1); a PIN to be set (2), or changed (3)."""
 
 from collections.abc import Iterable
 

@@ -14,10 +14,12 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+from pydantic import ValidationError
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from libs.bus.admission import admit
+from libs.bus.admission import Forged, admit
+from libs.contracts.manifest import Manifest
 from libs.contracts.problems import ProblemCode
 from libs.contracts.progress import ReachedStage
 from services.gateway import api, starting, store
@@ -106,8 +108,13 @@ class _StandIns:
 
     async def start(self, caller: Caller, key: str, trace: str, body: bytes) -> Started:
         event = await asyncio.to_thread(parsed, starting._Sent, body)
-        caller.owns(event.manifest.header)
-        admit(event, None)
+        if not caller.owns(event.manifest.header):
+            raise ProblemError(ProblemCode.CALLER_NOT_ALLOWED)
+        assert isinstance(admit(event, None), Forged)
+        try:  # as the caller's own signature over it would have it judged
+            Manifest.model_validate(event.manifest.model_dump())
+        except ValidationError:
+            raise ProblemError(ProblemCode.MANIFEST_INVALID) from None
         request_id, root = event.identity()
         return Started(request_id=request_id, root=root.hex(), status_url="/")
 

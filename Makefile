@@ -68,7 +68,7 @@ soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? lea
 faults: setup ## kill, freeze and starve each part under load (SEED=2, FAULT=name,name); leaves var/faults/report.json
 	@SEED="$(SEED)" FAULT="$(FAULT)" $(PY) -m tests.faults.campaign
 
-fuzz: setup ## mutated input for every parser of what others send (MINUTES=10 each, ONLY=cms,crl); leaves var/fuzz/report.json
+fuzz: setup ## mutated input for every parser of what others send (MINUTES=10 of CPU each, ONLY=cms,crl); leaves var/fuzz/report.json
 	@$(PY) -m pip --disable-pip-version-check --quiet install --require-hashes -r tests/fuzz/requirements.lock
 	@MINUTES="$(MINUTES)" ONLY="$(ONLY)" $(PY) -m tests.fuzz
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -100,7 +101,7 @@ def read_key(text: str) -> NoteKey:
         content = base64.b64decode(encoded, validate=True)
         kind, material = content[0], content[1:]
         public = load_der_public_key(material) if kind == ECDSA else Ed25519PublicKey.from_public_bytes(material)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, UnsupportedAlgorithm):
         raise NoteError("not a verifier key") from None
     is_p256 = isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1)
     if not (is_p256 if kind == ECDSA else kind == COSIGNATURE) or not NAME.fullmatch(name):

@@ -3,6 +3,7 @@ they are texts here. Bytes travel in standard base64, times in ISO 8601.
 """
 
 import base64
+import json
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -230,6 +231,14 @@ class Event:
     at: datetime
     reached: int | None
     data: Mapping[str, Any]
+
+
+def parsed(text: str | bytes, what: str) -> Any:
+    """The JSON that somebody else wrote. Raises AnswerError, which says `what` is none, and nothing of it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise AnswerError(f"{what} is not JSON") from None
 
 
 def read(kind: type[T], value: Any) -> T:

@@ -13,7 +13,15 @@ from .errors import CertificateError
 
 _KNOWN_CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
 HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for a certificate or a CRL that it cannot read."""
 
 E = TypeVar("E", bound=x509.ExtensionType)
 
@@ -24,7 +32,7 @@ def load(certificate: bytes) -> x509.Certificate:
         if certificate.lstrip().startswith(b"-----BEGIN"):
             return x509.load_pem_x509_certificate(certificate)
         return x509.load_der_x509_certificate(certificate)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise CertificateError("not a certificate") from None
 
 
@@ -52,7 +60,7 @@ def extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except _UNREADABLE:
+    except UNREADABLE:
         raise CertificateError("unreadable extensions") from None
 
 
@@ -65,7 +73,7 @@ def purposes(certificate: x509.Certificate) -> set[str] | None:
 def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
     try:
         child.verify_directly_issued_by(parent)
-    except (*_UNREADABLE, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -85,7 +93,7 @@ def _usable(certificate: x509.Certificate, at: datetime) -> None:
     try:
         critical = [one.value for one in certificate.extensions if one.critical]
         weak = not isinstance(certificate.signature_hash_algorithm, HASHES)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise CertificateError("unreadable extensions or algorithm") from None
     if weak or any(not isinstance(value, _KNOWN_CRITICAL) for value in critical):
         raise CertificateError("critical extension or signature algorithm")

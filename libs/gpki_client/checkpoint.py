@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -60,7 +60,7 @@ def verifier_key(text: str) -> VerifierKey:
         else:
             public = Ed25519PublicKey.from_public_bytes(material)
             expected = hashlib.sha256(name.encode() + b"\n" + content).digest()[:4]
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, UnsupportedAlgorithm):
         raise CheckpointError("not a verifier key") from None
     is_ours = isinstance(public, ec.EllipticCurvePublicKey) if kind == _ECDSA else kind == _COSIGNATURE
     if not is_ours or not name or expected.hex() != key_id:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -23,6 +24,7 @@ from .answers import (
     SignaturesAccepted,
     Started,
     Status,
+    parsed,
     read,
 )
 from .caller import Caller
@@ -43,6 +45,8 @@ COME_BACK: Final = 2.0
 """Seconds before a stream that the server ended in good order is asked for again."""
 
 COMPLETED: Final = "completed"
+
+_SEQ: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 Channel = Literal["gpki-mobile", "e-mail"]
 
@@ -190,8 +194,8 @@ class GpkiClient:
 
 
 def _event(message: transport.Message) -> Event:
-    told = transport.parsed(message.data)
-    if not message.id.isdigit() or not isinstance(told, dict):
+    told = parsed(message.data, "an event of a stream")
+    if not _SEQ.fullmatch(message.id) or not isinstance(told, dict):
         raise AnswerError("an event of a stream is not of the agreed form")
     return read(Event, {**told, "seq": int(message.id), "kind": message.event})
 

@@ -1,7 +1,6 @@
 """GPKI Mobile without a screen: a device's two keys, and the messages that only it can read."""
 
 import asyncio
-import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from . import transport
-from .answers import read
+from .answers import parsed, read
 from .caller import assertion, key_id_of
 from .client import base64_text
 from .clock import Clock, utc_now
@@ -221,10 +220,7 @@ class _Notices:
 
 
 def _told(plaintext: bytes, names: tuple[str, ...]) -> dict[str, str]:
-    try:
-        told: Any = json.loads(plaintext)
-    except ValueError:
-        told = None
+    told = parsed(plaintext, "a message")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in names):
         raise AnswerError("a message is not of the agreed form")
     return told

@@ -12,11 +12,11 @@ from uuid import uuid4, uuid5
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from .answers import Completed, read
+from .answers import Completed, parsed, read
 from .caller import Caller
 from .client import base64_text
 from .clock import Clock, utc_now
-from .errors import AnswerError, ForgedEventError, UnknownProducerError
+from .errors import ForgedEventError, UnknownProducerError
 from .manifest import Manifest
 from .producers import COMPLETED, KEYS, EventRecord, ProducerKeys
 
@@ -127,11 +127,7 @@ class KafkaClient:
                 told = f"{record.topic}, partition {record.partition}, offset {record.offset}: {error}"
                 self._forged(ForgedEventError(told))
                 continue
-            try:
-                value = json.loads(record.value)
-            except ValueError:
-                raise AnswerError("a record of completed is not JSON") from None
-            yield read(Completed, value)
+            yield read(Completed, parsed(record.value or b"", "a record of completed"))
             await self._consumer.commit({TopicPartition(record.topic, record.partition): record.offset + 1})
 
     async def _stop(self) -> None:
@@ -169,7 +165,7 @@ class _Keys:
         """Raises ForgedEventError; KafkaError, TimeoutError when it cannot be known now."""
         if time.monotonic() - self._looked > KEYS_AGE:
             await self._look()
-        event = _event_record(record)
+        event = event_record(record)
         try:
             self._producers.check(event)
         except UnknownProducerError:
@@ -183,15 +179,17 @@ class _Keys:
             try:
                 while await self._consumer.position(self._place) < end:
                     batch = (await self._consumer.getmany(self._place, timeout_ms=FETCH_WAIT_MS)).get(self._place, [])
-                    self._producers.learn([_event_record(one) for one in batch])
+                    self._producers.learn([event_record(one) for one in batch])
             finally:
                 self._consumer.pause(self._place)
         self._looked = time.monotonic()
 
 
-def _event_record(record: "ConsumerRecord[bytes, bytes]") -> EventRecord:
+def event_record(record: "ConsumerRecord[bytes, bytes]") -> EventRecord:
+    """As it was signed: to its producer nothing and empty are the same, to Kafka they are not."""
+    headers = [(name, value or b"") for name, value in record.headers]
     at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    return EventRecord(record.topic, record.key, record.value or b"", record.headers, at)
+    return EventRecord(record.topic, record.key, record.value or b"", headers, at)
 
 
 def _warn(error: ForgedEventError) -> None:

@@ -5,7 +5,6 @@ the certificate authority's own producer key has signed there counts, and that k
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
 from . import certificates
-from .answers import read
+from .answers import parsed, read
 from .caller import key_id_of
 from .errors import AnswerError, CertificateError, ForgedEventError, UnknownProducerError
 
@@ -123,12 +122,12 @@ class ProducerKeys:
     def _producer(self, record: EventRecord) -> tuple[EventRecord, str, _Producer] | None:
         """What a record of the keys' topic says of a producer's key, if its certificate says the same."""
         try:
-            state = read(_KeyState, json.loads(record.value))
+            state = read(_KeyState, parsed(record.value, "a key"))
             if state.purpose != "producer" or record.key != state.key_id.encode():
                 return None
             leaf, *others = map(certificates.load, state.chain)
             public_key, names = self._judged(leaf, others)
-        except (AnswerError, CertificateError, ValueError, RecursionError):
+        except (AnswerError, CertificateError, ValueError):
             return None
         if names != [state.owner] or key_id_of(public_key) != state.key_id:
             return None

@@ -17,7 +17,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -96,7 +96,7 @@ def verify_record(folder: Path, *, root: bytes | None = None, pinned: Pinned | N
         record = json.loads(text, object_pairs_hook=_unique)
         proven = _prove(record, document, cms, trust, pinned.root if pinned else root)
         return replace(proven, logged_at=_logged(record, pinned))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
         raise RecordError("record", "not of its form") from None
 
 
@@ -173,7 +173,7 @@ def _signature(record: Json, cms: bytes, root: bytes) -> tuple[x509.Certificate,
         (leaf,) = (one for one in all_held if _fingerprint(one) == record["certificate_path"][0])
         others = [one for one in all_held if one != leaf]
         signer = Signer(leaf, others)
-    except (ValueError, KeyError, CertificateError):
+    except (*certificates.UNREADABLE, KeyError, CertificateError):
         raise RecordError("cms", "not of the profile, or without the officer's certificate") from None
     said = SignedAttributes(
         entry["id"], bytes.fromhex(entry["sha256"]), header["action"], header["system"], root, signing_time
@@ -198,7 +198,7 @@ def _trust(pem: bytes) -> tuple[list[x509.Certificate], list[x509.CertificateRev
         blocks = [b"-----BEGIN " + block for block in pem.split(b"-----BEGIN ")[1:]]
         crls = [x509.load_pem_x509_crl(block) for block in blocks if block.startswith(b"-----BEGIN X509 CRL")]
         return [certificates.load(block) for block in blocks if block.startswith(b"-----BEGIN CERT")], crls
-    except (ValueError, CertificateError):
+    except (*certificates.UNREADABLE, CertificateError):
         raise RecordError("files", f"{TRUST_FILE} cannot be read") from None
 
 
@@ -256,7 +256,7 @@ def _crl(
 def _number(crl: x509.CertificateRevocationList) -> int | None:
     try:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *certificates.UNREADABLE):
         return None
 
 
@@ -267,7 +267,7 @@ def _is_genuine(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -
             return False
         strong = isinstance(crl.signature_hash_algorithm, certificates.HASHES)
         return strong and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # judged on the path
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except certificates.UNREADABLE:
         return False
 
 

@@ -1,13 +1,13 @@
 """HTTP as this package does it: an assertion for every try, the same Idempotency-Key on all of them, a bounded end."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
 
+from .answers import parsed
 from .errors import AnswerError, GpkiUnavailable, Problem
 
 TIMEOUT: Final = httpx.Timeout(15.0)
@@ -94,10 +94,7 @@ class Transport:
             raise Again(type(error).__name__) from None
         if not answer.is_success:
             raise _refusal(answer)
-        try:
-            return answer.json()
-        except ValueError:
-            raise AnswerError(f"{method} {path}: the answer is not JSON") from None
+        return parsed(answer.content, f"{method} {path}: the answer")
 
     def _headers(self, user: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._assertion(user)}"}
@@ -114,8 +111,8 @@ async def pause(attempt: int, wait: float = 0.0) -> None:
 
 def _refusal(answer: httpx.Response) -> Problem | Again:
     try:
-        problem = Problem(answer.status_code, answer.json())
-    except (ValueError, AttributeError, TypeError):
+        problem = Problem(answer.status_code, parsed(answer.content, "a problem"))
+    except (AnswerError, AttributeError, TypeError):
         problem = Problem(answer.status_code, {"code": "unknown", "detail": "no problem details"})
     if answer.status_code not in _AGAIN:
         return problem
@@ -139,11 +136,3 @@ async def _messages(answer: httpx.Response) -> AsyncGenerator[Message, None]:
                 if "data" in fields:
                     yield Message(fields.get("id", ""), fields.get("event", ""), fields["data"])
                 fields = {}
-
-
-def parsed(text: str) -> Any:
-    """JSON of a stream. Raises AnswerError."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise AnswerError("an event of a stream is not JSON") from None

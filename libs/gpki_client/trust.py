@@ -47,6 +47,6 @@ class TrustFile:
             async with httpx.AsyncClient(base_url=self._base, timeout=TIMEOUT, trust_env=False) as http:
                 answer = (await http.get(f"/{name}/{number}.crl")).raise_for_status()
             crl = x509.load_der_x509_crl(answer.content)
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, *certificates.UNREADABLE) as error:
             raise TrustError(f"CRL {number} of {name}: {error}") from None
         return crl.public_bytes(Encoding.PEM)

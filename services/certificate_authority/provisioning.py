@@ -12,6 +12,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.crypto.certificates import UNREADABLE
 from libs.crypto.pki import SubjectKey, requested_key
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
@@ -219,7 +220,7 @@ def requests_in(pki_dir: Path) -> Iterator[Request]:
 def _key_in(file: Path) -> SubjectKey:
     try:
         return requested_key(x509.load_pem_x509_csr(file.read_bytes()).public_bytes(Encoding.DER))
-    except ValueError as error:  # PkiError is one
+    except UNREADABLE as error:  # PkiError is a ValueError
         raise RequestRefused(f"{file}: no valid certification request") from error
 
 

@@ -48,6 +48,12 @@ async def fetch(client: httpx.AsyncClient, url: str, etag: str | None, last_modi
                 der += part
                 if len(der) > MAX_CRL_BYTES:
                     raise DownloadFailed(f"longer than {MAX_CRL_BYTES} bytes")
-            return Fetched(bytes(der), response.headers.get("ETag"), response.headers.get("Last-Modified"))
+            return Fetched(bytes(der), _validator(response, "ETag"), _validator(response, "Last-Modified"))
     except (httpx.HTTPError, TimeoutError) as error:
         raise DownloadFailed(type(error).__name__) from error
+
+
+def _validator(response: httpx.Response, name: str) -> str | None:
+    """What can be sent back as it came: anything else would be kept, and no CRL be asked for again."""
+    value = response.headers.get(name)
+    return value if value is not None and value.isascii() else None

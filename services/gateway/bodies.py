@@ -97,7 +97,7 @@ async def read_body(
     Raises ProblemError when it is too long, or too slow.
     """
     announced = headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced[:10]) > limit:
+    if not announced.isdecimal() or int(announced[:10]) > limit:
         raise ProblemError(ProblemCode.TOO_LARGE)
     parts: list[bytes] = []
     size = 0

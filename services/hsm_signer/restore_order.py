@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.bus.administrators import in_time
 from libs.bus.trust import confirmed_by_two
 from libs.contracts.custody import SignedRestoreOrder, restore_signature_input
+from libs.crypto.certificates import UNREADABLE
 from libs.crypto.pki import ServicePurpose
 from libs.crypto.service_certificates import ServiceCertificateError, ServiceIdentity, validate_service_certificate
 from libs.hsm.hsm import Hsm
@@ -29,7 +30,7 @@ def security_officers(pki_dir: Path, service_root: bytes, at: datetime) -> dict[
             identity = validate_service_certificate(
                 leaf, chain, service_root=service_root, purpose=ServicePurpose.SECURITY_OFFICER, at=at
             )
-        except (OSError, ValueError, ServiceCertificateError):
+        except (OSError, *UNREADABLE, ServiceCertificateError):
             continue
         found[identity.key_id] = identity
     return found

@@ -148,7 +148,7 @@ class Batch:
                         self.unread += 1
                     else:
                         take(self, record)
-                except ValidationError:
+                except (ValidationError, OverflowError):  # of a day that no calendar here has
                     self.unread += 1
                 self.offsets[partition] = record.offset + 1
                 last = record

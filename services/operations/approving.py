@@ -15,6 +15,7 @@ from libs.contracts.service_keys import (
     SignedOrder,
     service_key_signature_input,
 )
+from libs.crypto.certificates import UNREADABLE
 from libs.crypto.errors import CryptoError
 from libs.crypto.pki import requested_key
 from libs.crypto.public_keys import public_key_id
@@ -62,6 +63,6 @@ def _purpose(request: Path) -> Purpose:
 def _key_id(request: Path) -> str:
     try:
         der = x509.load_pem_x509_csr(request.read_bytes()).public_bytes(Encoding.DER)
-    except ValueError:
+    except UNREADABLE:
         fail(f"{request}: no certification request in PEM")
     return public_key_id(requested_key(der))

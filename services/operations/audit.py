@@ -158,7 +158,7 @@ def _take(told: Topics, record: Raw) -> None:
     """What is no event of its topic tells nothing: its dead letter tells of it."""
     try:
         _TAKING[record.topic](told, record)
-    except (ValidationError, ValueError, KeyError, TypeError):
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
         return
 
 

@@ -3,6 +3,7 @@
 What became of a letter is a record of its own on the same topic, a resolution: the topic tells all, in its order.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ Deed = Literal["replayed", "discarded"]
 
 _RESOLVES = PREFIX + "resolves"
 _DEED = PREFIX + "resolution"
+_OFFSET = re.compile(r"[0-9]{1,18}", re.ASCII)
 _BY = PREFIX + "resolved-by"
 _REASON = PREFIX + "resolution-reason"
 
@@ -75,7 +77,7 @@ def letters(topic: str, records: Iterable[Raw]) -> list[Letter]:
     for record in records:
         said = {name: bytes(value or b"").decode("utf-8", "replace") for name, value in record.headers}
         at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-        if said.get(_RESOLVES, "").isdecimal() and (deed := _deed(said)):
+        if _OFFSET.fullmatch(said.get(_RESOLVES, "")) and (deed := _deed(said)):
             one = Resolution(deed, said.get(_BY, ""), said.get(_REASON, ""), at)
             done.setdefault(int(said[_RESOLVES]), []).append(one)
         else:

@@ -17,6 +17,12 @@ NAMES = (
     "token",
     "http",
     "records",
+    "note",
+    "receipt",
+    "producers",
+    "answers",
+    "views",
+    "files",
 )
 
 

@@ -14,15 +14,18 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+from pydantic import ValidationError
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from libs.bus.admission import admit
+from libs.bus.admission import Forged, admit
+from libs.contracts.manifest import Manifest
 from libs.contracts.problems import ProblemCode
 from libs.contracts.progress import ReachedStage
 from services.gateway import api, starting, store
 from services.gateway.authentication import Caller
 from services.gateway.bodies import parsed
+from services.gateway.not_me import NotMeTaken
 from services.gateway.problems import MEDIA_TYPE, STATUS, ProblemError
 from services.gateway.schemas import Accepted, CancelAccepted, ResendAccepted, Started
 from services.gateway.status import Told
@@ -42,6 +45,7 @@ _ROUTES = (
         f"POST /v1/signings/{_REQUEST}/{what}".encode()
         for what in ("authorisations", "cancellation", "token-signatures", "otp-resends")
     ),
+    b"POST /v1/devices/" + b"0" * 64 + b"/not-me",
 )
 
 
@@ -98,13 +102,19 @@ async def _answer(scope: dict[str, Any], body: bytes) -> tuple[int, str, bytes]:
 class _StandIns:
     """In place of database, broker and clock."""
 
-    async def admit(self, token: str | None) -> Caller:
-        return Caller("igfmas", _USER, str(token)[:10], EPOCH)
+    async def admit(self, *given: str | None) -> Any:
+        caller = Caller("igfmas", _USER, str(given[-1])[:10], EPOCH)
+        return caller if len(given) == 1 else (caller, None)  # a device is admitted by its id, too
 
     async def start(self, caller: Caller, key: str, trace: str, body: bytes) -> Started:
         event = await asyncio.to_thread(parsed, starting._Sent, body)
-        caller.owns(event.manifest.header)
-        admit(event, None)
+        if not caller.owns(event.manifest.header):
+            raise ProblemError(ProblemCode.CALLER_NOT_ALLOWED)
+        assert isinstance(admit(event, None), Forged)
+        try:  # as the caller's own signature over it would have it judged
+            Manifest.model_validate(event.manifest.model_dump())
+        except ValidationError:
+            raise ProblemError(ProblemCode.MANIFEST_INVALID) from None
         request_id, root = event.identity()
         return Started(request_id=request_id, root=root.hex(), status_url="/")
 
@@ -114,8 +124,14 @@ class _StandIns:
     async def cancel(self, *_: Any) -> CancelAccepted:
         return CancelAccepted(cancellation=_REQUEST, status_url="/")
 
-    async def take(self, call: Any, body: Any, status: Any) -> SignaturesAccepted:
-        return SignaturesAccepted(accepted=len(body.signatures), status_url="/")
+    async def take(self, *given: Any) -> SignaturesAccepted | NotMeTaken:
+        match given:
+            case (_, body, _):
+                return SignaturesAccepted(accepted=len(body.signatures), status_url="/")
+            case (_, _, report, _):
+                return NotMeTaken(request_id=report.request_id)
+            case _:
+                raise AssertionError(given)
 
     async def ask(self, *_: Any) -> ResendAccepted:
         return ResendAccepted(resend=_REQUEST, status_url="/")
@@ -180,10 +196,13 @@ def seeds() -> Iterable[bytes]:
         {},
         {"signatures": [{"document": "BB000000", "cms": "AAAA"}]},
         {"channel": "e-mail"},
+        {"request_id": str(_REQUEST), "reference_code": "K7Q", "said_at": "2026-11-28T02:15:00Z", "signature": "AAAA"},
     )
     for route, body in zip(_ROUTES, bodies, strict=True):
         yield route + headers + json.dumps(body).encode()
     yield f"GET /v1/signings/{_REQUEST}".encode() + headers
+    capitals = headers.rstrip().replace(b"application/json", b"Application/JSON")
+    yield _ROUTES[2] + capitals + b"\ncontent-length: 2\n\n{}"
 
 
 TARGET = Target("http", accepts, seeds, _mutate)

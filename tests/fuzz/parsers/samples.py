@@ -1,4 +1,4 @@
-"""A value of every event, made from its JSON Schema: a new event has its seed without a line here."""
+"""A value of every event and answer, made from its JSON Schema: a new one has its seed without a line here."""
 
 from typing import Any
 
@@ -16,7 +16,11 @@ _FORMATS = {"uuid": "6f1b4f0e-5f0c-5e3b-9a35-0f3c6c1f7a11", "date-time": "2026-1
 
 def sample(topic: Topic) -> Any:
     """The JSON value of an event: of choices the fullest, of lists one."""
-    whole = schema(topic)
+    return of_schema(schema(topic))
+
+
+def of_schema(whole: dict[str, Any]) -> Any:
+    """A JSON value of this schema, made likewise."""
     return _value(whole, whole.get("$defs", {}))
 
 

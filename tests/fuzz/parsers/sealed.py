@@ -1,11 +1,11 @@
-"""PIN and OTP: as anybody could send them (0), and as anybody could seal them (1); a PIN to be set (2)."""
+"""PIN and OTP: as anybody could send them (0), as anybody could seal them (1); a PIN to be set (2), or changed (3)."""
 
 from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from libs.crypto.sealing import PURPOSE_AUTHORISATION, SealError, open_sealed, seal, sealing_info
-from libs.crypto.secrets import Secrets, SecretsError, decode_pin, encode_pin, normal_pin
+from libs.crypto.secrets import Secrets, SecretsError, decode_pin, decode_pin_change, encode_pin, normal_pin
 from tests.fuzz.mutating import after, mutate_bytes
 from tests.fuzz.target import Target
 
@@ -20,6 +20,10 @@ def accepts(data: bytes) -> bool:
         if way == b"\2":
             pin = decode_pin(content)
             assert (encode_pin(pin), normal_pin(pin)) == (content, pin)
+            return True
+        if way == b"\3":
+            old, new = decode_pin_change(content)
+            assert content == b"\1" + encode_pin(old) + new
             return True
         blob = seal(content, _SIGNER.public_key(), _INFO) if way == b"\1" else content
         opened = open_sealed(blob, _SIGNER, _INFO)
@@ -38,6 +42,7 @@ def seeds() -> Iterable[bytes]:
         yield b"\0" + seal(secrets, _SIGNER.public_key(), _INFO)
         yield b"\1" + secrets
         yield b"\2" + encode_pin(pin)
+    yield b"\3\1" + encode_pin("Rahsia-2026") + encode_pin("Baharu-2027")
 
 
 TARGET = Target("sealed", accepts, seeds, after(1, mutate_bytes), max_size=1024)

@@ -32,6 +32,19 @@ async def test_what_is_known_is_asked_for_with_its_validators():
     assert await ask(respond, '"7"', "today") is None
 
 
+@pytest.mark.parametrize("name", [b"ETag", b"Last-Modified"])
+async def test_a_validator_that_cannot_be_sent_back_is_none(name):
+    """Whoever was on the way once would have every later look fail."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"der"
+
+    served = httpx.Response(200, content=parts(), headers=[(name, '"é"'.encode())])
+    first = await ask(lambda _: served)
+    assert first == Fetched(b"der", None, None)
+    assert await ask(lambda _: httpx.Response(304), first.etag, first.last_modified) is None
+
+
 @pytest.mark.parametrize("status", [204, 302, 404, 500])
 async def test_any_other_answer_is_a_failure(status):
     with pytest.raises(DownloadFailed, match=str(status)):

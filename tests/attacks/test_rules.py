@@ -11,15 +11,16 @@ from uuid import uuid4
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
-from libs.bus import admission, producers, trust
+from libs.bus import admission, producers
 from libs.bus.admission import Forged, admit
 from libs.bus.producers import Producers
 from libs.bus.trust import key_trust, usable_key
 from libs.contracts import topics
-from libs.contracts.manifest import Manifest
+from libs.contracts.manifest import Manifest, signature_input
 from libs.contracts.signing import MediumResolved
 from libs.crypto import crl, pki
 from libs.crypto.challenge import Challenge
@@ -108,7 +109,7 @@ def test_medium_lookup_has_no_code_sent_for_what_no_caller_asked(
 
 def any_name(identity: ServiceIdentity | None, *, caller: str, root: bytes, signature: bytes) -> bool:
     """`vouches` without the name of the caller in it."""
-    return bool(caller) and identity is not None and verify(identity.public_key, signature, trust.signature_input(root))
+    return bool(caller) and identity is not None and verify(identity.public_key, signature, signature_input(root))
 
 
 def anything(*_args: Any, **_named: Any) -> bool:
@@ -203,7 +204,7 @@ def test_no_service_but_the_authority_makes_producers(
 @pytest.mark.parametrize("field", ["request_id", "user", "credential_id", "root"])
 def test_a_right_code_of_another_challenge_is_none(monkeypatch: pytest.MonkeyPatch, defence: str, field: str) -> None:
     """I-12: of another request, officer, credential or other documents; the code itself is right, and in time."""
-    other = {"root": b"\x02" * 32, "user": "700101011234"}.get(field, str(uuid4()))
+    other: Any = {"root": b"\x02" * 32, "user": "700101011234"}.get(field, str(uuid4()))
     borrowed = replace(of_signer.challenge(), **{field: other})
     if defence == "off":
         monkeypatch.setattr(authorisation, "_is_about", anything)
@@ -224,12 +225,13 @@ def test_nobody_is_certified_for_a_key_that_is_not_the_confirmed_token_s(
     key, officers_key = p256_key(), p256_key().public_key()
     theirs = officers_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     officers, own, mixed = csr(p256_key()), csr(key), request_of(key, public=theirs)
+    refused: type[Refused | Unsigned] = Unsigned
     if attack == "another's key":
         wanted, sent, refused = token_application(request=mixed), mixed, Refused
         if defence == "off":
             monkeypatch.setattr(pki, "requested_key", unproved)
     else:
-        wanted, sent, refused = token_application(request=officers), own, Unsigned
+        wanted, sent = token_application(request=officers), own
         if defence == "off":
             monkeypatch.setattr(issuance, "_unsigned", lambda *_: None)
     made = judge(token_certificate_requested(wanted, REGISTRAR, sent), REGISTRARS)
@@ -257,7 +259,7 @@ def test_who_answers_for_the_crl_server_takes_no_revocation_back(
             critical=False,
         )
         .add_extension(x509.CRLNumber(99), critical=False)
-        .sign(p256_key(), tree.issuing.certificate.signature_hash_algorithm)
+        .sign(p256_key(), SHA256())
         .public_bytes(Encoding.DER)
     )
     if defence == "off":

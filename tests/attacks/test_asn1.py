@@ -96,7 +96,7 @@ async def hostile(token: OfficerToken, genuine: bytes) -> dict[str, bytes]:
         for name, attributes in other_attributes(genuine).items()
     }
     made = malformed(genuine, MAX_CMS) | other_encodings(genuine) | resigned
-    return {name: one for name, one in made.items() if one}
+    return {name: one for name, one in made.items() if 0 < len(one) <= MAX_CMS}
 
 
 def beyond(genuine: bytes) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ class NotYetKnown:
     reason: Reason
 
 
-def resolve(
+def resolve(  # noqa: PLR0911 (each return is one answer of a closed list)
     header: Header, user: User | None, certificates: Mapping[UUID, Certificate], media: Collection[Medium]
 ) -> Resolved | Refused | NotYetKnown:
     """The medium, from our copy of the state; `media` are those that may be signed with here."""

@@ -40,9 +40,11 @@ IN_PIECES = (
             "custody",
             "pin",
             "posting",
+            "rules",
             "sealing",
             "suspension",
             "verifying",
+            "witness",
         )
     ),
 )

@@ -8,18 +8,21 @@ import pytest_asyncio
 
 from libs.bus.administrators import NOT_TWO
 from libs.contracts.topics import Topic
+from libs.gpki_client.token import OfficerToken
 from libs.hsm.hsm import Hsm
 from libs.runtime.clock import utc_now
 from libs.storage import state
 from tests.attacks.broker import Attacker
 from tests.integration.hsm.conftest import hsm, soft_hsm
 from tests.support.bus import declared, delete_topics
-from tests.support.chain import client
+from tests.support.chain import Client, client
 from tests.support.custody import Cabinet, Signer
 from tests.support.custody_signer import open_cabinet
+from tests.support.officer_token import P256, TokenFolder
 from tests.support.pki import Pki
 from tests.support.requests import key_state
 from tests.support.stack import Stack
+from tests.support.token_officers import TokenOfficer, opened
 
 __all__ = ["client", "hsm", "soft_hsm"]
 
@@ -67,6 +70,19 @@ async def administrator(full_stack: Stack) -> AsyncIterator[Attacker]:
     """Who may do anything: to show that an attack works where nothing defends."""
     async with Attacker(full_stack.kafka) as one:
         yield one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def token(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OfficerToken]:
+    """An officer's own, with a P-256 key; it is open, and a process has one at a time."""
+    async with opened(TokenFolder.create(tmp_path_factory.mktemp("token") / "hsm"), P256) as own:
+        yield own
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def token_officer(client: Client, token: OfficerToken) -> TokenOfficer:
+    """Whose it is."""
+    return await TokenOfficer.enrol(client, token)
 
 
 @pytest_asyncio.fixture

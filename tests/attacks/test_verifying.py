@@ -4,15 +4,27 @@ Each is refused by name, and does what it is for once its defence is away.
 """
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from libs.contracts import document_signature, topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Signed, Verified
 from libs.crypto import cms_reading
+from libs.crypto.cms import CmsTemplate
 from libs.crypto.cms_reading import SignedDocument
-from services.crl_verifier import verification
-from tests.attacks.malformed import flipped, malformed, oversized
+from libs.crypto.pki import RevokedCertificate
+from services.crl_verifier import token_signed, verification
+from tests.attacks.malformed import (
+    flipped,
+    malformed,
+    other_attributes,
+    other_encodings,
+    oversized,
+    with_attributes,
+)
 from tests.integration.crl_verifier.conftest import Verifier, hands, pki, pki_dir, server, verifier, wire
+from tests.integration.crl_verifier.token_requests import TokenRequest, token_officer, token_request
 from tests.support.documents import document, fresh_ids, manifest, sign, signed
 
 __all__ = ["hands", "pki", "pki_dir", "server", "verifier", "wire"]
@@ -74,8 +86,47 @@ async def test_a_signature_above_the_bound_is_not_read(
     async with verifier.start():
         who = await verifier.officer()
         (genuine,) = signed(who)
-        made = await came_to(verifier, genuine.model_copy(update={"cms": oversized(who, genuine.cms)}))
+        made = await came_to(verifier, genuine.model_copy(update={"cms": oversized(genuine.cms)}))
     assert made == ("verified" if defence == "off" else Reason.SIGNATURE_INVALID)
+
+
+class Whatever(bytes):
+    """Of another encoding it says that it is the same."""
+
+    def __ne__(self, _other: object) -> bool:
+        return False
+
+    __hash__ = bytes.__hash__
+
+
+class AnyEncoding(CmsTemplate):
+    """It takes attributes and whole as they come."""
+
+    def signed_attributes(self, _attributes: object) -> bytes:
+        return Whatever()
+
+    def assemble(self, _signed_attributes: bytes, _signature: bytes) -> bytes:
+        return Whatever()
+
+
+@defended
+@pytest.mark.parametrize("what", ["revocations along", "attributes in another order"])
+async def test_a_right_signature_in_another_encoding_is_none(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch, defence: str, what: str
+) -> None:
+    """What two readers read differently is no proof for either of them: there is one encoding of a signature."""
+    verifier.server.serve(*verifier.crls())
+    if defence == "off":
+        monkeypatch.setattr(cms_reading, "CmsTemplate", AnyEncoding)
+    async with verifier.start():
+        who = await verifier.officer()
+        (genuine,) = signed(who)
+        made = other_encodings(genuine.cms)
+        for name, attributes in other_attributes(genuine.cms).items():
+            signature = who.identity.key.sign(attributes, ECDSA(SHA256()))
+            made[name] = with_attributes(genuine.cms, attributes, signature)
+        came = await came_to(verifier, genuine.model_copy(update={"cms": made[what]}))
+    assert came == ("verified" if defence == "off" else Reason.SIGNATURE_INVALID)
 
 
 async def test_what_is_hardly_asn1_is_refused_one_by_one_and_the_good_one_behind_it_is_verified(
@@ -118,3 +169,43 @@ async def test_a_parser_that_does_not_refuse_by_its_own_error_leaves_a_dead_lett
         await verifier.wire.send(topics.SIGNED, [hostile])
         await verifier.wire.buried(topics.SIGNED, [hostile])
         assert verifier.rejected(event.request_id) == []
+
+
+@defended
+async def test_a_signature_of_a_token_is_good_for_its_own_request_alone(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-24: the officer's own, over the same documents, for another request of theirs."""
+    verifier.server.serve(*verifier.crls())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        other = TokenRequest(verifier, request.officer, manifest(request.officer.user, request.manifest.documents))
+        await other.resolve()
+        forged = other.sign()[0].model_copy(update={"request_id": request.id})
+        if defence == "off":
+            root = request.manifest.commitment().root
+            monkeypatch.setattr(token_signed, "_root", lambda _: root)
+        await request.give([forged])
+        if defence == "on":
+            await verifier.wire.buried(topics.TOKEN_SIGNED, [forged])
+            assert verifier.verified(request.id) == []
+        else:
+            assert isinstance((await verifier.answers([forged]))[0], Verified)
+
+
+@defended
+async def test_an_older_list_of_revocations_takes_none_back(verifier: Verifier, defence: str) -> None:
+    """REV-2: who answers for the CRL server plays a genuine list again, of before the revocation."""
+    before, root = verifier.pki.crl(), verifier.pki.crl(verifier.pki.root)
+    async with verifier.start():
+        who = await verifier.officer()
+        revoked = RevokedCertificate(who.identity.certificate.serial_number, verifier.pki.now)
+        verifier.server.serve(root, verifier.pki.crl(revoked=[revoked]))
+        await verifier.wire.tap.until(verifier.numbers, "kept")
+        assert await came_to(verifier, *signed(who)) == Reason.CERTIFICATE_REVOKED
+    if defence == "off":
+        await verifier.database.execute("DELETE FROM crl")
+    verifier.server.serve(root, before)
+    async with verifier.start():
+        made = await came_to(verifier, *signed(who))
+    assert made == ("verified" if defence == "off" else Reason.CERTIFICATE_REVOKED)

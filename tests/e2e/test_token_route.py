@@ -20,7 +20,7 @@ from libs.runtime.clock import utc_now
 from services.igfmas.documents import Paper
 from tests.e2e.test_cancelling import answers, take_back
 from tests.e2e.test_signing import openssl_agrees
-from tests.support.chain import Client, Request, papers
+from tests.support.chain import Client, Request
 from tests.support.journal import history
 from tests.support.officer_token import P256, RSA, TokenFolder
 from tests.support.pki import rsa_key
@@ -54,10 +54,7 @@ async def signers(client: Client, tmp_path_factory: pytest.TempPathFactory) -> A
 
 async def asked(client: Client, signers: Signers, count: int) -> Request:
     """A request that waits for the first officer's token."""
-    request = await client.press(signers.first.officer, papers(count))
-    async for event in client.gateway.follow(request.id, request.officer.user):
-        if event.kind == "medium-resolved":
-            break
+    request = await signers.first.asked(client, count)
     status = await client.gateway.status(request.id, request.officer.user)
     assert (status.state, status.medium) == ("awaiting-token-signatures", "token")
     return request

@@ -12,7 +12,7 @@ from libs.gpki_client import Manifest
 from libs.gpki_client.clock import Clock, utc_now
 from libs.gpki_client.token import OfficerToken
 from services.igfmas.enrolment import Officer
-from tests.support.chain import Client
+from tests.support.chain import Client, Request, papers
 from tests.support.officer_token import LABEL, MODULE, PIN, TokenFolder
 
 
@@ -37,6 +37,14 @@ class TokenOfficer:
         """Apply with this token's own request, and wait for the certificate."""
         officer = client.new_officer()
         return cls(officer, await client.desk.enrol_token(officer, token))
+
+    async def asked(self, client: Client, count: int) -> Request:
+        """A request of so many documents, which waits for the token."""
+        request = await client.press(self.officer, papers(count))
+        async for event in client.gateway.follow(request.id, self.officer.user):
+            if event.kind == "medium-resolved":
+                break
+        return request
 
     async def signatures(
         self, token: OfficerToken, manifest: Manifest | contracts.Manifest, *, clock: Clock = utc_now

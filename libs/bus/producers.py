@@ -67,7 +67,7 @@ class Producers:
         self._consumer: AIOKafkaConsumer | None = None
         self._looking = asyncio.Lock()
         self._known: dict[str, _Known] = {}
-        self._unresolved: list[tuple[Record, Key]] = []
+        self._unresolved: list[tuple[Record, Key, ServiceIdentity]] = []
 
     async def aclose(self) -> None:
         """Disconnect; what is known stays known."""
@@ -126,10 +126,10 @@ class Producers:
 
     def learn(self, fresh: list[Record]) -> None:
         """Take in records of the keys' topic, in whatever order: one may be signed by the key of another behind it."""
-        waiting = [*self._unresolved, *((record, key) for record in fresh if (key := _producers_key(record)))]
-        left: list[tuple[Record, Key]] = []
+        waiting = [*self._unresolved, *filter(None, map(self._producers_key, fresh))]
+        left: list[tuple[Record, Key, ServiceIdentity]] = []
         while waiting:
-            left = [(record, key) for record, key in waiting if not self._believe(record, key)]
+            left = [one for one in waiting if not self._believe(*one)]
             if len(left) == len(waiting):
                 break
             waiting = left
@@ -162,11 +162,21 @@ class Producers:
             why = "it does not hold"
         return f"producer signature: {why}" if why else None
 
-    def _believe(self, record: Record, key: Key) -> bool:
-        """Take in what the key publisher says of a producer's key; False when it may become believable yet."""
+    def _producers_key(self, record: Record) -> tuple[Record, Key, ServiceIdentity] | None:
+        """What a record says of a producer's key, if its certificate does too; judged once, however long it waits."""
+        try:
+            key = Key.model_validate_json(record.value)
+        except ValidationError:
+            return None
+        if key.purpose != "producer" or record.key != key.key.encode():
+            return None
         identity = genuine_key(key, self._service_root)
+        return None if identity is None else (record, key, identity)
+
+    def _believe(self, record: Record, key: Key, identity: ServiceIdentity) -> bool:
+        """Take in what the key publisher says of a producer's key; False when it may become believable yet."""
         found = signature_of(record)
-        if identity is None or found is None:
+        if found is None:
             return True  # never will be: forgotten
         signer = self._known[found[0]].identity if found[0] in self._known else None
         if signer is None and found[0] == key.key_id:
@@ -178,11 +188,3 @@ class Producers:
             if before is None or before.version < key.version:
                 self._known[key.key_id] = _Known(identity, key.version, key.retired_at)
         return True
-
-
-def _producers_key(record: Record) -> Key | None:
-    try:
-        key = Key.model_validate_json(record.value)
-    except ValidationError:
-        return None
-    return key if key.purpose == "producer" and record.key == key.key.encode() else None

@@ -21,7 +21,12 @@ EMAIL = r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}$"
 
 
 class Application(Exact):
-    """An officer's application for a roaming certificate, as the registrar confirmed it; every value a string."""
+    """An officer's application for a roaming certificate, as the registrar confirmed it; every value a string.
+
+    `sealed_pin_sha256` is the hex SHA-256 of the PIN as it was sealed to the signer: whoever hands the application on
+    cannot put a PIN of his own beside it. Null, and then not in what is signed, stands for what was signed before that
+    was asked for: no key is made for it.
+    """
 
     application: UUID
     user: UserId
@@ -29,6 +34,7 @@ class Application(Exact):
     email: Annotated[str, StringConstraints(pattern=EMAIL)]
     office: Name
     algorithm: Literal["rsa-2048", "p-256"] = "rsa-2048"
+    sealed_pin_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
 class TokenApplication(Exact):
@@ -79,6 +85,11 @@ def device_signature_input(registration: DeviceRegistration) -> bytes:
 def credential_id_of(application: Application | TokenApplication) -> UUID:
     """The credential that this application leads to; whoever seals its PIN computes it beforehand."""
     return event_id_of("credential", application.application)
+
+
+def is_confirmed_pin(application: Application, sealed_pin: bytes) -> bool:
+    """Whether this is the sealed PIN that the registrars signed."""
+    return hashlib.sha256(sealed_pin).hexdigest() == application.sealed_pin_sha256
 
 
 class AdministratorSignature(Part):
@@ -265,4 +276,4 @@ class ApplicationRefused(Event):
 
 
 def _signature_input(domain: bytes, signed: Exact) -> bytes:
-    return domain + hashlib.sha256(canonical(signed.model_dump(mode="json"))).digest()
+    return domain + hashlib.sha256(canonical(signed.model_dump(mode="json", exclude_none=True))).digest()

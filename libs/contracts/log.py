@@ -9,6 +9,9 @@ from libs.contracts.base import Base64, Event, Exact
 MAX_TILE: Final = 256
 """Leaves of a tile (libs/crypto/tiles.py)."""
 
+MAX_GROWTH: Final = 100 * MAX_TILE
+"""Leaves that one checkpoint takes in; of more, after the log's HSM was away, another one follows at once."""
+
 MAX_PATH: Final = 64
 """Hashes of a path: a log of 2^63 leaves has no longer one."""
 

@@ -134,6 +134,13 @@ def countersign(note: str, key: NoteKey, private: Ed25519PrivateKey, at: datetim
     return note + _line(key, _TIMESTAMP.pack(seconds) + private.sign(_cosigned(text, seconds)))
 
 
+def alone(note: str, key: NoteKey) -> str:
+    """The note with this key's lines and nobody else's: whoever hands it on can have added some. Raises NoteError."""
+    text, lines = _split(note)
+    own = (_line(key, content[4:]) for name, content in lines if name == key.name and content[:4] == key.id)
+    return f"{text}\n{''.join(own)}"
+
+
 def read(note: str) -> Checkpoint:
     """What a note says, whoever has signed it. Raises NoteError."""
     text, _ = _split(note)

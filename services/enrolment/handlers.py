@@ -18,6 +18,7 @@ from libs.contracts.enrolment import (
     TokenCertificateRequested,
     confirmation_input,
     credential_id_of,
+    is_confirmed_pin,
 )
 from libs.contracts.state import Certificate
 from libs.storage.pool import Connection
@@ -64,7 +65,7 @@ class Enrolment:
         signed = delivery.event.signed
         content = confirmation_input(signed.application)
         fault = await doubt(connection, delivery, signatures_of(signed), content, self._service_root)
-        return fault or _other_csr(delivery.event)
+        return fault or _unconfirmed(delivery.event)
 
     async def _apply(self, connection: Connection, event: S, next_step: Callable[[S], Emit]) -> Outcome:
         application = event.signed.application
@@ -116,10 +117,10 @@ class Enrolment:
         return Done((Emit(self._routes.user, user_state(after)),))
 
 
-def _other_csr(event: ApplicationSubmitted | TokenApplicationSubmitted) -> Poison | None:
-    """A request for a certificate that is not the one whose hash the registrar signed."""
+def _unconfirmed(event: ApplicationSubmitted | TokenApplicationSubmitted) -> Poison | None:
+    """A PIN, or a request for a certificate, that is not the one whose hash the registrars signed."""
     if isinstance(event, ApplicationSubmitted):
-        return None
+        return None if is_confirmed_pin(event.signed.application, event.sealed_pin) else Poison("pin-not-confirmed")
     is_confirmed = sha256(event.csr).hexdigest() == event.signed.application.csr_sha256
     return None if is_confirmed else Poison("csr-not-confirmed")
 

@@ -1,8 +1,10 @@
 """`key-requested`: a new key pair under the officer's PIN (preparation slides, 6 to 8)."""
 
+from typing import Final
+
 from libs.bus.administrators import doubt, signatures_of
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import Done, Emit, Outcome
+from libs.bus.outcomes import Done, Emit, Outcome, Poison
 from libs.bus.work import Work
 from libs.contracts import topics
 from libs.contracts.enrolment import (
@@ -11,6 +13,7 @@ from libs.contracts.enrolment import (
     KeyRequested,
     confirmation_input,
     credential_id_of,
+    is_confirmed_pin,
 )
 from libs.contracts.reasons import Reason
 from libs.crypto.pin_policy import is_weak
@@ -21,6 +24,8 @@ from services.hsm_signer import store
 from services.hsm_signer.custody import Custody, NewCredential
 from services.hsm_signer.hsm import hsm_unavailable
 from services.hsm_signer.sealing_keys import SealingKeys
+
+PIN_NOT_CONFIRMED: Final = "pin-not-confirmed"
 
 Requested = Delivery[KeyRequested]
 
@@ -64,6 +69,8 @@ class KeyRequests:
         fault = await doubt(connection, delivery, signatures_of(event.signed), content, self._service_root)
         if fault is not None:
             return fault
+        if not is_confirmed_pin(event.signed.application, event.sealed_pin):
+            return Poison(PIN_NOT_CONFIRMED)  # put there by who handed the application on: enrolment, too, may be that
         exists = await store.has_credential(connection, event.credential_id)
         if exists or event.credential_id != credential_id_of(event.signed.application):
             return _refused(event, "the credential exists already, or is not this application's")

@@ -76,20 +76,21 @@ class Officer:
     @property
     def credential_id(self) -> UUID:
         """The credential that the application leads to."""
-        return credential_id_of(self._application())
+        return credential_id_of(self._application(b""))
 
     def application_submitted(self, registrars: Registrars, sealing_key: SealingKey) -> ApplicationSubmitted:
         """The confirmed application with the sealed PIN. Raises SecretsError for an impossible PIN."""
-        application = self._application()
+        sealed_pin = sealing_key.seal_pin(self.pin, user=self.user, credential_id=self.credential_id)
+        application = self._application(sealed_pin)
         return ApplicationSubmitted(
             signed=SignedApplication(
                 application=application, **registrars.sign(application_signature_input(application))
             ),
             sealing_key_id=sealing_key.key_id,
-            sealed_pin=sealing_key.seal_pin(self.pin, user=self.user, credential_id=self.credential_id),
+            sealed_pin=sealed_pin,
         )
 
-    def _application(self) -> Application:
+    def _application(self, sealed_pin: bytes) -> Application:
         return Application(
             application=self.application,
             user=self.user,
@@ -97,6 +98,7 @@ class Officer:
             email=self.email,
             office=self.office,
             algorithm=self.algorithm,
+            sealed_pin_sha256=sha256(sealed_pin).hexdigest(),
         )
 
 

@@ -55,9 +55,7 @@ async def begin(
         upon = (0, b"") if state is None else (state.size, state.root)
         last = max(upon, told, key=lambda signed: signed[0])  # of a restored database the topic may know more
         said = judged(proof, last, keys.log, clock())
-        note = notes.countersign(proof.note, keys.witness, keys.private, clock())
-        if notes.signed_at(note, keys.witness) is None:
-            raise BeginningRefused("its note has a line in the witness's name already")
+        note = notes.countersign(notes.alone(proof.note, keys.log), keys.witness, keys.private, clock())
         offsets = tuple(starts[place] for place in POSTED)
         new = State(said.size, said.root, proof.peaks, note, offsets, ends[CHECKPOINTS])
         if not await store.move(connection, keys.log.name, new, upon=upon[0]):

@@ -6,7 +6,7 @@ first is decided by one row. Its place in the topics is in that row too, so that
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,8 +26,8 @@ from libs.contracts import topics
 from libs.contracts.cloudevents import encode
 from libs.contracts.log import LOG_KEY_FILE, CheckpointCountersigned, LogCheckpoint
 from libs.crypto import notes
-from libs.crypto.merkle import is_consistent
-from libs.crypto.notes import NoteError, NoteKey
+from libs.crypto.merkle import Frontier, is_consistent
+from libs.crypto.notes import Checkpoint, NoteError, NoteKey
 from libs.crypto.requests import read_signing_key
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
@@ -36,8 +36,9 @@ from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import witness_store as store
+from services.monitor.disputes import proven, tiles_since
 from services.monitor.settings import Settings
-from services.monitor.told_log import ToldLog
+from services.monitor.told_log import Told, ToldLog
 from services.monitor.witness_reading import Reading
 from services.monitor.witness_store import State
 
@@ -54,6 +55,9 @@ FETCH_WAIT_MS: Final = 1_000
 FETCH_MAX: Final = 512 * 1024
 RETRY: Final = 5.0
 """Seconds until reading begins again after a failure."""
+
+TILES_WAIT: Final = timedelta(minutes=1)
+"""How long a disputed checkpoint waits for its tiles; then it is passed over, until something else is told."""
 
 log = structlog.get_logger()
 
@@ -147,12 +151,7 @@ class Witness:
 
     async def _judge(self, reading: Reading, event: LogCheckpoint | None, publisher: Publisher) -> bool:
         """Countersign, refuse or pass over the next checkpoint; False when it must wait for what `posted` will tell."""
-        try:
-            said = notes.read(event.note if event else "")
-            signed = event is not None and notes.signed_at(event.note, self._keys.log) is not None
-        except NoteError:
-            signed = False
-        if event is None or not signed or said.origin != self._keys.log.name:
+        if event is None or (said := self._signed(event)) is None:
             which = sha256(event.note.encode()).hexdigest()[:16] if event else "no checkpoint at all"
             self._alarm("checkpoint-inconsistent", f"not signed by the log's key: {which}")
             return reading.done()
@@ -165,19 +164,23 @@ class Witness:
                 what = f"another root of size {said.size} than was countersigned: {said.root.hex()[:16]}"
                 self._alarm("checkpoint-inconsistent", what)
             return reading.done()
-        if not reading.told.advance(said.size):
+        reading.note(said)
+        if (tree := await self._as_told(reading, said)) is None:
             return False
         size, root = (last.size, last.root) if last is not None else (0, ToldLog().root())
-        if reading.told.size != said.size or reading.told.root() != said.root:
+        if tree.root() != said.root:
             self._alarm(
                 "checkpoint-inconsistent",
                 f"size {said.size}: the root {said.root.hex()[:16]} is not that of what was told",
             )
-            return reading.done()
+            return reading.pass_over()
         if event.previous == size and not is_consistent((size, root), (said.size, said.root), event.consistency):
             self._alarm("checkpoint-inconsistent", f"size {said.size}: its proof does not hold upon size {size}")
             return reading.done()
-        note = notes.countersign(event.note, self._keys.witness, self._keys.private, self._clock())
+        note = notes.countersign(
+            notes.alone(event.note, self._keys.log), self._keys.witness, self._keys.private, self._clock()
+        )
+        self._refuse(reading.told.advance(tree), "is not the log's")
         reading.done()
         state = reading.moved(said.size, said.root, note)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -186,6 +189,37 @@ class Witness:
         reading.state = state
         await self._publish(publisher, note)
         return True
+
+    def _signed(self, event: LogCheckpoint) -> Checkpoint | None:
+        """What the log says in it; None when it was not the log that said so."""
+        try:
+            said = notes.read(event.note)
+            signed = notes.signed_at(event.note, self._keys.log) is not None
+        except NoteError:
+            return None
+        return said if signed and said.origin == self._keys.log.name else None
+
+    async def _as_told(self, reading: Reading, said: Checkpoint) -> Frontier | None:
+        """The tree of this size as `posted` told it; None while something is missing of it.
+
+        Where two leaves were told of a position, the log's own tiles say which: what they prove of a root that its
+        key has signed. So who has posting's account at the broker, and not its HSM, is refused and stops nothing.
+        """
+        tree = reading.told.grown(said.size)
+        if tree is None or tree.root() == said.root or not reading.told.is_disputed(said.size):
+            return tree
+        async with self._consumer() as consumer:
+            tiles = await tiles_since(consumer, min(reading.signed.values()), {size for size, _ in reading.signed})
+        leaves = await asyncio.to_thread(proven, tiles, reading.signed.keys())
+        if said.size - 1 not in leaves and self._clock() - said.at < TILES_WAIT:
+            return None  # they come right behind their checkpoint
+        reading.told.settle(leaves)
+        return reading.told.grown(said.size)
+
+    def _refuse(self, leaves: Iterable[tuple[int, Told]], why: str) -> None:
+        for position, told in leaves:
+            where = f"partition {told.partition}, offset {told.offset}"
+            self._alarm("checkpoint-inconsistent", f"`posted` told a leaf of position {position} that {why}", by=where)
 
     async def _begun_anew(self, state: State | None) -> bool:
         """Whether a person has had it go on meanwhile (services/monitor/begin.py)."""
@@ -206,8 +240,18 @@ class Witness:
         await publisher.publish([record])
 
     async def _look_at_age(self, reading: Reading) -> None:
-        """What was told, and is in no checkpoint for longer than it may be."""
+        """What was told, and is in no checkpoint for longer than it may be.
+
+        A checkpoint takes in all that was told before it, if that is less than MAX_GROWTH: what it leaves out then is
+        no leaf of the log. It is not waited for, so that it hides nothing that is.
+        """
+        if (last := reading.last()) is not None and (said := self._signed(last)) is not None:
+            reading.note(said)
         oldest = reading.told.oldest()
+        if oldest is not None and reading.newest is not None and oldest < reading.newest[1] - self._late:
+            size, at = reading.newest
+            self._refuse(reading.told.forget(size, at - self._late), f"a log of {size} does not have")
+            oldest = reading.told.oldest()
         late = oldest is not None and self._clock() - oldest > self._late
         metrics.OLDEST_SECONDS.labels(self._service, "not-in-checkpoint").set(
             (self._clock() - oldest).total_seconds() if oldest else 0

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.base import Base64
-from libs.contracts.log import LogCheckpoint
+from libs.contracts.log import MAX_GROWTH, LogCheckpoint
+from libs.crypto.notes import Checkpoint
 from services.monitor.told_log import Told, ToldLog
 from services.monitor.witness_store import State
 
@@ -48,7 +49,12 @@ class Reading:
         self._consumer = consumer
         self.state = state
         self.told = ToldLog() if state is None else ToldLog(state.size, state.peaks)
+        self.signed: dict[tuple[int, bytes], datetime] = {}
+        """What the log has signed since: (size, root) → its time."""
+        self.newest: tuple[int, datetime] | None = None
+        """The largest size that took in all that was there, and when."""
         self._checkpoints: deque[tuple[int, LogCheckpoint | None]] = deque()
+        self._passed_over: tuple[int, LogCheckpoint | None] | None = None
         self._at: dict[TopicPartition, int] = {}
 
     async def begin(self) -> bool:
@@ -83,6 +89,9 @@ class Reading:
                 told = Told(event.leaf_hash, partition.partition, record.offset, at)
                 if not self.told.take(event.log_position, told):
                     found.append((event.log_position, f"partition {partition.partition}, offset {record.offset}"))
+        if found and self._passed_over is not None:  # it may be the true leaf that came after a false one
+            self._checkpoints.appendleft(self._passed_over)
+            self._passed_over = None
         return found
 
     def next(self) -> tuple[LogCheckpoint | None] | None:
@@ -94,8 +103,25 @@ class Reading:
         self._checkpoints.popleft()
         return True
 
+    def pass_over(self) -> bool:
+        """It says otherwise than was told, as far as is known now; judged again when something else is told."""
+        self._passed_over = self._checkpoints.popleft()
+        return True
+
+    def last(self) -> LogCheckpoint | None:
+        """The last checkpoint that was read and is not judged."""
+        return self._checkpoints[-1][1] if self._checkpoints else None
+
+    def note(self, said: Checkpoint) -> None:
+        """The log has signed this."""
+        self.signed[said.size, said.root] = said.at
+        if said.size - self.told.size < MAX_GROWTH and (self.newest is None or said.size > self.newest[0]):
+            self.newest = said.size, said.at
+
     def moved(self, size: int, root: bytes, note: str) -> State:
         """The state to record, once the tree has this size."""
+        self.signed.clear()
+        self._passed_over = None
         places = {partition.partition: self._at[partition] for partition in POSTED}
         offsets = tuple(offset for _, offset in self.told.read_again(places))
         at = self._checkpoints[0][0] if self._checkpoints else self._at[CHECKPOINTS]

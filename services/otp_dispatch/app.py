@@ -38,7 +38,7 @@ RESENDS = "resends"
 
 
 ANSWERS = "answers"
-"""The lane of what became of codes: it waits for no relay."""
+"""The lane of what became of codes, and of what officers are told: it waits for no relay."""
 
 SLICES_FOLLOW = Gathering(0.15, after=range(1, 100))
 """A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
@@ -88,6 +88,7 @@ async def serve(
                 routes.authorisation_failed: answers.authorisation_failed,
                 routes.not_me: answers.not_me,
                 routes.pin_answered: officers.pin_answered,
+                routes.certificate: officers.certificate,
             },
             lane=ANSWERS,
             gather=SLICES_FOLLOW,

@@ -8,7 +8,16 @@ from typing import Final, Literal
 from libs.contracts.texts import Language, notice_text
 from services.otp_dispatch.message import MALAYSIA
 
-Change = Literal["e-mail-changed", "device-changed", "certificate-changed", "pin-changed", "pin-unlocked"]
+Change = Literal[
+    "e-mail-changed",
+    "device-changed",
+    "certificate-changed",
+    "certificate-suspended",
+    "certificate-lifted",
+    "certificate-revoked",
+    "pin-changed",
+    "pin-unlocked",
+]
 """Its texts are in `libs/contracts/texts/notices.*`."""
 
 ENGLISH: Final = "-- English --"

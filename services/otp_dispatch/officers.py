@@ -1,21 +1,24 @@
-"""`gpki.user.v1`, and `pin-answered`: what changes of an officer, and who is told."""
+"""`gpki.user.v1`, `gpki.certificate.v1` and `pin-answered`: what changes of an officer, and who is told."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
-from libs.bus.outcomes import Done, Emit
-from libs.bus.work import Work
+from libs.bus.delivery import Delivery
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Park
+from libs.bus.work import Recording, Work
 from libs.contracts.pin import PinAnswered
 from libs.contracts.signing import Channel
-from libs.contracts.state import User
+from libs.contracts.state import Certificate, User
 from libs.runtime.clock import Clock
 from libs.storage import state
 from services.otp_dispatch import address_store
 from services.otp_dispatch.addresses import Place, changes, in_use, mailboxes, moved
 from services.otp_dispatch.channels import Phone, is_plain, masked
 from services.otp_dispatch.notice_text import Change, Told, notice_of
-from services.otp_dispatch.notices import Notices
+from services.otp_dispatch.notices import GIVE_UP, Notices
+
+E = TypeVar("E", PinAnswered, Certificate)
 
 
 class Officers:
@@ -64,19 +67,47 @@ class Officers:
             for delivery in recording.deliveries:
                 change = _PIN.get(delivery.event.result)
                 user = await state.user(recording.connection, delivery.event.user) if change else None
-                emits: tuple[Emit, ...] = ()
-                if change is not None and user is not None:
-                    kept = (await address_store.places(recording.connection, [user.user]))[user.user]
-                    now = in_use(kept, "e-mail", self._clock())
-                    emits = await self._notices.fix(
-                        recording,
-                        delivery,
-                        user=user.user,
-                        text=notice_of([Told(change)], at=delivery.appended_at),
-                        addresses=dict.fromkeys([user.email, *([] if now is None else [now.value])]),
-                        device=user.device,
-                    )
+                emits = await self._tell(recording, delivery, change, user) if change and user else ()
                 recording.settle(delivery, Done(emits))
+
+    async def certificate(self, work: Work[Certificate]) -> None:
+        """`gpki.certificate.v1`: a suspension, its end and a revocation are told to the officer's mailbox and phone.
+
+        Not what is old: the topic keeps the state of every certificate, and is read from its beginning at first.
+        """
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                change = _standing(delivery.event)
+                emits: tuple[Emit, ...] = ()
+                if change is not None and self._clock() - delivery.appended_at <= GIVE_UP:
+                    user = await state.user(recording.connection, delivery.event.user)
+                    if user is None and delivery.parked is None:
+                        recording.settle(delivery, Park(OVERTAKEN, "user-unknown"))
+                        continue
+                    emits = await self._tell(recording, delivery, change, user) if user else ()
+                recording.settle(delivery, Done(emits))
+
+    async def _tell(
+        self, recording: Recording[E], delivery: Delivery[E], change: Change, user: User
+    ) -> tuple[Emit, ...]:
+        """Fix the notices of what was done to this officer's certificate or PIN; also where codes still go."""
+        kept = (await address_store.places(recording.connection, [user.user]))[user.user]
+        mailbox: Place | None = in_use(kept, "e-mail", self._clock())
+        return await self._notices.fix(
+            recording,
+            delivery,
+            user=user.user,
+            text=notice_of([Told(change)], at=delivery.appended_at),
+            addresses=dict.fromkeys([user.email, *([] if mailbox is None else [mailbox.value])]),
+            device=user.device,
+        )
+
+
+def _standing(certificate: Certificate) -> Change | None:
+    """What a state says that its officer is told of; of a new certificate `gpki.user.v1` tells."""
+    if certificate.status == "good":
+        return None if certificate.version == 1 else "certificate-lifted"
+    return "certificate-suspended" if certificate.status == "suspended" else "certificate-revoked"
 
 
 _PIN: Final[dict[str, Change]] = {"changed": "pin-changed", "unlocked": "pin-unlocked"}

@@ -21,6 +21,7 @@ class Routes:
     pin_answered: Topic = topics.PIN_ANSWERED
     officer_told: Topic = topics.OFFICER_TOLD
     user: Topic = topics.USER
+    certificate: Topic = topics.CERTIFICATE
     keys: Topic = topics.KEYS
 
 

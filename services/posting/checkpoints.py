@@ -15,19 +15,15 @@ from libs.bus.outcomes import Emit, Park
 from libs.bus.work import Work
 from libs.contracts import topics
 from libs.contracts.base import Event
-from libs.contracts.log import LogCheckpoint
+from libs.contracts.log import MAX_GROWTH, LogCheckpoint
 from libs.contracts.topics import Topic
 from libs.crypto.notes import Checkpoint
-from libs.crypto.tiles import WIDTH
 from libs.hsm.errors import HsmError
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from services.posting import checkpoint_store as store
 from services.posting.growth import Grown, Head, LogChangedError, grow
 from services.posting.log_key import LogKey
-
-GROWTH: Final = 100 * WIDTH
-"""Leaves that one checkpoint takes in; of more, after the HSM was away, another one follows at once."""
 
 AT_ONCE: Final = timedelta(milliseconds=1)
 
@@ -85,7 +81,7 @@ class Checkpoints:
                 return None
             if size < head.size:
                 raise LogChangedError(f"it has {size} positions; {head.size} were signed")
-            upto = min(size, head.size + GROWTH)
+            upto = min(size, head.size + MAX_GROWTH)
             found = await store.edge(connection, head.size, upto)
         grown = await asyncio.to_thread(grow, head, upto, found)
         note = await self._key.sign(Checkpoint(self._key.public.name, upto, grown.root, self._clock()))

@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 
+from libs.contracts.enrolment import KeyRequested
 from libs.contracts.reasons import Reason
+from libs.contracts.topics import Topic
 from libs.crypto import credential as credential_crypto
 from libs.crypto.credential import Argon2Parameters, WrongPin, argon2id, key_encryption_key, open_wrapped_key
+from libs.crypto.sealing import PURPOSE_ENROLMENT_PIN, seal, sealing_info
 from libs.crypto.secrets import encode_pin
 from libs.hsm.hsm import Hsm
 from services.hsm_signer import key_requests, store
@@ -48,6 +51,35 @@ async def test_a_sealed_pin_that_is_taken_for_another_application_makes_no_key(c
     stolen = await cabinet.ask_for_key(encode_pin(PIN), sealed=asked.sealed_pin)
     assert (await cabinet.refused(stolen)).reason is Reason.SEAL_INVALID
     assert await cabinet.room.count("select count(*) from credential") == 1
+
+
+OTHER_PIN = "Lembu-7-biru-tua"
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_who_hands_an_application_on_puts_no_pin_of_his_own_beside_it(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-49. enrolment, a caller or a broker writer, who has what two registrars signed: it says which sealed PIN."""
+    if defence == "off":
+        monkeypatch.setattr(key_requests, "is_confirmed_pin", lambda *_: True)
+    key_id, public = await cabinet.public_key()
+    send = cabinet.room.send
+
+    async def hand_on(topic: Topic, events: list[KeyRequested]) -> None:
+        (one,) = events
+        info = sealing_info(PURPOSE_ENROLMENT_PIN, one.signed.application.user, str(one.credential_id), key_id)
+        await send(topic, [one.model_copy(update={"sealed_pin": seal(encode_pin(OTHER_PIN), public, info)})])
+
+    monkeypatch.setattr(cabinet.room, "send", hand_on)
+    if defence == "off":
+        credential = await cabinet.enrol(PIN)
+        monkeypatch.setattr(cabinet.room, "send", send)
+        assert await cabinet.authorise(credential, pin=OTHER_PIN) == "signed", "with a PIN that the officer never chose"
+        return
+    await cabinet.ask_for_key(encode_pin(PIN))
+    assert await cabinet.dead_letter(cabinet.key_requested) == key_requests.PIN_NOT_CONFIRMED
+    assert await cabinet.room.empty("credential")
 
 
 SEALED = ("wrapped", "salt", "wrapping_key", "pepper", "memory_kib", "iterations", "parallelism")

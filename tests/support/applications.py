@@ -60,9 +60,20 @@ def application(user: str | None = None, **values: Any) -> Application:
             "name": f"Pegawai {chosen}",
             "email": f"pegawai.{chosen}@anm.example",
             "office": "AG-KL-01",
+            "sealed_pin_sha256": sha256(sealed_pin(chosen)).hexdigest(),
             **values,
         }
     )
+
+
+def sealed_pin(user: str) -> bytes:
+    """A sealed PIN that nobody here can open."""
+    return b"sealed " + user.encode()
+
+
+def with_pin(wanted: Application, sealed: bytes) -> Application:
+    """The application under this sealed PIN."""
+    return wanted.model_copy(update={"sealed_pin_sha256": sha256(sealed).hexdigest()})
 
 
 def signed(
@@ -100,7 +111,7 @@ def submitted(
     return ApplicationSubmitted(
         signed=signed(wanted, registrar, by=by, validator=validator),
         sealing_key_id="00" * 32,
-        sealed_pin=b"sealed " + wanted.user.encode(),
+        sealed_pin=sealed_pin(wanted.user),
     )
 
 
@@ -127,7 +138,7 @@ def certificate_requested(
 
 def token_application(user: str | None = None, request: bytes = b"", **values: Any) -> TokenApplication:
     """A token's application of a new officer, or of this one; `request` is its PKCS#10 in DER."""
-    asked = application(user).model_dump(exclude={"algorithm"})
+    asked = application(user).model_dump(exclude={"algorithm", "sealed_pin_sha256"})
     return TokenApplication(**(asked | {"csr_sha256": sha256(request).hexdigest()} | values))
 
 

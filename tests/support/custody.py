@@ -50,7 +50,7 @@ from libs.storage import state
 from services.hsm_signer import store
 from services.hsm_signer.custody import Credential, Custody
 from services.hsm_signer.sealing_keys import SealingKeys
-from tests.support.applications import application, signed
+from tests.support.applications import application, signed, with_pin
 from tests.support.authorisations import OTP, submission_of
 from tests.support.bus import Room
 from tests.support.pki import Identity, Pki
@@ -111,15 +111,15 @@ class Cabinet:
 
     async def ask_for_key(self, pin: bytes, *, user: str | None = None, sealed: bytes | None = None) -> KeyRequested:
         """Have the signer make a key under what is sealed, whatever that is, or under this seal of another's."""
-        wanted = application(user, algorithm="p-256")
+        (key_id, public), wanted = await self.public_key(), application(user, algorithm="p-256")
         credential_id = credential_id_of(wanted)
-        key_id, public = await self.public_key()
         info = sealing_info(PURPOSE_ENROLMENT_PIN, wanted.user, str(credential_id), key_id)
+        sealed = sealed or seal(pin, public, info)
         event = KeyRequested(
-            signed=signed(wanted, self.registrar.key),
+            signed=signed(with_pin(wanted, sealed), self.registrar.key),
             credential_id=credential_id,
             sealing_key_id=key_id,
-            sealed_pin=sealed or seal(pin, public, info),
+            sealed_pin=sealed,
         )
         await self.room.send(self.key_requested, [event])
         return event

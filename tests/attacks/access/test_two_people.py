@@ -19,6 +19,7 @@ from libs.crypto.pki import ServicePurpose
 from libs.crypto.service_certificates import ServiceIdentity
 from services.certificate_authority import issuance
 from services.certificate_authority.issuance import Unsigned, Wanted, judge
+from services.enrolment import handlers
 from tests.integration.enrolment.conftest import Office
 from tests.support.applications import application, certificate_requested, second, submitted
 from tests.support.devices import Phone, registration_submitted
@@ -74,6 +75,30 @@ async def test_one_registrar_alone_registers_nobody(office: Office, monkeypatch:
         await office.submit(submitted(another, office.registrar.key, validator=office.registrar.key))
         await office.until(["users"], 2)
     assert {user.user for user in office.users()} == {wanted.user, another.user}
+
+
+async def test_another_pin_than_two_registrars_signed_goes_to_no_signer(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-49: whoever hands the application on; the id stays free for the true one."""
+    wanted = application()
+    genuine = submitted(wanted, office.registrar.key)
+    planted = genuine.model_copy(update={"sealed_pin": b"sealed by somebody else"})
+    older = submitted(application(sealed_pin_sha256=None), office.registrar.key)
+    topic = office.routes.application_submitted
+    async with office.running():
+        await office.submit(planted, older)
+        await office.handled(topic, 2)
+        assert office.dead_letters(topic) == ["pin-not-confirmed"] * 2
+        assert office.users() == []
+        await office.submit(genuine)
+        await office.until(["users", "key_requests"], 1)
+        monkeypatch.setattr(handlers, "is_confirmed_pin", believed)
+        await office.submit(
+            submitted(application(), office.registrar.key).model_copy(update={"sealed_pin": b"planted"})
+        )
+        await office.until(["key_requests"], 2)
+    assert {one.sealed_pin for one in office.key_requests()} == {genuine.sealed_pin, b"planted"}
 
 
 async def test_one_registrar_alone_gives_nobody_a_device(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
 from libs.contracts import topics
-from libs.contracts.log import CheckpointCountersigned, LogCheckpoint
+from libs.contracts.log import CheckpointCountersigned, LogCheckpoint, LogTile
 from libs.contracts.signing import Posted
 from libs.crypto import notes
 from libs.crypto.merkle import leaf_hash, tree_root
 from libs.crypto.requests import read_signing_key
 from libs.crypto.tiles import TiledLog
 from libs.runtime.clock import utc_now
+from services.monitor import witness
 from tests.integration.monitor.conftest import LOG_KEY, WITNESS_KEY, Watch, checkpoint, posted, request
 from tests.support.stack import Stack
 from tests.support.tap import Tap, open_tap
@@ -24,6 +26,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.stack
 
 WITNESS = notes.witness_key("gpki-monitor", read_signing_key(WITNESS_KEY.encode()))
+OTHER_KEY = Ed25519PrivateKey.generate()
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 
 
@@ -137,6 +140,97 @@ async def test_two_leaves_of_one_position_are_an_alarm(watch: Watch, seen: Tap) 
     (why,) = alarms(logs, "checkpoint-inconsistent")
     assert "two leaves of position 2" in why
     assert all_of(seen) == []
+
+
+FALSE = [leaf_hash(b"false")] * 40
+
+
+def tiles(size: int, previous: int) -> list[LogTile]:
+    """What posting tells beside a checkpoint: of less than 256 leaves, one."""
+    assert previous < size <= len(LEAVES)
+    return [LogTile(size=size, first=0, leaves=tuple(LEAVES[:size]), path=())]
+
+
+@pytest.mark.parametrize("true_one", ["before", "after", "after its checkpoint"])
+async def test_a_false_leaf_that_posting_s_account_told_is_refused_and_the_true_ones_are_countersigned(
+    watch: Watch, seen: Tap, true_one: str
+) -> None:
+    """I-43: whatever came first, and nobody has to start the witness again."""
+    first, then = (LEAVES, FALSE) if true_one == "before" else (FALSE, LEAVES)
+    with capture_logs() as logs:
+        async with watch.running():
+            await watch.send(topics.POSTED, [*told(0, 3), *told(3, 5, leaves=first)])
+            if true_one == "after its checkpoint":
+                await watch.send(topics.LOG_TILE, tiles(5, 0))
+                await watch.send(topics.LOG_CHECKPOINT, [said(5, 0)])
+                await eventually(lambda: alarms(logs, "checkpoint-inconsistent"), "an alarm", seconds=60)
+                await watch.send(topics.POSTED, told(3, 5))
+            else:
+                await watch.send(topics.POSTED, told(3, 5, leaves=then))
+                await eventually(lambda: len(alarms(logs, "checkpoint-inconsistent")) == 2, "two alarms", seconds=60)
+                await watch.send(topics.LOG_CHECKPOINT, [said(5, 0)])
+                await watch.send(topics.LOG_TILE, tiles(5, 0))
+            await countersigned(seen, 5)
+            await watch.send(topics.POSTED, told(5, 7))
+            await watch.send(topics.LOG_CHECKPOINT, [said(7, 5)])
+            await countersigned(seen, 7)
+    assert [one.root for one in all_of(seen)] == [tree_root(LEAVES[:5]), tree_root(LEAVES[:7])]
+    why = alarms(logs, "checkpoint-inconsistent")
+    for position in (3, 4):
+        assert f"`posted` told two leaves of position {position}" in why
+        assert f"`posted` told a leaf of position {position} that is not the log's" in why
+
+
+async def test_without_the_log_s_tiles_a_false_leaf_stops_the_witness(
+    watch: Watch, seen: Tap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attack, undefended: the first that is told is believed."""
+    monkeypatch.setattr(witness, "proven", lambda *_: {})
+    monkeypatch.setattr(witness, "TILES_WAIT", timedelta(0))
+    *others, true_one = told(0, 5)
+    false_one = true_one.model_copy(update={"leaf_hash": FALSE[4]})  # of one document: in one partition, in this order
+    with capture_logs() as logs:
+        async with watch.running():
+            await watch.send(topics.POSTED, [false_one, *others, true_one])
+            await watch.send(topics.LOG_TILE, [*tiles(5, 0), *tiles(7, 5)])
+            await watch.send(topics.LOG_CHECKPOINT, [said(5, 0), said(7, 5)])
+            await watch.send(topics.POSTED, told(5, 7))
+            refused = "size 7: the root"
+            await eventually(
+                lambda: any(refused in why for why in alarms(logs, "checkpoint-inconsistent")), refused, seconds=60
+            )
+    assert all_of(seen) == []
+
+
+async def test_a_leaf_far_beyond_the_log_is_refused_and_what_is_late_is_told_all_the_same(
+    watch: Watch, seen: Tap
+) -> None:
+    """I-43: it would wait for ever, and hide every true leaf that comes too late behind its own lateness."""
+    with capture_logs() as logs:
+        async with watch.running(checkpoint_late_after=timedelta(milliseconds=300)):
+            await watch.send(topics.POSTED, [one.model_copy(update={"log_position": 10**12}) for one in told(0, 1)])
+            await eventually(lambda: alarms(logs, "checkpoint-late"), "an alarm", seconds=60)
+            await watch.send(topics.POSTED, told(0, 2))
+            at = await watch.database.fetchval("SELECT now()")
+            await eventually(lambda: utc_now() > at + timedelta(seconds=2), "a checkpoint of later")
+            await watch.send(topics.LOG_CHECKPOINT, [said(2, 0)])
+            await countersigned(seen, 2)
+            refused = f"`posted` told a leaf of position {10**12} that a log of 2 does not have"
+            await eventually(lambda: refused in alarms(logs, "checkpoint-inconsistent"), refused, seconds=60)
+            await watch.send(topics.POSTED, told(2, 3))
+            await eventually(lambda: len(alarms(logs, "checkpoint-late")) == 2, "another", seconds=60)
+
+
+async def test_of_a_note_to_which_somebody_added_lines_the_log_s_own_is_countersigned(watch: Watch, seen: Tap) -> None:
+    """I-43: with a second line in the witness's name, or beyond the bound, its receipts would prove nothing."""
+    shown = said(5, 0)
+    line = f"— somebody {'A' * 1000}\n"
+    padded = shown.note + notes.countersign(shown.note, WITNESS, OTHER_KEY, utc_now()).removeprefix(shown.note)
+    padded += line * ((notes.MAX_SIZE - len(padded.encode())) // len(line.encode()))
+    await watch.send(topics.POSTED, told(0, 5))
+    await watch.send(topics.LOG_CHECKPOINT, [shown.model_copy(update={"note": padded})])
+    async with watch.running():
+        await countersigned(seen, 5)  # by both
 
 
 async def test_what_is_in_no_checkpoint_for_too_long_is_an_alarm_and_is_over_with_one(watch: Watch, seen: Tap) -> None:

@@ -10,6 +10,8 @@ from libs.contracts.reasons import Reason
 from libs.contracts.state import User
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import addresses
+from services.otp_dispatch.app import serve
+from services.otp_dispatch.notices import GIVE_UP
 from tests.integration.otp_dispatch.changes import (
     all_answered,
     become,
@@ -27,7 +29,7 @@ from tests.integration.otp_dispatch.test_failures import process
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH, with_phone
 from tests.integration.otp_dispatch.test_pacing import told
 from tests.support.devices import Phone
-from tests.support.requests import document, header, medium_resolved
+from tests.support.requests import certificate_state, document, header, medium_resolved
 from tests.support.waiting import eventually
 
 DAY = timedelta(hours=24)
@@ -224,6 +226,37 @@ async def test_a_pin_that_was_changed_or_unlocked_is_told_to_mailbox_and_phone(d
     assert [text for text in notices(dispatching, new.email) if "PIN" not in text] == []
     assert len(notices(dispatching, new.email)) == 2
     assert len(notices(dispatching, user.email)) == 3
+
+
+async def test_a_certificate_that_is_suspended_good_again_or_revoked_is_told_to_mailbox_and_phone(
+    dispatching: Dispatching,
+) -> None:
+    """I-55: each once; not that it was issued, and not what the topic keeps of long ago."""
+    await dispatching.publish_keys()
+    phone = Phone()
+    async with dispatching.replica():
+        user = await signing(dispatching, channels=BOTH, device=phone.state)
+        states = [
+            certificate_state(user, version=number, status=status)
+            for number, status in enumerate(("good", "suspended", "good", "revoked"), start=1)
+        ]
+        await told(dispatching, dispatching.routes.certificate, *states, *states[1:])
+        await all_answered(dispatching)
+        shown = await told_to(dispatching, phone, count=3)
+        mails = notices(dispatching, user.email)
+        assert len(mails) == 3
+        for malay, english in (
+            ("sijil digital anda telah digantung", "digital certificate was suspended"),
+            ("telah ditarik balik", "suspension of your digital certificate was lifted"),
+            ("sijil digital anda telah dibatalkan", "digital certificate was revoked"),
+        ):
+            for texts in (mails, [one["body"] for one in shown]):
+                (said,) = [text.lower() for text in texts if malay in text.lower()]
+                assert said.index(malay) < said.index("-- english --") < said.index(english)
+    later = utc_now() + GIVE_UP + timedelta(hours=1)
+    async with serve(dispatching.settings, dispatching.health, dispatching.routes, clock=lambda: later):
+        await told(dispatching, dispatching.routes.certificate, certificate_state(user, version=5, status="suspended"))
+    assert await dispatching.room.count("select count(*) from notice") == 3
 
 
 async def test_a_new_certificate_is_told_to_every_mailbox_of_before(dispatching: Dispatching) -> None:

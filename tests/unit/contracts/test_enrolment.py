@@ -12,6 +12,7 @@ from libs.contracts.enrolment import (
     Revocation,
     application_signature_input,
     credential_id_of,
+    is_confirmed_pin,
     revocation_signature_input,
 )
 from libs.contracts.ids import GPKI_NAMESPACE
@@ -23,6 +24,7 @@ APPLICATION = Application(
     email="aminah@anm.example",
     office="AG-KL-01",
     algorithm="rsa-2048",
+    sealed_pin_sha256="ab" * 32,
 )
 REVOCATION = Revocation(
     revocation=UUID("66666666-2222-4333-8444-555555555555"),
@@ -35,9 +37,20 @@ REVOCATION = Revocation(
 def test_what_a_registrar_signs_for_an_application():
     canonical = (
         b'{"algorithm":"rsa-2048","application":"11111111-2222-4333-8444-555555555555","email":"aminah@anm.example",'
-        b'"name":"Aminah binti Ismail","office":"AG-KL-01","user":"800101145566"}'
+        b'"name":"Aminah binti Ismail","office":"AG-KL-01",'
+        b'"sealed_pin_sha256":"' + b"ab" * 32 + b'","user":"800101145566"}'
     )
     assert application_signature_input(APPLICATION) == b"gpki.application-signature.v1" + sha256(canonical).digest()
+
+
+def test_what_was_signed_before_the_pin_was_is_still_signed():
+    before = APPLICATION.model_copy(update={"sealed_pin_sha256": None})
+    canonical = (
+        b'{"algorithm":"rsa-2048","application":"11111111-2222-4333-8444-555555555555","email":"aminah@anm.example",'
+        b'"name":"Aminah binti Ismail","office":"AG-KL-01","user":"800101145566"}'
+    )
+    assert application_signature_input(before) == b"gpki.application-signature.v1" + sha256(canonical).digest()
+    assert not is_confirmed_pin(before, b"")
 
 
 def test_what_a_registrar_signs_for_a_revocation():

@@ -53,10 +53,10 @@ class Officers:
     async def follow(self, topic: Topic, order: Event, answer: Topic, key: str, *, until: Answers) -> Event | None:
         """Send an order, and return the answer to it; None when none came within ANSWER_SECONDS."""
         place = placed(answer, key.encode())
-        async with consumer(self._kafka) as reader:
-            reader.assign([place])
+        async with consumer(self._kafka, [place]) as reader:
             await reader.seek_to_end(place)
             await reader.position(place)  # resolves the seek: what comes after this is read
+            reader.resume(place)
             await send(self._kafka, encode(topic, order, source=SOURCE, time=utc_now()))
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
@@ -70,8 +70,7 @@ class Officers:
     async def _newest(self, topic: Topic, key: str) -> Any:
         newest: Any = None
         place = placed(topic, key.encode())
-        async with consumer(self._kafka) as reader:
-            reader.assign([place])
+        async with consumer(self._kafka, [place]) as reader:
             await reader.seek_to_beginning(place)
             async for raw in until_end(reader):
                 found = self._genuine(topic, raw) if raw.key == key.encode() else None

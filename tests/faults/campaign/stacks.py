@@ -17,8 +17,8 @@ from tests.support.chain import Client, connected
 from tests.support.stack import SESSION_MS, Stack
 
 OFFICERS: Final = 17
-"""One for the Pukals. Of the others nobody has ten codes unanswered after 30 s in which nothing moves: the pace of codes
-would hold them for the rest of the minute, as it should.
+"""One for the Pukals. Of the others nobody has ten codes unanswered after 30 s in which nothing moves: the pace of
+codes would hold them for the rest of the minute, as it should.
 """
 SMALL_DISK: Final = "640m"
 """Size of a disk that is to fill up; what stands on it takes up to some 400 MB, most of it the log of PostgreSQL."""

@@ -3,9 +3,8 @@
 import pytest
 
 from libs.contracts import topics
-from libs.crypto.merkle import tree_root
+from libs.crypto.merkle import Frontier, tree_root
 from services.monitor import witness
-from services.monitor.told_log import ToldLog
 from tests.integration.monitor.conftest import Watch, watch
 from tests.integration.monitor.test_witness import OTHER, all_of, countersigned, said, seen, told
 from tests.support.tap import Tap
@@ -20,9 +19,9 @@ async def test_a_fork_of_the_log_is_countersigned_only_without_root_and_proof(
     watch: Watch, seen: Tap, monkeypatch: pytest.MonkeyPatch, switched: str
 ) -> None:
     """I-43: who has posting's HSM and its tables; between two sizes of the true log a third is put of another."""
-    forked, true = tree_root(OTHER[:10]), ToldLog.root
+    forked, true = tree_root(OTHER[:10]), Frontier.root
     if switched in {"root", "both"}:
-        monkeypatch.setattr(ToldLog, "root", lambda self: forked if self.size == 10 else true(self))
+        monkeypatch.setattr(Frontier, "root", lambda self: forked if self.size == 10 else true(self))
     if switched in {"proof", "both"}:
         monkeypatch.setattr(witness, "is_consistent", lambda *_: True)
     await watch.send(topics.POSTED, told(0, 15))

@@ -12,8 +12,8 @@ from tests.unit.house.test_chain_table import TABLE
 
 pytestmark = pytest.mark.stack
 
-WITHOUT_A_GROUP = {"checkpoint", "countersigned"}
-"""The witness keeps its place in its own table; its own word it reads only when it begins anew."""
+WITHOUT_A_GROUP = {"checkpoint", "tile", "countersigned"}
+"""The witness keeps its place in its own table; tiles it reads on a dispute, its own word when it begins anew."""
 
 
 async def test_every_service_consumes_what_its_row_says(full_stack: Stack) -> None:

@@ -48,7 +48,8 @@ def accepts(data: bytes) -> bool:
     name, _, status = first.decode("utf-8", "replace").partition(" ")
     code = int(status) if status in {"200", "202", "400", "404", "503"} else 200
     try:
-        _loop().run_until_complete(_CALLS.get(name, _status)(code, body))
+        with patch.object(transport, "pause", _at_once):
+            _loop().run_until_complete(_CALLS.get(name, _status)(code, body))
     except GpkiError:
         return False
     return True
@@ -113,8 +114,7 @@ async def _sealing_key(code: int, body: bytes) -> object:
 
 async def _follow(code: int, body: bytes) -> object:
     async with _client(code, body) as client:
-        with patch.object(transport, "pause", _at_once):
-            events = [event async for event in client.follow(_REQUEST, _USER, after=1)]
+        events = [event async for event in client.follow(_REQUEST, _USER, after=1)]
     assert [event.seq for event in events] == sorted({event.seq for event in events})
     assert all(isinstance(event, Event) for event in events)
     return events
@@ -168,7 +168,6 @@ async def _at_once(*_: float) -> None:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    patch.object(transport, "pause", _at_once).start()
     loop = asyncio.new_event_loop()
     atexit.register(loop.close)
     return loop

@@ -54,11 +54,11 @@ FROM generate_series(1, $1::integer) AS n
 _REVOKED = """
 INSERT INTO certificate_authority.certificate (
     serial, profile, holder, common_name, organizational_unit, serial_number, public_key, key_id, not_before, not_after,
-    crl_url, certificate, ended_at, ended_because, medium
+    crl_url, certificate, ended_at, ended_because, medium, version
 )
 SELECT substring('\\x10'::bytea || sha256(int8send(n)) FOR 16), profile, gen_random_uuid()::text, common_name,
     organizational_unit, 'F' || n, public_key, encode(sha256(int8send(n)), 'hex'), not_before, not_after, crl_url,
-    '\\x00'::bytea, date_trunc('second', now()), 'key_compromise', medium
+    '\\x00'::bytea, date_trunc('second', now()), 'key_compromise', medium, 2
 FROM (SELECT * FROM certificate_authority.certificate WHERE profile = 'officer' AND ended_at IS NULL LIMIT 1) AS real,
     generate_series($1::integer, $2::integer) AS n
 """

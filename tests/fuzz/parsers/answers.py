@@ -3,8 +3,6 @@
 For `otp` and `notice` it is the plaintext of a message that somebody sealed to the device.
 """
 
-import asyncio
-import atexit
 import base64
 import json
 from collections.abc import Iterable
@@ -32,6 +30,7 @@ from libs.gpki_client.sealing import sealing_info
 from services.gateway.examples import problem_example
 from services.gateway.inbox_schemas import Messages, Notices
 from services.gateway.schemas import ResendAccepted, SealingKey, SigningStatus, UserMedium
+from tests.fuzz.loop import loop
 from tests.fuzz.mutating import mutate_bytes, mutate_der, mutate_json
 from tests.fuzz.parsers.authority import der, fixed_signer, tree
 from tests.fuzz.target import Target
@@ -49,7 +48,7 @@ def accepts(data: bytes) -> bool:
     code = int(status) if status in {"200", "202", "400", "404", "503"} else 200
     try:
         with patch.object(transport, "pause", _at_once):
-            _loop().run_until_complete(_CALLS.get(name, _status)(code, body))
+            loop().run_until_complete(_CALLS.get(name, _status)(code, body))
     except GpkiError:
         return False
     return True
@@ -164,13 +163,6 @@ _CALLS = {
 
 async def _at_once(*_: float) -> None:
     return
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    atexit.register(loop.close)
-    return loop
 
 
 def _mutate(data: bytes, random: Random) -> bytes:

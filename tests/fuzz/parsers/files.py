@@ -3,7 +3,6 @@ have signed it (1), the order to restore it (2), a security officer's certificat
 signature on Kafka, which a restore reads again (5).
 """
 
-import asyncio
 import atexit
 import base64
 from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ from services.certificate_authority.provisioning import RequestRefused, _key_in
 from services.hsm_signer import backup_file, restore_order
 from services.hsm_signer.backup_file import BackedUpCredential, Backup, BackupError, Place
 from services.hsm_signer.genuine import is_an_officers
+from tests.fuzz.loop import loop
 from tests.fuzz.mutating import mutate_bytes, mutate_der, mutate_json
 from tests.fuzz.parsers.authority import der, fixed_key, fixed_signer, tree
 from tests.fuzz.target import Target
@@ -62,7 +62,7 @@ def _sealed(content: bytes) -> bytes:
 def _opened(file: bytes) -> Backup | None:
     hsm: Any = _Hsm()
     try:
-        return _loop().run_until_complete(backup_file.opened(file, hsm))
+        return loop().run_until_complete(backup_file.opened(file, hsm))
     except BackupError:
         return None
 
@@ -126,13 +126,6 @@ def _folder() -> Path:
     officers = Path(folder.name) / restore_order.OFFICERS
     officers.mkdir(parents=True)
     return officers
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    atexit.register(loop.close)
-    return loop
 
 
 @cache

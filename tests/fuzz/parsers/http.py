@@ -4,7 +4,6 @@ The application is the real one, from its edge to the bodies' models; behind it 
 """
 
 import asyncio
-import atexit
 import json
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
@@ -30,6 +29,7 @@ from services.gateway.problems import MEDIA_TYPE, STATUS, ProblemError
 from services.gateway.schemas import Accepted, CancelAccepted, ResendAccepted, Started
 from services.gateway.status import Told
 from services.gateway.token_schemas import SignaturesAccepted
+from tests.fuzz.loop import loop
 from tests.fuzz.mutating import mutate_bytes, mutate_json
 from tests.fuzz.target import Target
 from tests.support.pki import EPOCH
@@ -52,7 +52,7 @@ _ROUTES = (
 def accepts(data: bytes) -> bool:
     """Whether a stand-in was reached; else the answer is a problem of the caller's, with nothing of the call in it."""
     with capture_logs(), patch.object(store, "told", _told):
-        status, media_type, body = _loop().run_until_complete(_answer(*_call(data)))
+        status, media_type, body = loop().run_until_complete(_answer(*_call(data)))
     if status in {200, 202}:
         return True
     if status == 405 and not body:
@@ -167,13 +167,6 @@ def _app() -> Any:
     names = ("access", "submissions", "tokens", "starting", "media", "resends", "inbox", "reports", "live", "pool")
     desks = dict.fromkeys(names, stand_ins)
     return api.create_api(service="gateway", service_root=b"", clock=lambda: EPOCH, **desks)
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    atexit.register(loop.close)
-    return loop
 
 
 def _mutate(data: bytes, random: Random) -> bytes:

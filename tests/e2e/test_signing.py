@@ -49,6 +49,7 @@ async def test_a_pukal_is_signed_with_one_pin_and_one_code(
     request = await client.press(officers.maker, papers(count))
     completed = await request.sign()
     assert [one.document_id for one in completed.posted] == [paper.entry.id for paper in request.papers]
+    await client.chain.drain()
     assert all(len(document.signatures) == len(document.records) == 1 for document in request.seen.documents.values())
     # By Message-ID: a test that killed otp_dispatch before may have had a code sent twice, never a second code.
     mails = {mail["Message-ID"] for mail in client.stack.mailbox(officers.maker.email)}
@@ -149,6 +150,7 @@ async def test_a_certificate_revoked_in_the_middle_of_a_pukal_signs_no_further_s
     await client.desk.revoke(officer)
 
     completed = await request.end()
+    await client.chain.drain()
     signed = {name for name, document in documents.items() if document.signatures}
     posted = {one.document_id for one in completed.posted}
     rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}

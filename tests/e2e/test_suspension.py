@@ -75,6 +75,7 @@ async def test_a_pukal_whose_officer_is_suspended_in_its_middle_stops_there_and_
     await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
     await client.desk.suspend(officer)
     completed = await request.end()
+    await client.chain.drain()
     signed = {name for name, document in documents.items() if document.signatures}
     posted = {one.document_id for one in completed.posted}
     rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
@@ -86,9 +87,10 @@ async def test_a_pukal_whose_officer_is_suspended_in_its_middle_stops_there_and_
     await client.desk.lift(officer)
     await known(client, officer.credential_id, "good")
     rest = [paper for paper in request.papers if paper.entry.id not in posted]
-    assert {name for name, document in documents.items() if document.signatures} == signed, "nothing goes on by itself"
     end = await (await client.press(officer, rest)).sign()
     assert {one.document_id for one in end.posted} == {paper.entry.id for paper in rest}
+    await client.chain.drain()
+    assert {name for name, document in documents.items() if document.signatures} == signed, "nothing goes on by itself"
 
 
 async def test_an_officer_who_is_suspended_again_is_lifted_again_and_revoked_in_the_end(client: Client) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.contracts.cancelling import CancelRequested
 from libs.contracts.ids import request_id_of
-from libs.contracts.manifest import Manifest, SignedManifest, UncheckedManifest, commit, signature_input
+from libs.contracts.manifest import Manifest, SignedManifest, UncheckedManifest, signature_input
 from libs.contracts.signing import MediumResolved, Requested
 from libs.contracts.state import Certificate, Key, User
 from libs.crypto.certificates import certificate_facts
@@ -66,7 +66,8 @@ def header(user: str, count: int = 1, /, **values: str) -> dict[str, str]:
 
 def sign(head: Mapping[str, str], listed: Sequence[Mapping[str, str]], caller: Caller) -> bytes:
     """The caller's signature over the root."""
-    return caller.key.sign(signature_input(commit(head, listed).root))
+    received = UncheckedManifest.model_construct(header=dict(head), documents=tuple(map(dict, listed)))
+    return caller.key.sign(signature_input(received.commitment().root))
 
 
 def key_id(identity: Identity[Any]) -> str:

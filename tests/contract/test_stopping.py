@@ -1,12 +1,15 @@
-"""aiokafka's stop of a consumer whose last fetch has failed."""
+"""aiokafka's stop of a consumer whose last fetch has failed, and of one that is still starting."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from libs.bus import stopping
 from tests.contract.broker import Broker
@@ -56,3 +59,48 @@ async def test_a_stop_after_a_failed_fetch_cancels_nobody_and_leaves_nothing_ope
     async with every_task_ends():
         consumer = await resting_after_a_failed_fetch(broker, topic)
         await consumer.stop()
+
+
+async def cancelled_while_it_asks_for_metadata(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> asyncio.Transport:
+    """Start a consumer, cancel that, stop it; returns what the start was connected by."""
+    send = AIOKafkaConnection.send
+    transports: list[asyncio.Transport] = []
+
+    def sending(connection: AIOKafkaConnection, request: Any, **options: Any) -> Any:
+        if isinstance(request, MetadataRequest):
+            transports.append(connection._writer.transport)
+            starting.cancel()
+        return send(connection, request, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AIOKafkaConnection, "send", sending)
+        consumer = AIOKafkaConsumer(**broker.stack.kafka.options())
+        starting = asyncio.create_task(consumer.start())
+        await asyncio.wait({starting})
+    assert starting.cancelled()
+    await consumer.stop()
+    (transport,) = transports
+    return transport
+
+
+@pytest.mark.filterwarnings("default")  # raised where nobody can catch it
+async def test_aiokafkas_own_cancelled_start_forgets_its_connection(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """The fault."""
+    monkeypatch.setattr(AIOKafkaConnection, "__del__", stopping._forgotten)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+    try:
+        await cancelled_while_it_asks_for_metadata(broker, monkeypatch)
+        gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert "Unclosed AIOKafkaConnection" in "".join(str(one.message) for one in recwarn)
+
+
+async def test_a_cancelled_start_leaves_nothing_open(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping.install()
+    transport = await cancelled_while_it_asks_for_metadata(broker, monkeypatch)
+    gc.collect()
+    assert transport.is_closing()

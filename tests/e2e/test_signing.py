@@ -4,7 +4,8 @@ import asyncio
 import dataclasses
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from libs.contracts import topics
 from libs.contracts.manifest import MAX_DOCUMENTS
 from libs.contracts.reasons import Reason
 from services.igfmas.documents import Paper
+from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, papers
 from tests.support.journal import header, of_request
 from tests.support.waiting import eventually
@@ -139,25 +141,45 @@ async def test_a_revoked_certificate_signs_nothing_more(client: Client) -> None:
     assert not any(document.signatures for document in under_way.seen.documents.values())
 
 
-async def test_a_certificate_revoked_in_the_middle_of_a_pukal_signs_no_further_slice(client: Client) -> None:
-    """I-15: what was authorised is no licence; every document is still accounted for, once."""
-    officer = await client.enrol()
+@dataclass(frozen=True)
+class Struck:
+    """A request that ended in its middle: its documents by what became of them, and why the others were rejected."""
+
+    request: Request
+    signed: set[str]
+    posted: set[str]
+    reasons: set[Reason]
+
+
+async def struck_in_the_middle(
+    client: Client, officer: Officer, strike: Callable[[Officer], Awaitable[object]]
+) -> Struck:
+    """A Pukal of 500 whose officer is struck after the first slice; every document is accounted for, once."""
     request = await client.press(officer, papers(500))
     await request.authorise(otp=await request.otp())
     documents = request.seen.documents
     await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
-
-    await client.desk.revoke(officer)
-
+    await strike(officer)
     completed = await request.end()
-    await client.chain.drain()
-    signed = {name for name, document in documents.items() if document.signatures}
+    signed = await signed_of(request)
     posted = {one.document_id for one in completed.posted}
     rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
     assert 0 < len(signed) < 500, "not in the middle"
     assert posted <= signed
     assert (len(posted) + len(rejected), posted & rejected) == (500, set())
-    assert {one.reason for one in completed.rejected} == {Reason.CERTIFICATE_REVOKED}
+    return Struck(request, signed, posted, {one.reason for one in completed.rejected})
+
+
+async def signed_of(request: Request) -> set[str]:
+    """Documents that were ever signed: what is on the topic now, however far the client has read."""
+    await request.client.chain.drain()
+    return {name for name, document in request.seen.documents.items() if document.signatures}
+
+
+async def test_a_certificate_revoked_in_the_middle_of_a_pukal_signs_no_further_slice(client: Client) -> None:
+    """I-15: what was authorised is no licence."""
+    struck = await struck_in_the_middle(client, await client.enrol(), client.desk.revoke)
+    assert struck.reasons == {Reason.CERTIFICATE_REVOKED}
 
 
 async def test_a_document_is_posted_once_for_an_action_whoever_asks_again(client: Client, officers: Officers) -> None:

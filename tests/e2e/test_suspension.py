@@ -8,7 +8,7 @@ import pytest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Completed
 from libs.contracts.state import Certificate
-from tests.e2e.test_signing import openssl_agrees
+from tests.e2e.test_signing import openssl_agrees, signed_of, struck_in_the_middle
 from tests.e2e.test_token_ends import asked, hand_in
 from tests.support.chain import Client, papers
 from tests.support.officer_token import P256, TokenFolder
@@ -69,28 +69,15 @@ async def test_a_pukal_whose_officer_is_suspended_in_its_middle_stops_there_and_
 ) -> None:
     """I-15, I-53: what was authorised is no licence, and no lifting brings it back: the rest is asked for anew."""
     officer = await client.enrol()
-    request = await client.press(officer, papers(500))
-    await request.authorise(otp=await request.otp())
-    documents = request.seen.documents
-    await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
-    await client.desk.suspend(officer)
-    completed = await request.end()
-    await client.chain.drain()
-    signed = {name for name, document in documents.items() if document.signatures}
-    posted = {one.document_id for one in completed.posted}
-    rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
-    assert 0 < len(signed) < 500, "not in the middle"
-    assert posted <= signed
-    assert (len(posted) + len(rejected), posted & rejected) == (500, set())
-    assert reasons(completed) == {Reason.CERTIFICATE_SUSPENDED}
+    struck = await struck_in_the_middle(client, officer, client.desk.suspend)
+    assert struck.reasons == {Reason.CERTIFICATE_SUSPENDED}
 
     await client.desk.lift(officer)
     await known(client, officer.credential_id, "good")
-    rest = [paper for paper in request.papers if paper.entry.id not in posted]
+    rest = [paper for paper in struck.request.papers if paper.entry.id not in struck.posted]
     end = await (await client.press(officer, rest)).sign()
     assert {one.document_id for one in end.posted} == {paper.entry.id for paper in rest}
-    await client.chain.drain()
-    assert {name for name, document in documents.items() if document.signatures} == signed, "nothing goes on by itself"
+    assert await signed_of(struck.request) == struck.signed, "nothing goes on by itself"
 
 
 async def test_an_officer_who_is_suspended_again_is_lifted_again_and_revoked_in_the_end(client: Client) -> None:

@@ -5,9 +5,8 @@ import logging
 import urllib.request
 from dataclasses import replace
 
-from aiokafka.admin import AIOKafkaAdminClient
-
 from deploy.native.ports import HOST
+from libs.bus.topics import administration
 from libs.runtime.kafka_access import KafkaAccess
 
 CLIENT_SECONDS = 5
@@ -22,16 +21,11 @@ async def kafka(access: KafkaAccess, port: int, *, host: str = HOST, brokers: in
     Raises KafkaError or OSError.
     """
     await _connects(port, host)  # aiokafka alone would retry a refused connection for seconds
-    admin = AIOKafkaAdminClient(
-        **replace(access, bootstrap=f"{host}:{port}").options(), request_timeout_ms=CLIENT_SECONDS * 1000
-    )
-    try:
-        await admin.start()
+    asked = replace(access, bootstrap=f"{host}:{port}")
+    async with administration(asked, timeout_ms=CLIENT_SECONDS * 1000) as admin:
         cluster = await admin.describe_cluster()
-        if len(cluster["brokers"]) < brokers:
-            raise ConnectionError(f"the controller knows {len(cluster['brokers'])} of {brokers} brokers yet")
-    finally:
-        await admin.close()
+    if len(cluster["brokers"]) < brokers:
+        raise ConnectionError(f"the controller knows {len(cluster['brokers'])} of {brokers} brokers yet")
 
 
 async def smtp(port: int) -> None:

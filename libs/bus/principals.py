@@ -25,7 +25,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from libs.bus.topics import controller_known
+from libs.bus.topics import administration, controller_known
 from libs.runtime.kafka_access import KafkaAccess
 
 ITERATIONS: Final = 4096
@@ -133,14 +133,10 @@ async def remove_acls(admin: AIOKafkaAdminClient, entries: Iterable[tuple[Any, .
 
 async def establish(kafka: KafkaAccess, passwords: Mapping[str, str], wanted: Iterable[Acl]) -> None:
     """Accounts and ACLs, as a superuser. Safe to run again. Raises PrincipalError, TopicError, KafkaError."""
-    admin = AIOKafkaAdminClient(**kafka.options())
-    await admin.start()
-    try:
+    async with administration(kafka) as admin:
         await controller_known(admin)
         await set_passwords(admin, passwords)
         await set_acls(admin, wanted)
-    finally:
-        await admin.close()
 
 
 def salted_password(password: str, salt: bytes) -> bytes:

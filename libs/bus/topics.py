@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ DESCRIBE_TRIES = 50
 CONTROLLER_TRIES = 150
 """A tenth of a second apart."""
 
+TIMEOUT_MS = 40_000
+"""Milliseconds that one question to the broker may take."""
+
 
 class Shape(NamedTuple):
     """Partitions and settings of one topic, and on how many brokers each partition lies."""
@@ -38,6 +42,17 @@ class TopicError(Exception):
     """A topic could not be created, or stands on the broker with other settings than declared."""
 
 
+@asynccontextmanager
+async def administration(kafka: KafkaAccess, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client, connected. Raises KafkaError when the broker cannot be asked."""
+    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=timeout_ms)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def create_topics(
     kafka: KafkaAccess, *, replication: int = 1, topics: Iterable[Topic] | None = None
 ) -> list[str]:
@@ -47,9 +62,7 @@ async def create_topics(
     hosts at once. Raises TopicError, naming topic and cause.
     """
     wanted = declared_shapes(TOPICS.values() if topics is None else topics, replication)
-    admin = AIOKafkaAdminClient(**kafka.options())
-    await admin.start()
-    try:
+    async with administration(kafka) as admin:
         await controller_known(admin)
         existing = set(await admin.list_topics())
         missing = [
@@ -67,8 +80,6 @@ async def create_topics(
                 if not code:
                     created.append(name)
         await _check(admin, {name: wanted[name] for name in wanted.keys() - set(created)})
-    finally:
-        await admin.close()
     return created
 
 

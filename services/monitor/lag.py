@@ -5,9 +5,9 @@ from collections import Counter
 from typing import Final
 
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from libs.bus.reader import reader
+from libs.bus.topics import administration
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
 from libs.runtime.kafka_access import KafkaAccess
@@ -42,9 +42,7 @@ class Lag:
 
     async def _committed(self) -> dict[str, dict[TopicPartition, int]]:
         """Group → what it has committed of our topics; where it begins, the loop commits at once."""
-        admin = AIOKafkaAdminClient(**self._kafka.options(), request_timeout_ms=int(LOOK * 1000))
-        try:
-            await admin.start()
+        async with administration(self._kafka, timeout_ms=int(LOOK * 1000)) as admin:
             names = sorted(name for name, _ in await admin.list_consumer_groups())[:MAX_GROUPS]
             found = {}
             for name in names:
@@ -55,5 +53,3 @@ class Lag:
                     if place.topic in TOPICS and offset.offset >= 0
                 }
             return found
-        finally:
-            await admin.close()

@@ -1,8 +1,7 @@
 """Topics and consumer groups as they stand on the broker. Asks only: nothing is created, no group is joined."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import for_code
 
-from libs.bus.topics import Shape, shapes_of
+from libs.bus.topics import Shape, administration, shapes_of
 from libs.runtime.kafka_access import KafkaAccess
 from services.operations.reading import TIMEOUT_MS, consumer
 
@@ -36,20 +35,9 @@ class Cluster:
     groups: tuple[Group, ...] = ()
 
 
-@asynccontextmanager
-async def administration(kafka: KafkaAccess, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client. Raises KafkaError when the broker cannot be asked."""
-    admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=timeout_ms)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
-
-
 async def look(kafka: KafkaAccess, names: Iterable[str]) -> Cluster:
     """These topics and every group that has to do with one. Raises KafkaError, TopicError."""
-    async with administration(kafka) as admin:
+    async with administration(kafka, timeout_ms=TIMEOUT_MS) as admin:
         shapes = await existing(admin, names)
         groups = await _groups(admin)
     places = [TopicPartition(name, number) for name, shape in shapes.items() for number in range(shape.partitions)]

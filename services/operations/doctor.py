@@ -14,13 +14,13 @@ import asyncpg
 import httpx
 from cryptography import x509
 
-from libs.bus.topics import declared_shapes
+from libs.bus.topics import administration, declared_shapes
 from libs.contracts.topics import TOPICS
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
-from services.operations.cluster import administration, existing
+from services.operations.cluster import existing
 from services.operations.database import LEDGERS, MIGRATIONS, Database, connection, look_into
 from services.operations.diagnosis import Finding
 from services.operations.topic_table import replication

@@ -5,12 +5,11 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer import message_accumulator
 from aiokafka.producer import producer as producer_module
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from libs.bus.topics import create_topics
+from libs.bus.topics import administration, create_topics
 from libs.contracts.topics import MAX_DOCUMENT_RECORD_BYTES
 from tests.support.bus import SESSION_MS, declared, delete_topics
 from tests.support.stack import Stack
@@ -67,12 +66,8 @@ class Broker:
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
         """Every offset that the group has committed."""
-        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
-        await admin.start()
-        try:
+        async with administration(self.stack.kafka) as admin:
             return {tp: o.offset for tp, o in (await admin.list_consumer_group_offsets(group)).items()}
-        finally:
-            await admin.close()
 
 
 async def drain(consumer: AIOKafkaConsumer, count: int) -> list["ConsumerRecord[bytes, bytes]"]:

@@ -3,24 +3,21 @@
 from datetime import timedelta
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidReplicationFactorError, for_code
 
-from libs.bus.topics import TopicError, create_topics, declared_shapes, topic_configs
+from libs.bus.topics import TopicError, administration, create_topics, declared_shapes, topic_configs
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, TOPICS
 from tests.contract.broker import Broker
 from tests.support.bus import declared
-from tests.support.faults import administration
 from tests.support.waiting import eventually
 
 
 async def test_the_admin_only_returns_the_error_code_of_a_topic(broker: Broker) -> None:
     """The fault: replication 3 on one broker creates nothing and raises nothing."""
-    admin = AIOKafkaAdminClient(**broker.stack.kafka.options())
-    await admin.start()
-    response = await admin.create_topics([NewTopic(broker.stack.unique_topic(), 1, 3)])
-    await admin.close()
+    async with administration(broker.stack.kafka) as admin:
+        response = await admin.create_topics([NewTopic(broker.stack.unique_topic(), 1, 3)])
     assert for_code(response.topic_errors[0][1]) is InvalidReplicationFactorError
 
 
@@ -34,10 +31,8 @@ async def test_every_declared_topic_and_its_dead_letter_are_created_once(broker:
     first = await create_topics(broker.stack.kafka)
     again = await create_topics(broker.stack.kafka)
     assert again == []
-    admin = AIOKafkaAdminClient(**broker.stack.kafka.options())
-    await admin.start()
-    there = set(await admin.list_topics())
-    await admin.close()
+    async with administration(broker.stack.kafka) as admin:
+        there = set(await admin.list_topics())
     every = {*TOPICS, *(topic.dead_letter for topic in TOPICS.values())}
     assert every <= there
     assert set(first) <= every, "tests that came before may have made some"
@@ -58,7 +53,7 @@ async def test_a_topic_that_stands_with_other_settings_is_an_error(broker: Broke
 async def test_a_topic_is_made_with_what_it_asks_of_its_replicas_and_another_value_is_an_error(broker: Broker) -> None:
     topic = declared(broker.stack.unique_topic())
     await create_topics(broker.stack.kafka, topics=[topic])
-    async with administration(broker.stack) as admin:
+    async with administration(broker.stack.kafka) as admin:
         described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
         ((_, _, _, _, entries, *_),) = described[0].resources
         own = {entry[0]: entry[3] for entry in entries if entry[1] == "1" and entry[0] == "min.insync.replicas"}

@@ -19,7 +19,7 @@ from deploy.native.parts import service_environment
 from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
 from libs.bus.service import service_bus
 from libs.bus.signing import ProducerSettings
-from libs.bus.topics import create_topics, topic_configs
+from libs.bus.topics import administration, create_topics, topic_configs
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode
 from libs.runtime.clock import utc_now
@@ -27,7 +27,7 @@ from libs.runtime.health import Health
 from libs.runtime.settings import load_settings
 from tests.support.bus import REQUEST, Step, declared, delete_topics
 from tests.support.chain import Client, Officers, papers
-from tests.support.faults import BROKER, administration
+from tests.support.faults import BROKER
 from tests.support.journal import ends_of
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -89,7 +89,7 @@ async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
         topic = declared(full_stack.unique_topic())
         await create_topics(full_stack.kafka, topics=[topic])
         record = encode(topic, Step(request_id=REQUEST, document="d"), source="t", time=utc_now())
-        async with administration(full_stack) as admin:
+        async with administration(full_stack.kafka) as admin:
             permission = Acl(service, Operation.WRITE, Resource.TOPIC, topic.name).entry()
             await add_acls(admin, [permission])
 
@@ -118,7 +118,7 @@ async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
 async def test_no_topic_takes_an_unclean_leader_and_each_asks_for_a_majority(full_stack: Stack) -> None:
     """One broker here; of three, two must have a record. A partition without its leader waits, it forgets nothing."""
     names = [name for topic in topics.TOPICS.values() for name in (topic.name, topic.dead_letter)]
-    async with administration(full_stack) as admin:
+    async with administration(full_stack.kafka) as admin:
         found = await topic_configs(admin, [*names, "__consumer_offsets"])
         replicas = {
             each["topic"]: {len(partition["replicas"]) for partition in each["partitions"]}

@@ -6,7 +6,8 @@ import pytest
 
 from deploy.native.chain import event_of
 from deploy.native.layout import SERVICES
-from tests.support.faults import administration, all_read, groups
+from libs.bus.topics import administration
+from tests.support.faults import all_read, groups
 from tests.support.stack import Stack
 from tests.unit.house.test_chain_table import TABLE
 
@@ -18,7 +19,7 @@ WITHOUT_A_GROUP = {"checkpoint", "tile", "countersigned"}
 
 async def test_every_service_consumes_what_its_row_says(full_stack: Stack) -> None:
     await all_read(full_stack)
-    async with administration(full_stack) as admin:
+    async with administration(full_stack.kafka) as admin:
         found = await groups(admin)
     subscribed: defaultdict[str, set[str]] = defaultdict(set)
     for group in found.values():
@@ -29,7 +30,7 @@ async def test_every_service_consumes_what_its_row_says(full_stack: Stack) -> No
 
 async def test_every_partition_of_a_subscription_has_its_reader(full_stack: Stack) -> None:
     await all_read(full_stack)
-    async with administration(full_stack) as admin:
+    async with administration(full_stack.kafka) as admin:
         for group in (await groups(admin)).values():
             topics = {topic for subscription in group.subscriptions for topic in subscription}
             assert {partition.topic for partition in group.partitions} == topics, group.name

@@ -20,8 +20,9 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 
+from libs.bus.topics import administration
 from libs.contracts import topics
 from tests.support.chain import PIN_PREFIX, Client, Officers, papers, wrong
 from tests.support.faults import all_read
@@ -195,12 +196,8 @@ async def test_the_search_finds_what_is_there(client: Client) -> None:
 
 async def throw_away_topic(stack: Stack, value: bytes) -> str:
     topic = stack.unique_topic("canary")
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    try:
+    async with administration(stack.kafka) as admin:
         await admin.create_topics([NewTopic(topic, 1, 1)])
-    finally:
-        await admin.close()
     producer = AIOKafkaProducer(**stack.kafka.options())
     await producer.start()
     try:

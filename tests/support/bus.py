@@ -11,12 +11,11 @@ from typing import Any, cast
 
 import asyncpg
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.native.secret_files import ensure_secret
 from libs.bus.bus import Bus
 from libs.bus.signing import EventSigner
-from libs.bus.topics import controller_known, create_topics
+from libs.bus.topics import administration, controller_known, create_topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import Record, encode
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES, Topic
@@ -122,22 +121,14 @@ class Room:
 
     async def begun(self, topic: Topic, group: str | None = None) -> dict[int, int]:
         """The same, and where it only has begun."""
-        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
-        await admin.start()
-        try:
+        async with administration(self.stack.kafka) as admin:
             offsets = await admin.list_consumer_group_offsets(group or self.schema)
-        finally:
-            await admin.close()
         return {tp.partition: o.offset for tp, o in offsets.items() if tp.topic == topic.name}
 
     async def members(self, group: str | None = None) -> int:
         """How many members the group has, as the broker sees it."""
-        admin = AIOKafkaAdminClient(**self.stack.kafka.options())
-        await admin.start()
-        try:
+        async with administration(self.stack.kafka) as admin:
             (response,) = await admin.describe_consumer_groups([group or self.schema])
-        finally:
-            await admin.close()
         return len(response.groups[0][5])
 
     async def count(self, query: str, *arguments: object) -> int:
@@ -197,13 +188,9 @@ async def open_room(stack: Stack, *migrations: Path) -> AsyncIterator[Room]:
 
 async def delete_topics(stack: Stack, names: Sequence[str]) -> None:
     """Leave no topic behind: a broker that is killed later reads the log of every one again before it is ready."""
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    try:
+    async with administration(stack.kafka) as admin:
         await controller_known(admin)
         await admin.delete_topics(list(names))
-    finally:
-        await admin.close()
 
 
 def reports(health: Health, check: str) -> bool:

@@ -22,6 +22,7 @@ from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.parts import infrastructure, inherited, service_environment, services
 from deploy.native.supervisor import Supervisor
+from libs.bus.topics import administration
 from tests.support.journal import NOBODY, assign_paused, observer
 from tests.support.stack import WITH_US, Stack
 from tests.support.waiting import eventually
@@ -176,16 +177,6 @@ def spawn(command: list[str], folder: Path, environment: dict[str, str], log: Pa
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
 
 
-@asynccontextmanager
-async def administration(stack: Stack) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
 @dataclass(frozen=True)
 class Group:
     """A consumer group: its members' subscriptions, and what each has been given."""
@@ -230,7 +221,7 @@ def _groups(response: Any) -> Iterator[Group]:
 
 async def members(stack: Stack, service: str, count: int) -> None:
     """Wait until every group of a service is stable with so many members."""
-    async with administration(stack) as admin:
+    async with administration(stack.kafka) as admin:
 
         async def settled() -> bool:
             own = [group for group in (await groups(admin)).values() if group.service == service]
@@ -241,7 +232,7 @@ async def members(stack: Stack, service: str, count: int) -> None:
 
 async def all_read(stack: Stack, *, seconds: float = 60) -> None:
     """Wait until every group has committed all that is on its topics, and nothing new came of it."""
-    async with administration(stack) as admin, observer(stack) as consumer:
+    async with administration(stack.kafka) as admin, observer(stack) as consumer:
         behind: list[str] = []
 
         async def once() -> dict[TopicPartition, int] | None:
@@ -275,7 +266,7 @@ async def all_read(stack: Stack, *, seconds: float = 60) -> None:
 async def read_again_from_the_start(stack: Stack) -> None:
     """Stop all services, put every group back to the start of its topics, start all. Returns when all is read."""
     supervisor = Supervisor(stack.layout)
-    async with administration(stack) as admin:
+    async with administration(stack.kafka) as admin:
         before = await groups(admin)
         offsets = {name: await admin.list_consumer_group_offsets(name, group_coordinator_id=BROKER) for name in before}
         read = {name for name, committed in offsets.items() if committed}  # nobody may have asked for another code yet

@@ -12,12 +12,13 @@ from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
 from deploy.native.ports import HOST
 from deploy.native.supervisor import Supervisor
+from libs.bus.topics import administration
 from libs.contracts import topics
 from services.operations.cluster import look
 from services.operations.gaps import groups_of
 from tests.support.chain import Client
 from tests.support.command_line import gpki
-from tests.support.faults import STARTED_SECONDS, administration
+from tests.support.faults import STARTED_SECONDS
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -53,7 +54,7 @@ async def pass_by(client: Client, service: str, names: frozenset[str] = REPUBLIS
     places = await eventually(unread, f"{service} has {least} records before it", every=0.2, seconds=60)
     passed = {place: (at, end) for place, (at, end) in places.items() if end > at}
     await client.chain.drain()  # the reference client is no group: what it has yet to read must not be deleted
-    async with administration(stack) as admin:
+    async with administration(stack.kafka) as admin:
         await admin.delete_records({place: RecordsToDelete(before_offset=end) for place, (_, end) in passed.items()})
     return sum(end - at for at, end in passed.values())
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
 from libs.bus import log_start, subscriber
 from libs.bus.dead_letter import IN_A_ROW
 from libs.bus.outcomes import Done, Unavailable
 from libs.bus.slices import SLICE
+from libs.bus.topics import administration
 from libs.bus.work import Handler, Work
 from libs.contracts.cloudevents import Record
 from libs.contracts.topics import Topic
@@ -97,10 +98,8 @@ async def gap(room: Room, source: Topic, target: Topic) -> None:
 
 async def delete(room: Room, source: Topic, *, before: int) -> None:
     """What retention does to the first partition."""
-    admin = AIOKafkaAdminClient(**room.stack.kafka.options())
-    await admin.start()
-    await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=before)})
-    await admin.close()
+    async with administration(room.stack.kafka) as admin:
+        await admin.delete_records({TopicPartition(source.name, 0): RecordsToDelete(before_offset=before)})
 
 
 async def test_a_gap_before_the_committed_offset_stops_the_consumer(room: Room, polls: Polls) -> None:

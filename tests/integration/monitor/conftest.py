@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
-from libs.bus.topics import create_topics
+from libs.bus.topics import administration, create_topics
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.log import LOG_KEY_FILE
@@ -46,7 +46,7 @@ from services.monitor.settings import Settings
 from services.monitor.witness_reading import POSTED
 from tests.support.bus import SESSION_MS
 from tests.support.documents import document, fresh_ids, manifest, shaped
-from tests.support.faults import administration, reset
+from tests.support.faults import reset
 from tests.support.journal import ends_of
 from tests.support.pki import Pki
 from tests.support.producers import Hands
@@ -171,7 +171,7 @@ class Watch:
     async def read(self) -> None:
         """Wait until the monitor has written all that is on its topics now."""
         ends = await ends_of(self.stack, *READ)
-        async with administration(self.stack) as admin:
+        async with administration(self.stack.kafka) as admin:
 
             async def all_committed() -> bool:
                 offsets = await admin.list_consumer_group_offsets("monitor")

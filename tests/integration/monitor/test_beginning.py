@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
+from libs.bus.topics import administration
 from libs.contracts import topics
 from libs.contracts.log import LOG_KEY_FILE, CheckpointCountersigned, CheckpointProof, LogCheckpoint
 from libs.contracts.signing import Posted
@@ -25,7 +26,6 @@ from services.monitor.begin import begin
 from services.monitor.beginning import BeginningRefused
 from services.monitor.witness import Keys
 from tests.integration.monitor.conftest import WITNESS_KEY, Watch, posted, request
-from tests.support.faults import administration
 from tests.support.journal import ends_of
 from tests.support.stack import Stack
 from tests.support.tap import Tap, open_tap
@@ -139,7 +139,7 @@ def alarms(logs: list[Any], name: str) -> list[str]:
 async def log(watch: Watch, stack: Stack) -> AsyncIterator[Log]:
     """Of which the first five positions are countersigned; nothing on `posted` is of another test's log."""
     ends = await ends_of(stack, topics.POSTED)
-    async with administration(stack) as admin:
+    async with administration(stack.kafka) as admin:
         await admin.delete_records({place: RecordsToDelete(before_offset=end) for place, end in ends.items() if end})
     async with open_tap(stack, (topics.LOG_COUNTERSIGNED,), from_now=True) as tap:
         one = Log(watch, tap)

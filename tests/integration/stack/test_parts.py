@@ -10,7 +10,7 @@ import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
@@ -18,6 +18,7 @@ from deploy.native import lifecycle
 from deploy.native.failures import StackError
 from deploy.native.layout import SERVICES
 from deploy.native.supervisor import Supervisor
+from libs.bus.topics import administration
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -25,10 +26,8 @@ pytestmark = pytest.mark.stack
 
 async def test_a_killed_broker_comes_back_with_its_records(stack: Stack) -> None:
     topic = stack.unique_topic()
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, 1, 1)])
-    await admin.close()
+    async with administration(stack.kafka) as admin:
+        await admin.create_topics([NewTopic(topic, 1, 1)])
     producer = AIOKafkaProducer(**stack.kafka.options(), enable_idempotence=True)
     await producer.start()
     await producer.send_and_wait(topic, b"before")
@@ -89,17 +88,13 @@ async def test_a_topic_that_nobody_declared_does_not_appear(stack: Stack) -> Non
     with pytest.raises((KafkaError, TimeoutError)):
         await asyncio.wait_for(producer.send_and_wait(topic, b"x"), 3)
     await producer.stop()
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    assert topic not in await admin.list_topics()
-    await admin.close()
+    async with administration(stack.kafka) as admin:
+        assert topic not in await admin.list_topics()
 
 
 async def test_the_broker_has_the_settings_that_the_loop_relies_on(stack: Stack) -> None:
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, "1")])
-    await admin.close()
+    async with administration(stack.kafka) as admin:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, "1")])
     settings = {entry[0]: entry[1] for entry in answer.resources[0][4]}
     assert settings["log.message.timestamp.type"] == "LogAppendTime"
     assert settings["auto.create.topics.enable"] == "false"

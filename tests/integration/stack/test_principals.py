@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from deploy.native import broker, principals
 from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
+from libs.bus.topics import administration
 from libs.contracts.topics import SIGNED
 from libs.runtime.kafka_access import KafkaAccess
 from tests.support.stack import Stack
@@ -20,9 +21,7 @@ pytestmark = pytest.mark.stack
 async def test_what_nobody_declared_is_gone_after_a_start_and_what_is_declared_is_there(stack: Stack) -> None:
     stray = Acl("gateway", Operation.WRITE, Resource.TOPIC, SIGNED.name).entry()
     missing = Acl("hsm_signer", Operation.WRITE, Resource.TOPIC, SIGNED.name).entry()
-    admin = AIOKafkaAdminClient(**stack.kafka.options())
-    await admin.start()
-    try:
+    async with administration(stack.kafka) as admin:
         declared = {acl.entry() for acl in principals.declared()}
         assert missing in declared
         assert await acls(admin) == declared
@@ -31,8 +30,6 @@ async def test_what_nobody_declared_is_gone_after_a_start_and_what_is_declared_i
         await eventually(lambda: have(admin, declared | {stray}), "the stray one is there")
         await principals.admit(stack.layout)
         await eventually(lambda: have(admin, declared), "it is gone")
-    finally:
-        await admin.close()
 
 
 async def test_a_password_that_was_taken_away_is_replaced_and_comes_in_no_more(stack: Stack) -> None:

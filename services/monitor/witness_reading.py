@@ -1,7 +1,7 @@
 """What the witness has read since it countersigned last: leaves that `posted` told, checkpoints, and its places."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -17,8 +17,10 @@ from libs.crypto.notes import Checkpoint
 from services.monitor.told_log import Told, ToldLog
 from services.monitor.witness_store import State
 
-AHEAD: Final = 20_000
-"""Leaves of one partition that may wait for a checkpoint; then no more are read of it until one comes."""
+AHEAD: Final = 30_000
+"""Leaves of one partition that may wait for a checkpoint; then no more are read of it until one comes. More than one
+checkpoint takes in (MAX_GROWTH), which may all be of one partition: it would wait for itself.
+"""
 
 POLL_MS: Final = 500
 
@@ -108,9 +110,13 @@ class Reading:
         self._passed_over = self._checkpoints.popleft()
         return True
 
-    def last(self) -> LogCheckpoint | None:
-        """The last checkpoint that was read and is not judged."""
-        return self._checkpoints[-1][1] if self._checkpoints else None
+    def unjudged(self) -> Sequence[LogCheckpoint]:
+        """The checkpoints that were read and are not judged, the last one last."""
+        return [event for _, event in self._checkpoints if event is not None]
+
+    def is_held(self) -> bool:
+        """Whether there is a partition of which no more is read until what was told of it is in order, or refused."""
+        return bool(self._held())
 
     def note(self, said: Checkpoint) -> None:
         """The log has signed this."""

@@ -38,6 +38,7 @@ IN_PIECES = (
             "changed_address",
             "crash_dumps",
             "custody",
+            "edges",
             "keys_topic",
             "offline_proof",
             "pin",

@@ -54,6 +54,9 @@ FETCH_MAX: Final = 512 * 1024
 RETRY: Final = 5.0
 """Seconds until reading begins again after a failure."""
 
+REMEMBERED: Final = 10_000
+"""Alarms that are known as raised; then all are forgotten, and what goes on is told once more."""
+
 TILES_WAIT: Final = timedelta(minutes=1)
 """How long a disputed checkpoint waits for its tiles; then it is passed over, until something else is told."""
 
@@ -252,6 +255,8 @@ class Witness:
         kind = name if name == "checkpoint-late" else why
         if (name, kind) in self._told:
             return
+        if len(self._told) >= REMEMBERED:
+            self._told.clear()
         self._told.add((name, kind))
         if name == "checkpoint-late":
             metrics.alarm(self._service, "checkpoint-late", why=why)

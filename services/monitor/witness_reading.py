@@ -22,6 +22,9 @@ AHEAD: Final = 30_000
 checkpoint takes in (MAX_GROWTH), which may all be of one partition: it would wait for itself.
 """
 
+QUEUED: Final = 1_000
+"""Checkpoints that may wait to be judged; then no more are read until one was. posting signs one every few seconds."""
+
 POLL_MS: Final = 500
 
 POSTED: Final = tuple(partitions_of([topics.POSTED]))
@@ -76,7 +79,9 @@ class Reading:
         """Read on; returns positions of which two leaves were told, and by what."""
         held = self._held()
         open_ones = [partition for partition in self._at if partition not in held]
-        found = []
+        found: list[tuple[int, str]] = []
+        if not open_ones:  # to aiokafka none is all
+            return found
         for partition, polled in (await self._consumer.getmany(*open_ones, timeout_ms=POLL_MS)).items():
             for record in polled:
                 self._at[partition] = record.offset + 1
@@ -116,7 +121,7 @@ class Reading:
 
     def is_held(self) -> bool:
         """Whether there is a partition of which no more is read until what was told of it is in order, or refused."""
-        return bool(self._held())
+        return bool(self._full())
 
     def note(self, said: Checkpoint) -> None:
         """The log has signed this."""
@@ -140,6 +145,9 @@ class Reading:
         return all(self._at[partition] >= end for partition, end in ends.items())
 
     def _held(self) -> set[TopicPartition]:
+        return self._full() | ({CHECKPOINTS} if len(self._checkpoints) > QUEUED else set())
+
+    def _full(self) -> set[TopicPartition]:
         return {TopicPartition(topics.POSTED.name, n) for n, count in self.told.waiting().items() if count > AHEAD}
 
 

@@ -116,6 +116,13 @@ def test_a_replaced_key_is_brought_back_by_what_was_said_before_only_where_nothi
     assert Reading(tree, hands).learn(compacted([*good, replaced, own, replaced])).says() == why, "said again"
 
 
+async def test_a_topic_that_cannot_be_read_was_not_written_over() -> None:
+    """I-6: it could not be asked; the next look asks again, and what is new is published all the same."""
+    (record,) = Hands(Pki()).keys(of=[])
+    nowhere = KafkaAccess("127.0.0.1:1", "nobody", SecretStr("x"))
+    assert await KeysTopic(nowhere, topics.KEYS, service="certificate_authority").written_over([record]) == []
+
+
 OVER: dict[str, Callable[[Record, Record], Any]] = {
     "rubbish": lambda newest, _: replace(newest, value=b"rubbish"),
     "nothing": lambda newest, _: replace(newest, value=None),  # type: ignore[arg-type]  # Kafka's own deletion

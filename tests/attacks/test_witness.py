@@ -10,11 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.contracts import topics
-from libs.contracts.log import MAX_GROWTH
+from libs.contracts.log import MAX_GROWTH, LogCheckpoint
 from libs.contracts.signing import Posted
 from libs.crypto.merkle import Frontier, leaf_hash, tree_root
 from services.monitor import witness, witness_reading
 from services.monitor.told_log import ToldLog
+from services.monitor.witness_reading import Reading
 from tests.integration.monitor.conftest import Watch, watch
 from tests.integration.monitor.test_witness import LEAVES, OTHER, alarms, all_of, countersigned, said, seen, tiles, told
 from tests.support.tap import Tap
@@ -89,6 +90,51 @@ async def test_leaves_without_number_hold_the_witness_up_only_where_the_log_s_ti
         assert told_of <= set(why)
     else:
         assert all_of(seen) == []
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_checkpoints_without_number_wait_at_the_broker(
+    watch: Watch, seen: Tap, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-43: behind a genuine one that waits for its leaves. Without the bound all of them are in our memory."""
+    queued: list[int] = []
+
+    async def poll(self: Reading) -> list[tuple[int, str]]:
+        found = await genuine(self)
+        queued.append(len(self.unjudged()))
+        return found
+
+    genuine = Reading.poll
+    monkeypatch.setattr(Reading, "poll", poll)
+    monkeypatch.setattr(witness_reading, "QUEUED", 3 if defence == "on" else 10**6)
+    await watch.send(topics.POSTED, told(0, 4))
+    await watch.send(topics.LOG_CHECKPOINT, [said(5, 0)])
+    with capture_logs() as logs:
+        async with watch.running():
+            await eventually(lambda: queued and queued[-1] == 1, "one waits", seconds=60)
+            await watch.send(topics.LOG_CHECKPOINT, [nobodys(number) for number in range(10)])
+            await eventually(lambda: queued[-1] > 3, "there are more than may wait", seconds=60)
+            first, polls = queued[-1], len(queued)
+            await watch.send(topics.LOG_CHECKPOINT, [nobodys(number) for number in range(10, 50)])
+            if defence == "on":
+                await eventually(lambda: len(queued) > polls + 6, "it goes on reading", seconds=60)
+                assert max(queued) == first
+            else:
+                await eventually(lambda: queued[-1] == 51, "all of them are here", seconds=60)
+            await watch.send(topics.POSTED, told(4, 5))
+            await countersigned(seen, 5)
+            refused = "not signed by the log's key"
+            await eventually(
+                lambda: sum(refused in why for why in alarms(logs, "checkpoint-inconsistent")) == 50,
+                "each is refused",
+                seconds=60,
+            )
+
+
+def nobodys(number: int) -> LogCheckpoint:
+    """A checkpoint that the log did not sign."""
+    note = said(5, 0).note.replace("\n5\n", f"\n{1_000 + number}\n")
+    return LogCheckpoint(note=note, previous=0, consistency=())
 
 
 def is_stuck(logs: list[Any], refuted: list[int]) -> bool:

@@ -14,6 +14,7 @@ from services.certificate_authority.crls import CRL_LOOK, ISSUERS, CrlLook, Crls
 from services.certificate_authority.handlers import KEYS_LOOK, Handlers, KeysLook
 from services.certificate_authority.hsm_token import HSM, Token
 from services.certificate_authority.issuance import Profile, crl_url
+from services.certificate_authority.keys_topic import KeysTopic
 from services.certificate_authority.routes import DEFAULT_ROUTES, Routes
 from services.certificate_authority.settings import Settings
 from services.certificate_authority.standing import Standing
@@ -49,6 +50,7 @@ async def serve(
                 crl_url=crl_url(settings.crl_base_url, Profile.ISSUING),
                 clock=bus.clock,
                 routes=routes,
+                keys_topic=KeysTopic(settings.kafka, routes.keys, service=settings.service),
             )
             standing = Standing(issuing=certificates[Profile.ISSUING], clock=bus.clock, routes=routes)
             _wire(bus, handlers, standing, crls, routes)

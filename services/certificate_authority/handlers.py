@@ -12,12 +12,14 @@ from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Emit, Outcome, Park, Poison
 from libs.bus.work import Work
 from libs.contracts.base import Event
+from libs.contracts.cloudevents import event_id
 from libs.contracts.enrolment import (
     CertificateRequested,
     TokenCertificateRequested,
 )
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
+from libs.storage import ledger
 from libs.storage.pool import Connection
 from services.certificate_authority import states, store
 from services.certificate_authority.hsm_token import Token
@@ -32,6 +34,7 @@ from services.certificate_authority.issuance import (
     order_for,
     validity,
 )
+from services.certificate_authority.keys_topic import KeysTopic
 from services.certificate_authority.routes import Routes
 from services.certificate_authority.store import Reserved
 
@@ -70,6 +73,7 @@ class Handlers:
         crl_url: str,
         clock: Clock,
         routes: Routes,
+        keys_topic: KeysTopic,
     ) -> None:
         self._token = token
         self._issuing = issuing
@@ -77,6 +81,7 @@ class Handlers:
         self._crl_url = crl_url
         self._clock = clock
         self._routes = routes
+        self._keys_topic = keys_topic
 
     async def issue(self, work: Work[C]) -> None:
         """Reserve what a certificate will say, sign it in the HSM, record it.
@@ -107,12 +112,18 @@ class Handlers:
                     recording.settle(claimed, await self._outcome(recording.connection, claimed.event, answer, signed))
 
     async def publish_keys(self, work: Work[KeysLook]) -> None:
-        """Publish every key's state; the ledger knows by the event ids which of them it published before."""
+        """Publish every key's state; the ledger knows by the event ids which of them it published before.
+
+        What it published and somebody wrote over on the compacted topic is published once more.
+        """
         async with work.recording(*work.deliveries) as recording:
-            keys = await store.service_keys(recording.connection)
+            said = [states.key_state(key) for key in await store.service_keys(recording.connection)]
+            ids = [event_id(self._routes.keys, one) for one in said]
+            before = await ledger.recorded(recording.connection, ids)
             for delivery in recording.deliveries:
-                recording.emit(delivery, (Emit(self._routes.keys, states.key_state(key)) for key in keys))
+                recording.emit(delivery, (Emit(self._routes.keys, one) for one in said))
                 recording.settle(delivery, Park(KEYS_EVERY, "next look"))
+        await work.publish(await self._keys_topic.written_over(before))
 
     def _order(self, wanted: Wanted) -> Order:
         return order_for(

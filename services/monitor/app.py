@@ -24,7 +24,8 @@ from services.monitor.pruning import Pruning
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
-from services.monitor.witness import Keys, Witness
+from services.monitor.witness import Witness
+from services.monitor.witness_keys import Keys
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 

@@ -28,7 +28,7 @@ from libs.storage.service import service_database
 from services.monitor import witness_store as store
 from services.monitor.beginning import BeginningRefused, judged
 from services.monitor.settings import Settings
-from services.monitor.witness import Keys
+from services.monitor.witness_keys import Keys
 from services.monitor.witness_reading import CHECKPOINTS, COUNTERSIGNED, POSTED, missed
 from services.monitor.witness_store import Beginning, State
 

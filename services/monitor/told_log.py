@@ -29,7 +29,7 @@ class ToldLog(Frontier):
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
         super().__init__(size, peaks)
         self._waiting: dict[int, Told] = {}
-        self._others: dict[int, list[Told]] = {}
+        self._others: dict[int, dict[bytes, Told]] = {}
 
     def take(self, position: int, told: Told) -> bool:
         """Take in what `posted` says of a position; False when it is another leaf than any that was told of it.
@@ -41,11 +41,8 @@ class ToldLog(Frontier):
         before = self._waiting.setdefault(position, told)
         if before.leaf == told.leaf:
             return True
-        others = self._others.setdefault(position, [])
-        if any(other.leaf == told.leaf for other in others):
-            return True
-        others.append(told)
-        return False
+        others = self._others.setdefault(position, {})
+        return others.setdefault(told.leaf, told) is not told
 
     def grown(self, size: int) -> Frontier | None:
         """The tree of the first `size` leaves, of each position the leaf that was told first; None while one was not.
@@ -64,7 +61,7 @@ class ToldLog(Frontier):
         refused = []
         for position in range(self.size, tree.size):
             del self._waiting[position]
-            refused += [(position, other) for other in self._others.pop(position, ())]
+            refused += [(position, other) for other in self._others.pop(position, {}).values()]
         self.size, self.peaks = tree.size, tree.peaks
         return refused
 
@@ -75,20 +72,22 @@ class ToldLog(Frontier):
     def settle(self, leaves: Mapping[int, bytes]) -> None:
         """Of disputed positions prefer the leaf that is proven to be the log's, if `posted` told that one too."""
         for position in self._others.keys() & leaves.keys():
-            one_of = [self._waiting[position], *self._others[position]]
-            one_of.sort(key=lambda told: told.leaf != leaves[position])  # stable: the first stays the first
-            self._waiting[position], *self._others[position] = one_of
+            if (true := self._others[position].pop(leaves[position], None)) is not None:
+                first, self._waiting[position] = self._waiting[position], true
+                self._others[position][first.leaf] = first
+
+    def disprove(self, leaves: Mapping[int, bytes]) -> list[tuple[int, Told]]:
+        """Drop what was told of these positions and is not the leaf that is proven to be the log's; returns that."""
+        places = self._waiting.keys() & leaves.keys()
+        gone = [(place, told) for place in sorted(places) for told in self._of(place) if told.leaf != leaves[place]]
+        self._drop(gone)
+        return gone
 
     def forget(self, size: int, before: datetime) -> list[tuple[int, Told]]:
         """Drop what was told before this time of positions that a log of `size`, signed later, does not have."""
         places = [position for position in self._waiting if position >= size]
         gone = [(place, told) for place in places for told in self._of(place) if told.at < before]
-        for place in dict.fromkeys(place for place, _ in gone):
-            kept = [told for told in self._of(place) if told.at >= before]
-            del self._waiting[place]
-            self._others.pop(place, None)
-            for told in kept:
-                self.take(place, told)
+        self._drop(gone)
         return gone
 
     def waiting(self) -> Mapping[int, int]:
@@ -107,7 +106,18 @@ class ToldLog(Frontier):
         yield from sorted(begin.items())
 
     def _of(self, position: int) -> list[Told]:
-        return [self._waiting[position], *self._others.get(position, ())]
+        return [self._waiting[position], *self._others.get(position, {}).values()]
+
+    def _drop(self, gone: Sequence[tuple[int, Told]]) -> None:
+        leaves: dict[int, set[bytes]] = {}
+        for place, told in gone:
+            leaves.setdefault(place, set()).add(told.leaf)
+        for place, dropped in leaves.items():
+            kept = [told for told in self._of(place) if told.leaf not in dropped]
+            del self._waiting[place]
+            self._others.pop(place, None)
+            for told in kept:
+                self.take(place, told)
 
     def _all(self) -> Iterator[Told]:
-        return chain(self._waiting.values(), *self._others.values())
+        return chain(self._waiting.values(), *(others.values() for others in self._others.values()))

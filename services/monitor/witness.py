@@ -6,17 +6,16 @@ first is decided by one row. Its place in the topics is in that row too, so that
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.bus import records
 from libs.bus.outcomes import Unavailable
@@ -24,11 +23,10 @@ from libs.bus.publisher import BROKER, Publisher
 from libs.bus.slices import DATABASE
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode
-from libs.contracts.log import LOG_KEY_FILE, CheckpointCountersigned, LogCheckpoint
+from libs.contracts.log import CheckpointCountersigned, LogCheckpoint
 from libs.crypto import notes
 from libs.crypto.merkle import Frontier, is_consistent
-from libs.crypto.notes import Checkpoint, NoteError, NoteKey
-from libs.crypto.requests import read_signing_key
+from libs.crypto.notes import Checkpoint
 from libs.runtime import metrics
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
@@ -37,8 +35,8 @@ from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import witness_store as store
 from services.monitor.disputes import proven, tiles_since
-from services.monitor.settings import Settings
 from services.monitor.told_log import Told, ToldLog
+from services.monitor.witness_keys import Keys
 from services.monitor.witness_reading import Reading
 from services.monitor.witness_store import State
 
@@ -56,26 +54,13 @@ FETCH_MAX: Final = 512 * 1024
 RETRY: Final = 5.0
 """Seconds until reading begins again after a failure."""
 
+REMEMBERED: Final = 10_000
+"""Alarms that are known as raised; then all are forgotten, and what goes on is told once more."""
+
 TILES_WAIT: Final = timedelta(minutes=1)
 """How long a disputed checkpoint waits for its tiles; then it is passed over, until something else is told."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Whose checkpoints are believed, and by whom they are countersigned."""
-
-    log: NoteKey
-    witness: NoteKey
-    private: Ed25519PrivateKey
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The pinned key of the log and our own. Raises OSError, CryptoError."""
-        private = read_signing_key(settings.witness_key.get_secret_value().encode())
-        log_key = notes.read_key((settings.pki_dir / LOG_KEY_FILE).read_text(encoding="utf-8"))
-        return cls(log_key, notes.witness_key(settings.witness_name, private), private)
 
 
 class Witness:
@@ -92,6 +77,7 @@ class Witness:
         self._keys = keys
         self._late = late
         self._told: set[tuple[str, str]] = set()
+        self._made_room = -RETRY
         health.expect(CHECK)
 
     async def run(self) -> None:
@@ -151,7 +137,7 @@ class Witness:
 
     async def _judge(self, reading: Reading, event: LogCheckpoint | None, publisher: Publisher) -> bool:
         """Countersign, refuse or pass over the next checkpoint; False when it must wait for what `posted` will tell."""
-        if event is None or (said := self._signed(event)) is None:
+        if event is None or (said := self._keys.signed(event)) is None:
             which = sha256(event.note.encode()).hexdigest()[:16] if event else "no checkpoint at all"
             self._alarm("checkpoint-inconsistent", f"not signed by the log's key: {which}")
             return reading.done()
@@ -190,27 +176,30 @@ class Witness:
         await self._publish(publisher, note)
         return True
 
-    def _signed(self, event: LogCheckpoint) -> Checkpoint | None:
-        """What the log says in it; None when it was not the log that said so."""
-        try:
-            said = notes.read(event.note)
-            signed = notes.signed_at(event.note, self._keys.log) is not None
-        except NoteError:
-            return None
-        return said if signed and said.origin == self._keys.log.name else None
-
     async def _as_told(self, reading: Reading, said: Checkpoint) -> Frontier | None:
         """The tree of this size as `posted` told it; None while something is missing of it.
 
         Where two leaves were told of a position, the log's own tiles say which: what they prove of a root that its
         key has signed. So who has posting's account at the broker, and not its HSM, is refused and stops nothing.
+        Where so many were told that no more is read, what the tiles contradict makes room for the true ones behind.
         """
         tree = reading.told.grown(said.size)
-        if tree is None or tree.root() == said.root or not reading.told.is_disputed(said.size):
+        if tree is not None and tree.root() == said.root:
             return tree
+        held = reading.is_held()
+        if not held and (tree is None or not reading.told.is_disputed(said.size)):
+            return tree
+        if held:
+            if time.monotonic() - self._made_room < RETRY:
+                return None
+            self._made_room = time.monotonic()
+            for one in filter(None, map(self._keys.signed, reading.unjudged())):
+                reading.note(one)
         async with self._consumer() as consumer:
             tiles = await tiles_since(consumer, min(reading.signed.values()), {size for size, _ in reading.signed})
         leaves = await asyncio.to_thread(proven, tiles, reading.signed.keys())
+        if held:
+            self._refuse(reading.told.disprove(leaves), "is not the log's")
         if said.size - 1 not in leaves and self._clock() - said.at < TILES_WAIT:
             return None  # they come right behind their checkpoint
         reading.told.settle(leaves)
@@ -245,7 +234,7 @@ class Witness:
         A checkpoint takes in all that was told before it, if that is less than MAX_GROWTH: what it leaves out then is
         no leaf of the log. It is not waited for, so that it hides nothing that is.
         """
-        if (last := reading.last()) is not None and (said := self._signed(last)) is not None:
+        if (last := reading.unjudged()[-1:]) and (said := self._keys.signed(last[0])) is not None:
             reading.note(said)
         oldest = reading.told.oldest()
         if oldest is not None and reading.newest is not None and oldest < reading.newest[1] - self._late:
@@ -266,6 +255,8 @@ class Witness:
         kind = name if name == "checkpoint-late" else why
         if (name, kind) in self._told:
             return
+        if len(self._told) >= REMEMBERED:
+            self._told.clear()
         self._told.add((name, kind))
         if name == "checkpoint-late":
             metrics.alarm(self._service, "checkpoint-late", why=why)

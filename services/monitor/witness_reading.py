@@ -1,7 +1,7 @@
 """What the witness has read since it countersigned last: leaves that `posted` told, checkpoints, and its places."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -17,8 +17,13 @@ from libs.crypto.notes import Checkpoint
 from services.monitor.told_log import Told, ToldLog
 from services.monitor.witness_store import State
 
-AHEAD: Final = 20_000
-"""Leaves of one partition that may wait for a checkpoint; then no more are read of it until one comes."""
+AHEAD: Final = 30_000
+"""Leaves of one partition that may wait for a checkpoint; then no more are read of it until one comes. More than one
+checkpoint takes in (MAX_GROWTH), which may all be of one partition: it would wait for itself.
+"""
+
+QUEUED: Final = 1_000
+"""Checkpoints that may wait to be judged; then no more are read until one was. posting signs one every few seconds."""
 
 POLL_MS: Final = 500
 
@@ -74,7 +79,9 @@ class Reading:
         """Read on; returns positions of which two leaves were told, and by what."""
         held = self._held()
         open_ones = [partition for partition in self._at if partition not in held]
-        found = []
+        found: list[tuple[int, str]] = []
+        if not open_ones:  # to aiokafka none is all
+            return found
         for partition, polled in (await self._consumer.getmany(*open_ones, timeout_ms=POLL_MS)).items():
             for record in polled:
                 self._at[partition] = record.offset + 1
@@ -108,9 +115,13 @@ class Reading:
         self._passed_over = self._checkpoints.popleft()
         return True
 
-    def last(self) -> LogCheckpoint | None:
-        """The last checkpoint that was read and is not judged."""
-        return self._checkpoints[-1][1] if self._checkpoints else None
+    def unjudged(self) -> Sequence[LogCheckpoint]:
+        """The checkpoints that were read and are not judged, the last one last."""
+        return [event for _, event in self._checkpoints if event is not None]
+
+    def is_held(self) -> bool:
+        """Whether there is a partition of which no more is read until what was told of it is in order, or refused."""
+        return bool(self._full())
 
     def note(self, said: Checkpoint) -> None:
         """The log has signed this."""
@@ -134,6 +145,9 @@ class Reading:
         return all(self._at[partition] >= end for partition, end in ends.items())
 
     def _held(self) -> set[TopicPartition]:
+        return self._full() | ({CHECKPOINTS} if len(self._checkpoints) > QUEUED else set())
+
+    def _full(self) -> set[TopicPartition]:
         return {TopicPartition(topics.POSTED.name, n) for n, count in self.told.waiting().items() if count > AHEAD}
 
 

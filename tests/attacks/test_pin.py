@@ -8,7 +8,7 @@ import pytest
 
 from libs.bus import administrators
 from libs.contracts.cloudevents import Record, encode
-from libs.contracts.pin import PinChangeSubmitted, PinUnlockOrdered
+from libs.contracts.pin import PinAnswered, PinChangeSubmitted, PinUnlockOrdered
 from libs.contracts.reasons import Reason
 from libs.contracts.topics import Topic
 from libs.gpki_client.device import Device
@@ -131,6 +131,31 @@ async def test_without_the_officers_own_phone_no_pin_is_tried_counted_or_changed
     assert await cabinet.dead_letter(cabinet.pin_change_submitted) == "device-signature-invalid"
     assert await cabinet.room.empty("attempt")
     assert await cabinet.authorise(officer, pin=PIN) == "signed"
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_a_phone_that_a_compromised_enrolment_registers_gets_three_pins_tried_and_locks_them(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-11: its own word is all that makes a phone the officer's. It needs no code for that, and gets none."""
+    if defence == "off":
+        monkeypatch.setattr(pin_changes, "may_try", lambda _counts: True)
+    officer, phone = await cabinet.enrol(PIN), Device.new()
+    await cabinet.register(officer, phone)
+
+    async def tried(pin: str) -> PinAnswered:
+        event = await cabinet.pin_change(officer, old=pin, new=NEW, phone=phone)
+        await cabinet.room.send(cabinet.pin_change_submitted, [event])
+        return await cabinet.pin_answered(event.change.change)
+
+    for left in (2, 1):
+        assert (await tried(WRONG)).attempts_left == left
+    assert (await tried(WRONG)).reason is Reason.PIN_LOCKED
+    found = await tried(PIN)
+    assert (found.result == "changed") == (defence == "off")
+    if defence == "on":
+        assert found.reason is Reason.PIN_LOCKED
+        assert await cabinet.authorise(officer, pin=PIN) == Reason.PIN_LOCKED, "the officer himself, too"
 
 
 @pytest.mark.parametrize("part", ["user", "credential_id", "change", "sealed"])

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -78,6 +79,36 @@ async def test_one_officer_alone_certifies_and_approves_nothing(
         monkeypatch.setattr(sitting, "contradiction", lambda *_: None)
     approved = await came_to(posting, signed(maker, ids, action="peraku"))
     assert approved == ("posted" if defence == "off" else Reason.SAH_NOT_POSTED)
+
+
+@pytest.mark.parametrize("other", [{"amount": "99999.00"}, {"currency": "USD"}, {"sha256": "0" * 64}], ids=str)
+async def test_other_content_than_was_certified_is_approved_by_nobody(
+    posting: Posting, monkeypatch: pytest.MonkeyPatch, defence: str, other: dict[str, str]
+) -> None:
+    """The voucher is exchanged between `sah` and `peraku`, under its id; two officers signed, each something else."""
+    ids = fresh_ids(1)
+    assert await came_to(posting, signed(await posting.officer(), ids)) == "posted"
+    checker = await posting.officer()
+    entry = replace(document(ids[0]), **other)
+    if defence == "off":
+        monkeypatch.setattr(sitting, "contradiction", lambda *_: None)
+    approved = await came_to(posting, sign(checker, manifest(checker.user, [entry], action="peraku")))
+    assert approved == ("posted" if defence == "off" else Reason.SAH_NOT_POSTED)
+
+
+async def test_what_nobody_certified_is_approved_by_nobody(
+    posting: Posting, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """One officer alone, who asks for `peraku` first; as after the minute that it may wait for its `sah`."""
+    monkeypatch.setattr(sitting, "SAH_WAIT", timedelta(0))
+    if defence == "off":
+        monkeypatch.setattr(sitting, "_demand_sah", nothing)
+    approved = await came_to(posting, signed(await posting.officer(), fresh_ids(1), action="peraku"))
+    assert approved == ("posted" if defence == "off" else Reason.SAH_NOT_POSTED)
+
+
+async def nothing(*_: object) -> None:
+    """A defence that is switched off."""
 
 
 async def test_a_document_is_not_paid_twice_by_asking_twice(

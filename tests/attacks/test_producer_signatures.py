@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
-from libs.bus.producers import Producers
+from libs.bus.producers import KEY_PUBLISHER, Producers
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import Record
@@ -20,7 +20,7 @@ from libs.contracts.enrolment import CertificateRequested
 from libs.contracts.event_signature import HEADER
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected
-from libs.contracts.state import Certificate, User
+from libs.contracts.state import Certificate, Key, User
 from libs.contracts.topics import Topic
 from libs.crypto.pki import distinguished_name
 from libs.crypto.requests import certification_request
@@ -33,6 +33,8 @@ from tests.support.pki import Pki, p256_key
 from tests.support.producers import EVERYBODY, Hands, append, as_service, send_as_service
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+
+WRITTEN_OVER = "keys-written-over"
 
 NOBODY = KafkaAccess("nowhere:1", "nobody", SecretStr("x"))
 
@@ -133,6 +135,31 @@ async def test_a_forged_revocation_revokes_nothing(client: Client, officer: Offi
 
     await send_as_service(client.stack, topics.CERTIFICATE, revoked)
     await eventually(lambda: _is_destroyed(client, officer), "the key is destroyed")
+
+
+async def test_rubbish_over_a_producer_s_key_is_put_aside_and_the_authority_says_the_key_again(
+    client: Client, officer: Officer
+) -> None:
+    """I-38: with an account that may write `gpki.keys.v1`. Five services keep keys; all know producers by it."""
+    read = await history(client.stack, topics.KEYS)
+    states = [Key.model_validate_json(one.value or b"") for one in read if one.value]
+    (own,) = [one for one in states if (one.purpose, one.owner, one.retired_at) == ("producer", "otp_dispatch", None)]
+    genuine = [one for one in read if one.key == own.key.encode()][-1]
+    over = Record(genuine.topic, genuine.key, b"rubbish", tuple(genuine.headers))
+    await append(client.stack, over)
+    letters = await dead_letters(client.stack, topics.KEYS, own.key, count=5)
+    assert {dict(letter.headers)["x-dead-letter-reason"] for letter in letters} == {
+        b"producer signature: it does not hold"
+    }
+    assert len((await (await client.press(officer, papers(1))).sign()).posted) == 1
+
+    async def said_again() -> bool:
+        last = [one for one in await history(client.stack, topics.KEYS) if one.key == genuine.key][-1]
+        return (last.value, last.headers) == (genuine.value, genuine.headers)
+
+    await eventually(said_again, "the authority's own word is the last again", seconds=90, every=1)
+    alarms = [line for line in client.stack.layout.log(KEY_PUBLISHER).read_text().splitlines() if WRITTEN_OVER in line]
+    assert any(own.key in line for line in alarms)
 
 
 async def test_no_forged_request_has_the_forger_s_key_certified_for_an_officer(client: Client) -> None:

@@ -5,7 +5,7 @@ What a running service makes of the answer is shown where docs/security.md says;
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +21,7 @@ from libs.bus.producers import Producers
 from libs.bus.trust import key_trust, usable_key
 from libs.contracts import topics
 from libs.contracts.manifest import Manifest, signature_input
-from libs.contracts.signing import MediumResolved
+from libs.contracts.signing import DELIVERY_WITHIN, MediumResolved
 from libs.crypto import crl, pki
 from libs.crypto.challenge import Challenge
 from libs.crypto.crl import CrlIndex, CrlInvalid
@@ -105,6 +105,28 @@ def test_medium_lookup_has_no_code_sent_for_what_no_caller_asked(
     assert isinstance(made, Ready) == (defence == "off")
     if isinstance(made, Ready) and attack == "another payee":
         assert made.root == forged.signed.manifest.commitment().root != genuine.signed.manifest.commitment().root
+
+
+@defended
+def test_who_says_that_a_retired_key_asked_before_gets_a_code_for_as_long_as_one_may_take_and_no_longer(
+    tree: Pki, caller: Caller, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-18: medium_lookup, compromised, with a caller's key that was stolen and replaced, names an earlier time."""
+    retired = key_state(caller, "caller", "igfmas", tree, version=2, retired_at=EPOCH)
+    user = user_state(new_user())
+    backdated = medium_resolved(header(user.user), documents(1), caller, requested_at=EPOCH - timedelta(seconds=1))
+    then = usable_key(retired, root_of(tree), backdated.requested_at)
+    assert then is not None
+    assert usable_key(retired, root_of(tree), EPOCH) is None
+
+    def gets_a_code(now: datetime) -> bool:
+        return isinstance(of_dispatch.judged(backdated, then, user, now=now, appended_at=now), Ready)
+
+    if defence == "off":
+        monkeypatch.setattr(dispatch, "_deadline", lambda _event, appended_at, _history: appended_at + DELIVERY_WITHIN)
+    assert gets_a_code(EPOCH + DELIVERY_WITHIN - timedelta(seconds=2)), "for so long it is not defended"
+    assert gets_a_code(EPOCH + DELIVERY_WITHIN) == (defence == "off")
+    assert gets_a_code(EPOCH + timedelta(days=30)) == (defence == "off")
 
 
 def any_name(identity: ServiceIdentity | None, *, caller: str, root: bytes, signature: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""A suspended certificate signs and posts nothing until two registrars lift that; then it signs as before. I-53."""
+"""A suspended certificate signs and posts nothing until two registrars lift that; its officer is told. I-53, I-55."""
 
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +8,7 @@ import pytest
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Completed
 from libs.contracts.state import Certificate
+from services.igfmas.enrolment import Officer
 from tests.e2e.test_signing import openssl_agrees, signed_of, struck_in_the_middle
 from tests.e2e.test_token_ends import asked, hand_in
 from tests.support.chain import Client, papers
@@ -34,6 +35,18 @@ async def known(client: Client, credential_id: UUID, status: str) -> None:
     await eventually(everywhere, f"{status} in every copy")
 
 
+async def told(client: Client, officer: Officer, *texts: str) -> None:
+    """Wait until one mail in the officer's mailbox says this, in both languages; it has no code in it."""
+
+    def mails() -> list[str]:
+        bodies = [" ".join(mail.get_content().lower().split()) for mail in client.stack.mailbox(officer.email)]
+        return [body for body in bodies if all(text in body for text in texts)]
+
+    await eventually(mails, f"{officer.email} is told")
+    (said,) = mails()
+    assert "ialah otp anda" not in said
+
+
 def reasons(*ends: Completed) -> set[Reason]:
     return {one.reason for end in ends for one in end.rejected}
 
@@ -46,6 +59,7 @@ async def test_a_suspended_officer_signs_nothing_and_once_two_lifted_it_as_befor
     under_way = await client.press(officer, papers(2))
     code = await under_way.otp()
     await client.desk.suspend(officer)
+    await told(client, officer, "sijil digital anda telah digantung", "your digital certificate was suspended")
     await known(client, officer.credential_id, "suspended")
     await under_way.authorise(otp=code)
     refused = await under_way.end()
@@ -58,6 +72,7 @@ async def test_a_suspended_officer_signs_nothing_and_once_two_lifted_it_as_befor
     assert await client.value(kept, officer.credential_id), "the key waits for the officer"
 
     await client.desk.lift(officer)
+    await told(client, officer, "telah ditarik balik", "suspension of your digital certificate was lifted")
     await known(client, officer.credential_id, "good")
     again = await client.press(officer, under_way.papers)
     assert len((await again.sign()).posted) == 2

@@ -3,6 +3,7 @@
 Each service judges by itself; each attack works once its own judgement is away.
 """
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -20,7 +21,9 @@ from libs.crypto.service_certificates import ServiceIdentity
 from services.certificate_authority import issuance
 from services.certificate_authority.issuance import Unsigned, Wanted, judge
 from services.enrolment import handlers
+from services.enrolment.registration import apply
 from tests.integration.enrolment.conftest import Office
+from tests.integration.enrolment.test_enrolment import certificate
 from tests.support.applications import application, certificate_requested, second, submitted
 from tests.support.devices import Phone, registration_submitted
 from tests.support.pki import Pki
@@ -126,6 +129,26 @@ async def test_one_registrar_alone_gives_nobody_a_device(office: Office, monkeyp
         await office.room.send(topic, [again])
         await office.until(["users"], 2)
     assert office.users()[-1].device is not None
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_two_registrars_get_nobody_a_second_certificate_beside_a_good_one(
+    office: Office, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-49: both deceived, or both in it, they have somebody enrolled under an officer's number."""
+    officers = application()
+    theirs = application(officers.user, email="lain@evil.example")
+    if defence == "off":
+        monkeypatch.setattr(handlers, "apply", lambda officer, wanted: apply(replace(officer, live=False), wanted))
+    async with office.running():
+        await office.submit(submitted(officers, office.registrar.key))
+        await office.until(["users", "key_requests"], 1)
+        await office.tell(certificate(officers))
+        await office.until(["users"], 2)
+        await office.submit(submitted(theirs, office.registrar.key))
+        await office.until(["refusals"] if defence == "on" else ["key_requests"], 1 if defence == "on" else 2)
+    assert len(office.key_requests()) == (1 if defence == "on" else 2)
+    assert (office.users()[-1].email == theirs.email) == (defence == "off")
 
 
 @pytest.mark.parametrize("whose", ["the same key", "another key of the same person", "a stranger's"])

@@ -24,7 +24,7 @@ from libs.runtime.clock import utc_now
 from services.monitor import beginning
 from services.monitor.begin import begin
 from services.monitor.beginning import BeginningRefused
-from services.monitor.witness import Keys
+from services.monitor.witness_keys import Keys
 from tests.integration.monitor.conftest import WITNESS_KEY, Watch, posted, request
 from tests.support.journal import ends_of
 from tests.support.stack import Stack

@@ -90,6 +90,25 @@ def test_what_a_later_log_does_not_have_is_forgotten_and_hides_nothing():
     assert not log.is_disputed(8)
 
 
+def test_what_the_log_s_tiles_contradict_makes_room_and_what_they_do_not_name_waits():
+    """I-43: none of the others' leaves, and not the true one that was told among them."""
+    log = ToldLog()
+    for number in range(1_000):
+        log.take(2, Told(leaf_hash(b"false %d" % number), 1, number, AT))
+    log.take(2, told(2))
+    log.take(3, Told(FALSE, 1, 2_000, AT))
+    log.take(9, Told(FALSE, 1, 2_001, AT))
+    gone = log.disprove(dict(enumerate(LEAVES[:5])))
+    assert (len(gone), {place for place, _ in gone}) == (1_001, {2, 3})
+    assert log.waiting() == {0: 1, 1: 1}
+    assert not log.is_disputed(10)
+    assert log.take(3, told(3)), "the true one, when it comes"
+    for position in (0, 1):
+        log.take(position, told(position))
+    assert advanced(log, 4)
+    assert log.root() == tree_root(LEAVES[:4])
+
+
 def test_reading_begins_again_before_the_first_leaf_that_is_not_in_order():
     log = ToldLog()
     for position, partition in ((0, 0), (1, 1), (5, 1), (7, 1), (3, 2)):

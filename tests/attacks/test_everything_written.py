@@ -1,6 +1,7 @@
 """KEY-7: the whole database and the whole broker in one hand, with every code and an officer's own PIN: no signature.
 
-The superusers of both, who are also an officer Y; what Y lacks is X's PIN. With it the same hand signs: that is all.
+The superusers of both, who have the gateway's key too and are an officer Y. What Y lacks is X's PIN; with it the same
+hand signs. That such a hand can guess it, by putting the count back, is in test_limits.py.
 """
 
 from uuid import uuid4

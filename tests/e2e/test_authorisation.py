@@ -178,7 +178,9 @@ async def test_a_challenge_of_another_request_or_of_another_hand_is_worth_nothin
     assert len((await mine.sign()).posted) == 1, "nothing was ended by it"
 
 
-@pytest.mark.parametrize("change", ["one document more", "another amount", "another action"])
+@pytest.mark.parametrize(
+    "change", ["one document more", "one fewer", "another order", "another amount", "another digest", "another action"]
+)
 async def test_other_documents_than_the_code_was_sent_for_are_never_signed(
     client: Client, officer: Officer, change: str
 ) -> None:
@@ -188,8 +190,14 @@ async def test_other_documents_than_the_code_was_sent_for_are_never_signed(
     documents = list(request.manifest.documents)
     if change == "one document more":
         documents.append(papers(1)[0].entry)
+    elif change == "one fewer":
+        documents.pop()
+    elif change == "another order":
+        documents.reverse()
     elif change == "another amount":
         documents[0] = replace(documents[0], amount="99999.00")
+    elif change == "another digest":  # one bit of it
+        documents[0] = replace(documents[0], sha256=f"{int(documents[0].sha256, 16) ^ 1:064x}")
     action = "peraku" if change == "another action" else "sah"
     head = request.manifest.header.model_copy(update={"count": str(len(documents)), "action": action})
     changed = Manifest(header=head, documents=tuple(documents))

@@ -112,15 +112,20 @@ async def test_a_fourth_code_is_refused_and_ends_nothing(client: Client, mobile:
 
 
 async def test_a_resend_resets_no_counter(client: Client, mobile: Mobile) -> None:
-    """I-28: a wrong code before it still counts."""
+    """I-28: a wrong code before it still counts, however often another is asked for: of the request and of the day."""
     request = await client.press(mobile.officer, papers(1))
     code = await mobile.otp(request)
     unknown = next(f"{number:06d}" for number in range(10) if f"{number:06d}" not in client.otps)
     failed = [await request.failure(await request.authorise(otp=unknown))]
-    await another(request, None)
-    assert await mobile.otp(request, 2) != unknown
+    for number in (2, 3):
+        await another(request, None)
+        assert await mobile.otp(request, number) != unknown
+        failed.append(await request.failure(await request.authorise(otp=unknown)))
+    assert (await another(request, None)).refusal == "too-many-codes"
     failed.append(await request.failure(await request.authorise(otp=unknown)))
-    assert [one.attempts_left for one in failed] == [4, 3]
+    assert [one.attempts_left for one in failed] == [4, 3, 2, 1]
+    of_day = "SELECT count(*) FROM hsm_signer.attempt WHERE credential_id = $1 AND state = 'wrong-otp'"
+    assert await client.value(of_day, mobile.officer.credential_id) == 4
     await request.authorise(otp=code)
     assert len((await request.end()).posted) == 1
 

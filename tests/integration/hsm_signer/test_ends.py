@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from libs.contracts.reasons import Reason
+from libs.crypto.pki import Validity
 from libs.hsm.errors import HsmError, HsmRefused, HsmUnavailable
 from services.hsm_signer import authorise, limits
 from services.hsm_signer.authorise import Authoriser
@@ -13,6 +14,8 @@ from services.hsm_signer.lanes import Lane
 from tests.integration.hsm_signer.conftest import Signer
 from tests.support.pki import p256_key
 from tests.support.requests import new_user, user_state
+
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,28 @@ async def test_every_refusal_of_a_whole_request_ends_it(
     assert (rejected.reason, rejected.documents) == (reason, None)
     assert await signer.end_reason(request) == reason
     assert (await signer.failed(await signer.submit(request))).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "reason"),
+    [(-2 * DAY, -DAY, Reason.CERTIFICATE_EXPIRED), (DAY, 2 * DAY, Reason.CERTIFICATE_NOT_YET_VALID)],
+    ids=["expired", "not yet valid"],
+)
+async def test_under_a_certificate_that_is_not_valid_now_nothing_is_tried(
+    signer: Signer, begins: timedelta, ends: timedelta, reason: Reason
+) -> None:
+    """I-15: whatever its state says, and with the PIN and the code that nobody looks at any more."""
+    user, now = user_state(new_user()), signer.pki.now.replace(microsecond=0)
+    validity = Validity(now + begins, now + ends)
+    der = signer.pki.officer(user.user, key=p256_key(), validity=validity).der
+    await signer.know(user, certificate={"certificate": der})
+    request = signer.request(user)
+    await signer.resolve(request)
+    await signer.submit(request)
+    rejected = await signer.rejected(request)
+    assert (rejected.reason, rejected.documents) == (reason, None)
+    assert await signer.end_reason(request) == reason
+    assert await signer.room.empty("attempt")
 
 
 async def test_a_locked_pin_ends_the_request(signer: Signer) -> None:

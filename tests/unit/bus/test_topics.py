@@ -1,4 +1,4 @@
-"""A cluster between two controllers: waited for, and named when it does not end."""
+"""What topics are made with; a cluster between two controllers: waited for, and named when it does not end."""
 
 from typing import Any, cast
 
@@ -7,7 +7,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import NodeNotReadyError
 
 from libs.bus import topics
-from libs.bus.topics import TopicError, controller_known
+from libs.bus.topics import TopicError, controller_known, declared_shapes
+from libs.contracts.topics import SEALED_RETENTION, TOPICS
+
+
+def test_what_carries_a_sealed_pin_is_kept_no_longer_in_its_dead_letter() -> None:
+    """PIN-3: nor compacted, which would keep it for ever."""
+    carriers = [topic for topic in TOPICS.values() if {"sealed", "sealed_pin"} & topic.event.model_fields.keys()]
+    assert len(carriers) >= 5
+    for name, shape in declared_shapes(carriers, replication=1).items():
+        assert shape.settings["cleanup.policy"] == "delete", name
+        assert int(shape.settings["retention.ms"]) == SEALED_RETENTION.total_seconds() * 1000, name
 
 
 class Cluster:

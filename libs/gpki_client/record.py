@@ -103,7 +103,8 @@ def verify_record(folder: Path, *, root: bytes | None = None, pinned: Pinned | N
 def _prove(record: Json, document: bytes, cms: bytes, trust: bytes, pinned: bytes | None) -> ProvenRecord:
     header, entry = record["header"], record["document"]
     logged = {name: value for name, value in record.items() if name not in _BESIDE}
-    _check(record["type"] == TYPE and type(record["log_position"]) is int, "record", "not of its form")
+    places = (type(record["log_position"]), type(record["index"]))
+    _check(record["type"] == TYPE and places == (int, str), "record", "not of its form")
     _check(leaf_hash(canonical(logged)).hex() == record["leaf_hash"], "leaf", "the record is not the one in the log")
     request_id = request_id_of(header["caller"], header["request"])
     record_id = uuid5(NAMESPACE, "\x1f".join((TYPE, str(request_id), entry["id"])))

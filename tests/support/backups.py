@@ -12,7 +12,7 @@ from libs.bus.signing import EventSigner
 from libs.contracts import custody, topics
 from libs.contracts.custody import RestoreOrder, SignedRestoreOrder, restore_signature_input
 from libs.contracts.enrolment import AdministratorSignature
-from libs.contracts.signing import AuthorisationSubmitted, MediumResolved
+from libs.contracts.signing import AuthorisationFailed, AuthorisationSubmitted, MediumResolved
 from libs.contracts.topics import Topic
 from libs.crypto.requests import new_signing_key
 from libs.crypto.service_certificates import ServiceIdentity
@@ -116,11 +116,18 @@ class Archive:
         """One such request to its end: `signed` or why not."""
         request, submission = await self.begun(officer, pin=pin)
         await self.cabinet.room.send(self.cabinet.submitted, [submission])
-        query = "select end_reason from request where request_id = $1 and ended_at is not null"
+        ended = "select end_reason from request where request_id = $1 and ended_at is not null"
+        told = "select value from recorded where topic = $1 and key = $2"
 
         async def answer() -> str | None:
-            ended = await self.cabinet.room.pool.fetchval(query, request.request_id)
-            return self.cabinet.answered(request) or ended
+            pool = self.cabinet.room.pool
+            answered = self.cabinet.answered(request)
+            if answered is not None:
+                return answered
+            # Recorded with the end, and maybe not read yet: why the attempt failed, not the end's reason.
+            why = await pool.fetchval(ended, request.request_id)
+            failed = await pool.fetchval(told, topics.AUTHORISATION_FAILED.name, str(request.request_id).encode())
+            return why if failed is None else str(AuthorisationFailed.model_validate_json(failed).reason)
 
         return str(await self.cabinet.tap.until(answer, "signed, failed or rejected")), submission
 

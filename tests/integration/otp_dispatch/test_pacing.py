@@ -12,6 +12,7 @@ from libs.contracts.signing import AuthorisationFailed, MediumResolved
 from libs.contracts.state import User
 from libs.contracts.topics import Topic
 from libs.contracts.waiting import WaitsFor
+from libs.runtime import metrics
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import pacing
 from tests.integration.otp_dispatch.conftest import Dispatching
@@ -119,7 +120,9 @@ async def test_thirty_codes_of_a_day_that_nobody_answered_hold_the_next_until_th
 
 
 async def test_the_signers_hold_holds_further_codes_for_no_longer_than_a_day(dispatching: Dispatching) -> None:
-    """I-45: and a wrong code is no right answer."""
+    """I-45: and a wrong code is no right answer. Who is held is told to a person."""
+    alarms = metrics.ALARMS.labels("otp_dispatch", Reason.OTP_HELD)._value
+    before = alarms.get()
     await dispatching.publish_keys()
     async with dispatching.replica():
         user = await dispatching.user()
@@ -128,7 +131,9 @@ async def test_the_signers_hold_holds_further_codes_for_no_longer_than_a_day(dis
         soon = utc_now() + timedelta(hours=3)
         held = failed(event, Reason.OTP_INCORRECT, held_until=soon)
         await told(dispatching, dispatching.routes.authorisation_failed, held)
+        assert alarms.get() == before
         assert await is_held(dispatching, await dispatching.ask(user)) == soon
+        assert alarms.get() == before + 1
         far = failed(event, Reason.OTP_INCORRECT, held_until=utc_now() + timedelta(days=365))
         await told(dispatching, dispatching.routes.authorisation_failed, far)
         until = await is_held(dispatching, await dispatching.ask(user))

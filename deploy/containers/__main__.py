@@ -16,6 +16,9 @@ from deploy.native.layout import CHECKOUT
 SCENARIOS = ("tests/e2e/test_fourteen_steps.py", "tests/e2e/test_from_outside.py", "tests/e2e/test_sdk.py")
 """Written once, and run on both stacks."""
 
+OF_A_STACK_THAT_STAYS = ("up", "down")
+"""These take no engine that would be gone with them."""
+
 RUNS = {
     "one broker": (
         "1",
@@ -43,10 +46,11 @@ def main() -> int:
     }
     explained = "; ".join(f"{name}: {what}" for name, (_, what) in commands.items())
     parser.add_argument("command", choices=commands, help=explained)
-    command, _ = commands[parser.parse_args().command]
+    name = parser.parse_args().command
+    command, _ = commands[name]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an engine that was started here is stopped then too
     try:
-        with engine.running(say):
+        with engine.required() if name in OF_A_STACK_THAT_STAYS else engine.running(say):
             command()
     except subprocess.CalledProcessError as error:
         return int(error.returncode)

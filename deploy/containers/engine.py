@@ -56,6 +56,13 @@ def require() -> None:
 
 
 @contextlib.contextmanager
+def required() -> Iterator[None]:
+    """The engine that runs. Raises StackError, as `require`."""
+    require()
+    yield
+
+
+@contextlib.contextmanager
 def running(say: Say) -> Iterator[None]:
     """An engine while entered: the one that runs, or, as root, one that is started here and stopped in the end.
 

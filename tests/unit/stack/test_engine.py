@@ -62,10 +62,11 @@ def test_who_is_not_root_is_told_and_nothing_is_installed(path: Path, monkeypatc
         images.make_base_image(print)
 
 
-def test_the_door_of_the_tests_says_what_is_missing_and_runs_none(path: Path) -> None:
-    """`make containers`, after its set-up; a host without apt-get, so that root installs nothing either."""
+@pytest.mark.parametrize("command", ["test", "up"])
+def test_a_door_says_what_is_missing_and_does_nothing(path: Path, command: str) -> None:
+    """`make containers` and `make up`, after set-up; without apt-get, so that root installs nothing either."""
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.containers", "test"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "deploy.containers", command], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     problem, remedy = done.stderr.splitlines()
@@ -83,11 +84,11 @@ async def test_a_request_to_end_stops_the_engine_that_was_started(path: Path) ->
     programs(
         path,
         docker=f"test $1 = version && test -e {alive}",
-        docker_compose=f": >{held}; exec {SLEEP} 60",
+        docker_compose="exit 0",
         dockerd=f"trap 'kill $!; {REMOVE} {alive}; exit 0' TERM; : >{alive}; {SLEEP} 60 & wait",
-        debootstrap="exit 0",
+        debootstrap=f": >{held}; exec {SLEEP} 60",
     )
-    door = await asyncio.create_subprocess_exec(sys.executable, "-m", "deploy.containers", "down", cwd=CHECKOUT)
+    door = await asyncio.create_subprocess_exec(sys.executable, "-m", "deploy.containers", "base-image", cwd=CHECKOUT)
     await eventually(held.exists, "it is at work")
     assert alive.exists()
     door.terminate()

@@ -11,7 +11,7 @@ from tests.support.containers import InContainers
 from tests.support.faults import administration
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(autouse=True)

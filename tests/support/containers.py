@@ -58,7 +58,7 @@ class InContainers(Stack):
             (found,) = json.loads(run("docker", "inspect", self.containers.container(name)))
             return bool(found["State"]["Running"] and found["State"]["Health"]["Status"] == "healthy")
 
-        await eventually(healthy, f"{name} is healthy", seconds=120, every=0.5)
+        await eventually(healthy, f"{name} is healthy", seconds=240, every=0.5)
 
     async def restart(self, name: str) -> None:
         """Stop and start it in order; returns when it is healthy."""
@@ -69,7 +69,7 @@ class InContainers(Stack):
         """Run a command in a container, as whoever got into it would."""
         return subprocess.run(
             ["docker", "exec", self.containers.container(service), *command],
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=110,
         )  # fmt: skip
 
     def said(self, service: str) -> str:

@@ -75,6 +75,7 @@ def _bundle() -> None:
 
 
 def _test() -> None:
+    engine.require_space()
     images.build(say)
     failed = [what for what, arguments in RUNS.items() if not _passes(what, *arguments)]
     if failed:

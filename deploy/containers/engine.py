@@ -19,6 +19,8 @@ PACKAGES: Final = ("docker.io", "docker-compose", "debootstrap", "iptables", "ip
 READY_SECONDS: Final = 180
 ENGINE_SECONDS: Final = 600
 """For one answer of a busy engine; docker-compose 1.29 gives up after 60."""
+SPACE: Final = 8_000_000_000
+"""Bytes: images (2 GB), volumes, a bundle twice (3 GB), and the engine that it is installed in."""
 STOP_SECONDS: Final = 180
 """An engine gives its containers 10 s each, and then waits for a busy disk."""
 LOG: Final = CHECKOUT / "var" / "containers" / "dockerd.log"
@@ -117,6 +119,18 @@ def install(say: Say) -> None:
         subprocess.run([apt, "-qq", "update"], env=quiet, check=True)
         command = [apt, "-qq", "install", "--yes", "--no-install-recommends", *PACKAGES]
         subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+
+
+def require_space() -> None:
+    """Raise StackError unless the disks of checkout and engine have what the tests take at most."""
+    engine = Path(run("docker", "info", "--format", "{{.DockerRootDir}}").strip())
+    for folder in [CHECKOUT, *([engine] if engine.is_dir() else [])]:
+        free = shutil.disk_usage(folder).free
+        if free < SPACE:
+            raise StackError(
+                f"{folder} has {free / 1e9:.0f} GB left, and the tests take {SPACE / 1e9:.0f}",
+                "make room; `docker system prune --all` removes images that no container uses",
+            )
 
 
 def run(*command: str | Path, environment: Mapping[str, str] | None = None, errors: bool = False) -> str:

@@ -96,6 +96,14 @@ async def test_a_request_to_end_stops_the_engine_that_was_started(path: Path) ->
     assert not alive.exists()
 
 
+def test_a_disk_that_is_too_small_is_told_before_anything_is_built(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(path, docker=f"echo {path}")
+    engine.require_space()
+    monkeypatch.setattr(engine, "SPACE", 10**18)
+    with pytest.raises(StackError, match="GB left, and the tests take 1000000000"):
+        engine.require_space()
+
+
 def test_what_a_command_said_is_in_the_error(path: Path) -> None:
     programs(path, docker="echo no space left >&2; exit 1")
     with pytest.raises(StackError, match="no space left"):

@@ -31,9 +31,10 @@ def images() -> list[str]:
     return sorted({service["image"].replace("${GPKI_TAG:-latest}", "latest") for service in services})
 
 
-def make(say: Say) -> None:
-    """Write TARGET from the images that the engine has. Raises StackError."""
-    with tempfile.TemporaryDirectory(prefix="gpki-bundle-", dir=TARGET.parent) as place:
+def make(say: Say, target: Path = TARGET) -> None:
+    """Write it from the images that the engine has. Raises StackError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="gpki-bundle-", dir=target.parent) as place:
         folder = Path(place) / FOLDER
         (folder / "sbom").mkdir(parents=True)
         for image in images():
@@ -48,9 +49,9 @@ def make(say: Say) -> None:
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         sums = "".join(f"{_digest(file)}  {file.relative_to(folder)}\n" for file in files)
         (folder / "SHA256SUMS").write_text(sums)
-        with tarfile.open(TARGET, "w") as archive:
+        with tarfile.open(target, "w") as archive:
             archive.add(folder, FOLDER)
-    say(f"{TARGET}: {TARGET.stat().st_size // 1_000_000} MB")
+    say(f"{target}: {target.stat().st_size // 1_000_000} MB")
 
 
 def sbom(image: str) -> dict[str, object]:

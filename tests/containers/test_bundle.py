@@ -32,10 +32,13 @@ NOWHERE = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
 @pytest.fixture(scope="module")
 def carried() -> Iterator[Path]:
     """The folder that somebody carried there in an archive, alone."""
-    with tempfile.TemporaryDirectory(prefix="offline-", dir=CHECKOUT / "var" / "containers") as place:
-        bundle.make(print)
-        run("tar", "-C", place, "-xf", bundle.TARGET)
-        bundle.TARGET.unlink()
+    parent = bundle.TARGET.parent  # not where temporary files are, which may be memory
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="offline-", dir=parent) as place:
+        archive = Path(place) / bundle.TARGET.name
+        bundle.make(print, archive)
+        run("tar", "-C", place, "-xf", archive)
+        archive.unlink()
         yield Path(place) / bundle.FOLDER
 
 

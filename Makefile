@@ -59,8 +59,8 @@ lint: setup ## ruff and mypy
 unit: setup ## the unit tests alone
 	@$(PY) -m pytest -n 2 -p no:schemathesis tests/unit
 
-bench: setup ## how fast, beside the raw rate of the HSM in the same run (ONLY=part,part, SCALE=0.01); leaves var/bench/results.json
-	@ONLY="$(ONLY)" SCALE="$(SCALE)" $(PY) -m tests.load.bench
+bench: setup ## how fast, beside the raw rate of the HSM in the same run (ONLY=part,part, SCALE=0.01); leaves var/bench/results.json; STACK=compose: beside containers
+	@ONLY="$(ONLY)" SCALE="$(SCALE)" $(PY) -m tests.load.$(if $(CONTAINERS),beside,bench)
 
 soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? leaves var/bench/soak.json
 	@MINUTES="$(MINUTES)" $(PY) -m tests.load.soak

@@ -34,6 +34,9 @@ BOOTSTRAP: Final = {"GPKI_KAFKA_BOOTSTRAP": f"${{GPKI_KAFKA_BOOTSTRAP:-{HOSTS[KA
 GRACE: Final = "70s"
 """From SIGTERM to SIGKILL: above the 60 s that a handler works at most (libs/bus)."""
 
+STARTING: Final = "180s"
+"""For which a health check that fails does not count: a busy disk may take so long over a start."""
+
 OWNERS: Final = (*SERVICES, ADMINISTRATOR, OPERATOR, AUDITOR, CALLER, OBSERVER, KAFKA, "postgres", "smtp")
 """Who has secrets, each in a volume of its own."""
 
@@ -124,7 +127,7 @@ def _service(layout: ContainerLayout, name: str) -> Definition:
         depends_on={"init": {"condition": "service_completed_successfully"}},
         restart="unless-stopped",
         stop_grace_period=GRACE,
-        healthcheck=_healthy("ready.sh", start="60s"),
+        healthcheck=_healthy("ready.sh", start=STARTING),
     )
     if name in DOORS:
         container["networks"] = {"inside": {"aliases": [HOSTS[DOORS[name]]]}, "door": {}}
@@ -149,7 +152,7 @@ def _kafka(layout: ContainerLayout, name: str) -> Definition:
         depends_on={"prepare": {"condition": "service_completed_successfully"}},
         restart="unless-stopped",
         stop_grace_period="60s",
-        healthcheck=_healthy(f"bash -c ':<>/dev/tcp/127.0.0.1/{layout.ports[name]}'", start="60s"),
+        healthcheck=_healthy(f"bash -c ':<>/dev/tcp/127.0.0.1/{layout.ports[name]}'", start=STARTING),
         **({"profiles": ["ha"]} if name != BROKERS[0] else {}),
     )
 
@@ -166,7 +169,7 @@ def _postgres(layout: ContainerLayout) -> Definition:
         restart="unless-stopped",
         stop_signal="SIGINT",  # ends sessions, writes a checkpoint
         stop_grace_period="60s",
-        healthcheck=_healthy(f"pg_isready --quiet --host=127.0.0.1 --port={layout.ports['postgres']}", start="60s"),
+        healthcheck=_healthy(f"pg_isready --quiet --host=127.0.0.1 --port={layout.ports['postgres']}", start=STARTING),
     )
 
 
@@ -183,7 +186,7 @@ def _sink(layout: ContainerLayout) -> Definition:
         mem_limit="128m",
         depends_on={"prepare": {"condition": "service_completed_successfully"}},
         restart="unless-stopped",
-        healthcheck=_healthy(f"bash -c ':<>/dev/tcp/127.0.0.1/{port}'", start="30s"),
+        healthcheck=_healthy(f"bash -c ':<>/dev/tcp/127.0.0.1/{port}'", start=STARTING),
         profiles=["demo"],
     )
 

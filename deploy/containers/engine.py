@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +13,16 @@ from deploy.native.bootstrap import no_services_started
 from deploy.native.failures import StackError, tail
 from deploy.native.layout import CHECKOUT
 
-PACKAGES: Final = ("docker.io", "docker-compose", "debootstrap", "iptables")
+PACKAGES: Final = ("docker.io", "docker-compose", "debootstrap", "iptables", "iproute2")
 """Of Debian, which bring everything that is wanted here."""
 
-READY_SECONDS: Final = 60
+READY_SECONDS: Final = 180
 ENGINE_SECONDS: Final = 600
 """For one answer of a busy engine; docker-compose 1.29 gives up after 60."""
-STOP_SECONDS: Final = 60
+SPACE: Final = 8_000_000_000
+"""Bytes: images (2 GB), volumes, a bundle twice (3 GB), and the engine that it is installed in."""
+STOP_SECONDS: Final = 180
+"""An engine gives its containers 10 s each, and then waits for a busy disk."""
 LOG: Final = CHECKOUT / "var" / "containers" / "dockerd.log"
 
 Say = Callable[[str], None]
@@ -55,6 +58,13 @@ def require() -> None:
 
 
 @contextlib.contextmanager
+def required() -> Iterator[None]:
+    """The engine that runs. Raises StackError, as `require`."""
+    require()
+    yield
+
+
+@contextlib.contextmanager
 def running(say: Say) -> Iterator[None]:
     """An engine while entered: the one that runs, or, as root, one that is started here and stopped in the end.
 
@@ -68,17 +78,24 @@ def running(say: Say) -> Iterator[None]:
         require()
     install(say)
     say("no container engine runs: starting one (dockerd), which is stopped again in the end")
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("ab") as log:
-        daemon = subprocess.Popen(["dockerd"], stdout=log, stderr=log, start_new_session=True)
+    with started(("dockerd",), LOG, lambda _: answers()):
+        yield
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], log: Path, answering: Callable[[int], bool]) -> Iterator[int]:
+    """A process id of dockerd while entered, by this command, once it answers. Raises StackError."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
         deadline = time.monotonic() + READY_SECONDS
-        while not answers():
+        while not answering(daemon.pid):
             if daemon.poll() is not None or time.monotonic() > deadline:
-                said = "\n".join(f"    | {line}" for line in tail(LOG, 5))
-                raise StackError(f"dockerd did not start\n{said}", f"read {LOG}")
+                said = "\n".join(f"    | {line}" for line in tail(log, 5))
+                raise StackError(f"dockerd did not start\n{said}", f"read {log}")
             time.sleep(0.5)
-        yield
+        yield daemon.pid
     finally:
         daemon.terminate()
         try:
@@ -102,6 +119,18 @@ def install(say: Say) -> None:
         subprocess.run([apt, "-qq", "update"], env=quiet, check=True)
         command = [apt, "-qq", "install", "--yes", "--no-install-recommends", *PACKAGES]
         subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+
+
+def require_space() -> None:
+    """Raise StackError unless the disks of checkout and engine have what the tests take at most."""
+    engine = Path(run("docker", "info", "--format", "{{.DockerRootDir}}").strip())
+    for folder in [CHECKOUT, *([engine] if engine.is_dir() else [])]:
+        free = shutil.disk_usage(folder).free
+        if free < SPACE:
+            raise StackError(
+                f"{folder} has {free / 1e9:.0f} GB left, and the tests take {SPACE / 1e9:.0f}",
+                "make room; `docker system prune --all` removes images that no container uses",
+            )
 
 
 def run(*command: str | Path, environment: Mapping[str, str] | None = None, errors: bool = False) -> str:

@@ -16,7 +16,7 @@ from deploy.native.principals import AUDITOR, CALLER, OBSERVER, OPERATOR
 CLIENTS: Final = (CALLER, OBSERVER, OPERATOR, AUDITOR)
 """Whose secrets are copied to the host: those of people's programs, never a service's."""
 
-READY_SECONDS: Final = 240
+READY_SECONDS: Final = 480
 LOOK_SECONDS: Final = 1.0
 LAST_LINES: Final = "20"
 

@@ -96,15 +96,14 @@ def verify_record(folder: Path, *, root: bytes | None = None, pinned: Pinned | N
         record = json.loads(text, object_pairs_hook=_unique)
         proven = _prove(record, document, cms, trust, pinned.root if pinned else root)
         return replace(proven, logged_at=_logged(record, pinned))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError):
         raise RecordError("record", "not of its form") from None
 
 
 def _prove(record: Json, document: bytes, cms: bytes, trust: bytes, pinned: bytes | None) -> ProvenRecord:
     header, entry = record["header"], record["document"]
     logged = {name: value for name, value in record.items() if name not in _BESIDE}
-    places = (type(record["log_position"]), type(record["index"]))
-    _check(record["type"] == TYPE and places == (int, str), "record", "not of its form")
+    _check(record["type"] == TYPE and type(record["log_position"]) is int, "record", "not of its form")
     _check(leaf_hash(canonical(logged)).hex() == record["leaf_hash"], "leaf", "the record is not the one in the log")
     request_id = request_id_of(header["caller"], header["request"])
     record_id = uuid5(NAMESPACE, "\x1f".join((TYPE, str(request_id), entry["id"])))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.containers import InContainers
+from tests.support.containers import InContainers, service_of
 
 pytestmark = pytest.mark.containers
 
@@ -16,7 +16,7 @@ DOORS = {"kafka": {"9094/tcp"}, "gateway": {"8080/tcp"}, "certificate_authority"
 def inspected(full_stack: InContainers) -> dict[str, dict[str, Any]]:
     """What the engine knows of each container, by service."""
     known = full_stack.containers.containers()
-    return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in known}
+    return {service_of(one): one for one in known}
 
 
 def test_only_ports_of_the_loopback_are_published(inspected: dict[str, dict[str, Any]]) -> None:

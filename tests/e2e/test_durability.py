@@ -27,7 +27,6 @@ from libs.runtime.health import Health
 from libs.runtime.settings import load_settings
 from tests.support.bus import REQUEST, Step, declared, delete_topics
 from tests.support.chain import Client, Officers, papers
-from tests.support.faults import BROKER
 from tests.support.journal import ends_of
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -36,6 +35,9 @@ pytestmark = pytest.mark.stack
 
 ALL = -1
 """acks=all on the wire."""
+
+BROKER = 1
+"""Node id of the only broker."""
 
 PRODUCED = (
     *(topics.MEDIUM_RESOLVED, topics.OTP_DISPATCHED, topics.AUTHORISATION_SUBMITTED),

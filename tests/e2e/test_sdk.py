@@ -86,6 +86,7 @@ async def example(client: Client, officer: Officer, name: str, folder: Path, req
             "GPKI_URL": client.stack.gateway,
             "GPKI_KAFKA": client.stack.kafka.bootstrap,
             "GPKI_KAFKA_PASSWORD_FILE": str(layout.secrets("igfmas") / "kafka_password"),
+            **({"GPKI_KAFKA_ROOT": str(layout.transport_root)} if layout.transport_root else {}),
             "GPKI_CALLER": CALLER,
             "GPKI_CALLER_KEY": str(layout.secrets("igfmas") / CALLER_KEY),
             "GPKI_SERVICE_ROOT": str(layout.pki / SERVICE_ROOT),

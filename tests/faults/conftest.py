@@ -92,9 +92,9 @@ class Pukal:
 
     async def happened_once(self, *, mails: range = range(1, 2)) -> None:
         """I-13, I-20, I-21: every document was signed, verified and posted once, and one code was made."""
+        completed = await self.ends()
         request, stack = self.request, self.client.stack
         assert request is not None
-        completed = await self.ends()
         names = [paper.entry.id for paper in request.papers]
         assert [one.document_id for one in completed.posted] == names
         assert completed.rejected == ()

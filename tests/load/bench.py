@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import uvloop
 
@@ -62,7 +63,7 @@ async def bench(names: list[str], scale: float) -> Found:
     began = time.monotonic()
     async with running_stack(layout, say):
         found["start_s"] = round(time.monotonic() - began, 1)
-        await measure(layout, names, found)
+        await measure(Stack(layout), names, found, write)
     return found
 
 
@@ -74,12 +75,12 @@ def new_layout() -> Layout:
     return open_layout(STATE)
 
 
-async def measure(layout: Layout, names: list[str], found: Found) -> None:
-    """Add to what was found what each part finds; the file is written after each."""
+async def measure(stack: Stack, names: Sequence[str], found: Found, keep: Callable[[Found], None]) -> None:
+    """Add to what was found what each part finds; it is kept after each."""
     began = time.monotonic()
-    async with connected(Stack(layout), ()) as client:
+    async with connected(stack, ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
-        run = Bench(client, layout, Processes(layout), list(officers), found["scale"])
+        run = Bench(client, stack.layout, Processes(stack), list(officers), found["scale"])
         for number, name in enumerate(names, 1):
             say(f"{number} of {len(names)}: {name}, {PARTS[name].__doc__}")
             try:
@@ -87,13 +88,14 @@ async def measure(layout: Layout, names: list[str], found: Found) -> None:
             except Exception as error:  # noqa: BLE001 (told and recorded: what was measured before must not be lost)
                 say(f"{name} was not measured: {error!r}")
                 found["failed"][name] = repr(error)
+            found["resident_mb"] = {part: round(size, 1) for part, size in run.processes.resident().items()}
             found["took_s"] = round(time.monotonic() - began)
-            found["targets"] = report.judged(found)
-            write(found)
+            keep(found)
 
 
 def write(found: Found) -> None:
     """What was measured so far."""
+    found["targets"] = report.judged(found)
     plot.RESULTS.parent.mkdir(parents=True, exist_ok=True)
     plot.RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     TABLE.write_text(report.table(found))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import psutil
 
-from deploy.native.layout import SERVICES, Layout
-from deploy.native.supervisor import Supervisor
+from deploy.native.layout import SERVICES
+from tests.support.stack import Stack
 
 CLIENT = "client"
 """This process: iGFMAS and its officers."""
@@ -19,15 +19,15 @@ MEBIBYTE = 1_048_576
 class Processes:
     """Every process of a running stack by its part, with this one. `more` are replicas: their cost is their part's."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._supervisor = Supervisor(layout)
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self.more: dict[str, int] = {}
         """Process id of a second replica by service."""
 
     def pids(self) -> dict[str, list[int]]:
         """As they are now: a part that was restarted has another one."""
-        states = self._supervisor.states()
-        found = {name: [int(states[name]["pid"])] for name in PARTS}
+        pids = self._stack.pids()
+        found = {name: [pids[name]] for name in PARTS}
         for name, pid in self.more.items():
             found[name].append(pid)
         return found

@@ -100,7 +100,7 @@ async def soak(minutes: float) -> Found:
     layout = new_layout()
     async with running_stack(layout, say), connected(Stack(layout), ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
-        bench = Bench(client, layout, Processes(layout), list(officers), 1.0)
+        bench = Bench(client, layout, Processes(client.stack), list(officers), 1.0)
         load, samples = await half_load(bench, PUKAL), Samples(bench.processes)
         sampling = asyncio.create_task(samples.take())
         per_s = await load.run(60 * minutes)

@@ -34,9 +34,6 @@ STARTED_SECONDS = 150
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-BROKER = 1
-"""Node id of the only broker."""
-
 
 class Held:
     """The writers of one table of a service wait; readers pass. Bounded by the role's lock_timeout of 5 s."""
@@ -201,9 +198,7 @@ async def groups(admin: AIOKafkaAdminClient) -> dict[str, Group]:
     listed = [name for name, _ in await admin.list_consumer_groups() if not name.endswith(NOBODY)]
     names = [name for name in listed if name.partition(".")[0] in SERVICES]
     # One by one: of several, aiokafka 0.14 reads an answer of version 3 as one of version 2.
-    answers = await asyncio.gather(
-        *(admin.describe_consumer_groups([name], group_coordinator_id=BROKER) for name in names)
-    )
+    answers = await asyncio.gather(*(admin.describe_consumer_groups([name]) for name in names))
     return {group.name: group for answer in answers for (one,) in [answer] for group in _groups(one)}
 
 
@@ -240,9 +235,7 @@ async def all_read(stack: Stack, *, seconds: float = 60) -> None:
             behind[:] = [f"{group.name} has no members" for group in found if not (group.stable and group.partitions)]
             if behind:
                 return None
-            committed = await asyncio.gather(
-                *(admin.list_consumer_group_offsets(group.name, group_coordinator_id=BROKER) for group in found)
-            )
+            committed = await asyncio.gather(*(admin.list_consumer_group_offsets(group.name) for group in found))
             partitions = {one for group in found for one in group.partitions}
             assign_paused(consumer, partitions)
             ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
@@ -268,7 +261,7 @@ async def read_again_from_the_start(stack: Stack) -> None:
     supervisor = Supervisor(stack.layout)
     async with administration(stack.kafka) as admin:
         before = await groups(admin)
-        offsets = {name: await admin.list_consumer_group_offsets(name, group_coordinator_id=BROKER) for name in before}
+        offsets = {name: await admin.list_consumer_group_offsets(name) for name in before}
         read = {name for name, committed in offsets.items() if committed}  # nobody may have asked for another code yet
         assert len(read) >= len(SERVICES)
         await asyncio.gather(*(asyncio.to_thread(supervisor.stop, service) for service in SERVICES))

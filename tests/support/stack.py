@@ -76,7 +76,11 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """Process id of a part that runs, 0 while it does not."""
-        return int(self._supervisor.states()[name]["pid"])
+        return self.pids()[name]
+
+    def pids(self) -> dict[str, int]:
+        """Of every part."""
+        return {name: int(state["pid"]) for name, state in self._supervisor.states().items()}
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to a part; returns the process id that it had."""

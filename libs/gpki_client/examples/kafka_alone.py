@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import ssl
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ async def sign(content: bytes, request: str, caller: Caller, password: str, root
     who = {"caller": caller.name, "system": ENV["GPKI_SYSTEM"], "user": ENV["GPKI_USER"], "office": ENV["GPKI_OFFICE"]}
     manifest = Manifest.of([document], request=request, action="sah", **who)
     security = {
-        "security_protocol": "SASL_PLAINTEXT",  # SASL_SSL, with an ssl_context, wherever it leaves your own machine
+        **transport(),
         "sasl_mechanism": "SCRAM-SHA-256",
         "sasl_plain_username": caller.name,
         "sasl_plain_password": password,
@@ -33,6 +34,13 @@ async def sign(content: bytes, request: str, caller: Caller, password: str, root
             if end.request_id == manifest.request_id:
                 print("completed", [one.document_id for one in end.posted], [one.reason for one in end.rejected])
                 return
+
+
+def transport() -> dict[str, object]:
+    """TLS, under the brokers' authority as it was handed to you; without it only where nothing leaves the machine."""
+    if (authority := ENV.get("GPKI_KAFKA_ROOT")) is None:
+        return {"security_protocol": "SASL_PLAINTEXT"}
+    return {"security_protocol": "SASL_SSL", "ssl_context": ssl.create_default_context(cafile=authority)}
 
 
 if __name__ == "__main__":

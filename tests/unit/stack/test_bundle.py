@@ -7,11 +7,13 @@ import pytest
 from deploy.containers import bundle
 from deploy.native.layout import SERVICES
 
-ASKED = {
-    bundle.DEBIAN: "libc6 2.36-9 amd64\nopenssl 3.0.1 amd64\n",
-    bundle.PYTHON: "Aiokafka 0.14.0\n",
-    bundle.JARS: "/app/var/kafka/4.1.2/kafka_2.13-4.1.2.jar\n",
-}
+HOLDS = bundle.BETWEEN.join(
+    [
+        "libc6 2.36-9 amd64\nopenssl 3.0.1 amd64\n",
+        "Aiokafka 0.14.0\n",
+        "/app/var/kafka/4.1.2/kafka_2.13-4.1.2.jar\n",
+    ]
+)
 
 
 def test_every_image_of_the_compose_file_is_in_it() -> None:
@@ -21,7 +23,7 @@ def test_every_image_of_the_compose_file_is_in_it() -> None:
 
 
 def test_what_an_image_holds_is_told_as_package_urls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle, "run", lambda *command: ASKED.get(str(command[-1]), "sha256:1\n"))
+    monkeypatch.setattr(bundle, "run", lambda *command: HOLDS if "run" in command else "sha256:1\n")
     told = bundle.sbom("gpki/kafka:latest")
     assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.5")
     assert [one["purl"] for one in told["components"]] == [  # type: ignore[attr-defined]

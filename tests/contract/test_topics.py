@@ -13,6 +13,9 @@ from tests.contract.broker import Broker
 from tests.support.bus import declared
 from tests.support.waiting import eventually
 
+OF_THE_TOPIC = 1
+"""Kafka's ConfigSource of what was set on a topic itself."""
+
 
 async def test_the_admin_only_returns_the_error_code_of_a_topic(broker: Broker) -> None:
     """The fault: replication 3 on one broker creates nothing and raises nothing."""
@@ -54,15 +57,19 @@ async def test_a_topic_is_made_with_what_it_asks_of_its_replicas_and_another_val
     topic = declared(broker.stack.unique_topic())
     await create_topics(broker.stack.kafka, topics=[topic])
     async with administration(broker.stack.kafka) as admin:
-        described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
-        ((_, _, _, _, entries, *_),) = described[0].resources
-        own = {entry[0]: entry[3] for entry in entries if entry[1] == "1" and entry[0] == "min.insync.replicas"}
-        assert own == {"min.insync.replicas": 1}, "the topic's own, whatever its broker's default becomes"
+
+        async def made() -> bool:  # a broker answers from what its controller has told it
+            described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+            ((_, _, _, _, entries, *_),) = described[0].resources
+            own = [(value, source) for name, value, _, source, *_ in entries if name == "min.insync.replicas"]
+            return own == [("1", OF_THE_TOPIC)]
+
+        await eventually(made, "it is the topic's own, whatever its broker's default becomes")
         changed = {**declared_shapes([topic], 1)[topic.dead_letter].settings, "min.insync.replicas": "3"}
         (answer,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.dead_letter, changed)])
         assert [(code, message) for code, message, *_ in answer.resources] == [(0, None)]
 
-        async def altered() -> bool:  # a broker answers from what its controller has told it
+        async def altered() -> bool:
             found = await topic_configs(admin, [topic.dead_letter])
             return found[topic.dead_letter]["min.insync.replicas"] == "3"
 

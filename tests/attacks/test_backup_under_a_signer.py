@@ -31,7 +31,7 @@ async def test_a_database_that_is_put_back_under_a_running_signer_ends_it(
     await archive.look()
     dump = await archive.dump()
     health, watched = Health("hsm_signer"), archive.history()
-    watching = asyncio.create_task(watched.watch("hsm_signer", health) if defence == "on" else asyncio.sleep(3600))
+    watching = asyncio.create_task(watched.watch("hsm_signer", health) if defence == "on" else asyncio.Event().wait())
     try:
         attempt = await EVENTS["the third wrong PIN"](archive, officer)
         assert await attempt() == "pin-locked"

@@ -28,7 +28,7 @@ OF_A_STACK = re.compile(r"(\./)?(app/var/(?!kafka(/|$))|state/.*/.*)")
 LIBRARY = re.compile(r"/libgnutls\.so\.[\d.]+$")
 """It tests itself with keys that are compiled in."""
 
-REMOVED = """
+REMOVED = """\
 FROM gpki/gateway
 USER root
 COPY key.pem /app/var/stack/x
@@ -80,9 +80,7 @@ def test_no_layer_of_an_image_holds_a_key_or_a_file_of_a_stack() -> None:
 def test_a_key_that_a_later_layer_removed_is_found(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    (tmp_path / "Dockerfile").write_text(
-        "FROM gpki/gateway\nUSER root\nCOPY key.pem /app/var/stack/x\nRUN rm -r /app/var\n"
-    )
+    (tmp_path / "Dockerfile").write_text(REMOVED)
     name = "gpki/test-of-layers:latest"
     run("docker", "build", "--quiet", "--tag", name, tmp_path, environment=legacy_builder())
     try:

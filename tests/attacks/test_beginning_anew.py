@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deploy.native.parts import operator_environment, service_environment
+from libs.bus.state import caught_up
 from libs.contracts import topics
 from tests.attacks.signing_log import SECONDS, Victim, alarms, victim
 from tests.attacks.test_receipts import receipt
@@ -56,6 +57,8 @@ async def test_a_fork_is_not_healed_by_beginning_anew_and_the_true_log_is(victim
     stack, place = victim.client.stack, victim.positions[2]
     gaps, begun = len(alarms(stack, "witness-gap")), len(alarms(stack, "witness-begun"))
     assert (await begin(stack, await proof_of(stack, tmp_path / "early"), "impatient"))[0] == 78
+    async with asyncio.timeout(SECONDS):  # Pukals of other tests may be before it still
+        await caught_up(stack.kafka, "monitor", [topics.POSTED])
     await stop(stack, "monitor")
     size = await victim.client.value("SELECT max(size) FROM monitor.countersigned")
     missed = await victim.client.press(victim.asked.officer, papers(1))

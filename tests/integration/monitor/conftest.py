@@ -186,6 +186,14 @@ class Watch:
         )
         return {row["document_id"] for row in rows}
 
+    async def answered(self, asked: Manifest) -> None:
+        """Nothing is told of a request any more: a look measures first, and writes this after it."""
+
+        async def none_told() -> bool:
+            return not await self.told(asked)
+
+        await eventually(none_told, "what was told is answered")
+
     async def rows(self) -> list[tuple[Any, ...]]:
         """All that the monitor knows."""
         found = []

@@ -87,7 +87,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             await history.wait(settings.service, health)
             custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
-                await custody_keys.know(connection, settings.protection)
+                await custody_keys.know(connection, hsm, settings.protection)
                 last_worked = await store.last_taken(connection)
             interactive, bulk = Lane(bus.clock, last_worked), Lane(bus.clock, last_worked)
             authoriser = Authoriser(

@@ -135,7 +135,7 @@ class Hsm:
     async def sign_many(
         self, wrapping_label: str, algorithm: UserKeyAlgorithm, wrapped: bytes, messages: Sequence[bytes]
     ) -> list[bytes]:
-        """See libs.hsm.user_keys.sign_many; give slices of at most 25, since others wait while it signs."""
+        """See libs.hsm.user_keys.sign_many; give no more than a slice, since others wait while it signs."""
         return await self.run(user_keys.sign_many, wrapping_label, algorithm, wrapped, messages)
 
     async def move_user_key(

@@ -148,7 +148,7 @@ def run(*command: str | Path, environment: Mapping[str, str] | None = None, erro
         check=False,
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-3000:]
+        said = (done.stdout + done.stderr).strip()[-3000:]
         raise StackError(f"{' '.join(map(str, command))} failed\n{said}", "mend that, then start again")
     return done.stdout + (done.stderr if errors else "")
 

@@ -198,7 +198,9 @@ def operator_environment(layout: Layout, person: str = database.OPERATOR) -> dic
         "GPKI_GATEWAY_URL": _gateway(layout),
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
-        "GPKI_HEALTH_PORTS": ",".join(f"{name}={layout.ports[f'health_{name}']}" for name in SERVICES),
+        "GPKI_HEALTH_ADDRESSES": ",".join(
+            f"{name}={layout.host(name)}:{layout.ports[f'health_{name}']}" for name in SERVICES
+        ),
     }
 
 

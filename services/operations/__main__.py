@@ -118,7 +118,7 @@ def examine_all(
     crls: Annotated[str, database.option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
     pki: Annotated[Path, database.option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
     health: Annotated[
-        str, database.option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")
+        str, database.option("GPKI_HEALTH_ADDRESSES", "NAME=HOST:PORT of each service's health port, comma-separated")
     ],
     postgres_port: database.Port = database.DEFAULT_PORT,
     postgres_database: database.Name = database.DEFAULT_NAME,
@@ -127,10 +127,9 @@ def examine_all(
 ) -> None:
     """Ask each part whether it works, and say what to do where it does not; exit code 1 when one fails."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is a finding here, no news
-    try:
-        ports = {name: int(port) for name, _, port in (one.partition("=") for one in health.split(",") if one)}
-    except ValueError:
-        fail("GPKI_HEALTH_PORTS is NAME=PORT, comma-separated")
+    addresses = dict(one.partition("=")[::2] for one in health.split(",") if one)
+    if not all(":" in address for address in addresses.values()):
+        fail("GPKI_HEALTH_ADDRESSES is NAME=HOST:PORT, comma-separated")
     stack = Stack(
         kafka=kafka,
         database=database.database(
@@ -142,7 +141,7 @@ def examine_all(
         gateway_url=gateway,
         crl_base_url=crls,
         pki_dir=pki,
-        health=ports,
+        health=addresses,
     )
     findings = run(examine(stack, utc_now))
     for line in diagnosis.lines(findings):

@@ -48,7 +48,7 @@ class NotAnsweredError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """Where everything is. `health` has the port on this host of each service that runs here."""
+    """Where everything is. `health` has HOST:PORT of each service that is asked: plain HTTP, of its host or network."""
 
     kafka: KafkaAccess
     database: Database
@@ -58,7 +58,7 @@ class Stack:
     gateway_url: str
     crl_base_url: str
     pki_dir: Path
-    health: Mapping[str, int]
+    health: Mapping[str, str]
 
 
 async def examine(stack: Stack, clock: Clock) -> list[Finding]:
@@ -73,7 +73,7 @@ async def examine(stack: Stack, clock: Clock) -> list[Finding]:
                 "see that the server runs (`make status`, its log), address and password file",
             ),
             **{
-                name: (asking.service(name), f"see that {name} runs on this host (`make status`), and its log")
+                name: (asking.service(name), f"see that {name} runs (`make status`), and its log")
                 for name in stack.health
             },
             "HSM": (asking.hsm, f"the HSM is asked by {SIGNER} alone: see to that first"),
@@ -167,7 +167,7 @@ class _Asking:
 
     async def hsm(self) -> Finding:
         if SIGNER not in self._stack.health:
-            raise NotAnsweredError(f"GPKI_HEALTH_PORTS does not name {SIGNER}")
+            raise NotAnsweredError(f"GPKI_HEALTH_ADDRESSES does not name {SIGNER}")
         return diagnosis.hsm(await self._report(SIGNER))
 
     async def smtp(self) -> Finding:
@@ -194,7 +194,7 @@ class _Asking:
         return check
 
     async def _report(self, name: str) -> dict[str, Any]:
-        answer = await self._client.get(f"http://127.0.0.1:{self._stack.health[name]}/readyz")
+        answer = await self._client.get(f"http://{self._stack.health[name]}/readyz")
         report = answer.json()
         if not isinstance(report, dict) or report.get("service") != name:
             raise NotAnsweredError("another program is at its health port")

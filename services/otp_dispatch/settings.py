@@ -9,6 +9,7 @@ from pydantic import Field, SecretBytes, StringConstraints
 from libs.bus.signing import KeySettings, ProducerSettings
 from libs.contracts.signing import OTP_LIFETIME
 from libs.runtime.settings import Port
+from services.otp_dispatch.channels import Ceiling, Ceilings
 
 
 class InitSettings(KeySettings):
@@ -45,8 +46,26 @@ class Settings(InitSettings, ProducerSettings):
         description="The highest sum in MYR of an officer's requests in 24 hours for which codes go by e-mail, used or "
         "not; above it, and for any other currency, only GPKI Mobile will do. By default there is no ceiling.",
     )
+    gpki_mobile_otp_ceiling_myr: Annotated[Decimal, Field(ge=0)] | None = Field(
+        default=None,
+        description="The highest total of a request in MYR for which a code may go to GPKI Mobile, and so by e-mail, "
+        "the lower assurance; above it, and for any other currency, there is none. By default there is no ceiling.",
+    )
+    gpki_mobile_otp_daily_ceiling_myr: Annotated[Decimal, Field(ge=0)] | None = Field(
+        default=None,
+        description="The highest sum in MYR of an officer's requests in 24 hours for which codes go to GPKI Mobile or "
+        "by e-mail, used or not; above it, and for any other currency, there is none. By default there is no ceiling.",
+    )
     email_otp_lifetime: Annotated[timedelta, Field(gt=timedelta(0), le=OTP_LIFETIME["e-mail"])] = Field(
         default=OTP_LIFETIME["e-mail"],
         description="How long a code that went by e-mail is good, from its delivery (design section 3: 10 min). It can "
         "only be shortened.",
     )
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """Up to what a code may go by which channel."""
+        return {
+            "gpki-mobile": Ceiling(self.gpki_mobile_otp_ceiling_myr, self.gpki_mobile_otp_daily_ceiling_myr),
+            "e-mail": Ceiling(self.email_otp_ceiling_myr, self.email_otp_daily_ceiling_myr),
+        }

@@ -38,6 +38,9 @@ CHECK: Final = "settings"
 
 NOT_HELD: Final = "not held by a policy"
 
+HSM_SETTING: Final = "pkcs11_token_label"
+"""The setting that a service with an HSM token has (libs/hsm/settings.py, which only those can import)."""
+
 REMEDY: Final = "two security officers sign one (`gpki policy approve`)"
 
 log = structlog.get_logger()
@@ -56,7 +59,9 @@ async def hold(
     `token_key` is the id of the key by which the service's HSM token is known. Raises ConfigurationError with a
     sentence per setting that is not what the policy says, or one that says why there is no policy.
     """
-    if not held(type(settings)):
+    wanted = held(type(settings))
+    assert (token_key is None) is (HSM_SETTING not in wanted), "a service with a token says its key"
+    if not wanted:
         return
     root, now = read_service_root(settings.pki_dir), clock()
     officers = security_officers(settings.pki_dir, root, now)

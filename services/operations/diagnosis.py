@@ -95,8 +95,8 @@ def settings(policy: int | None, running: Mapping[str, str]) -> Finding:
     if others:
         do = "start them again; one that does not start names in its log the setting, and what the policy says"
         return Finding("settings", "warn", f"policy {policy} is signed by two, and {', '.join(others)}", do)
-    told = f"policy {policy} is signed by two security officers, {len(running)} services run by it"
-    return Finding("settings", "ok", told)
+    told = f"policy {policy} is signed by two security officers"
+    return Finding("settings", "ok", f"{told}, {len(running)} services run by it" if running else told)
 
 
 def held(service: str, report: Mapping[str, Any]) -> dict[str, str]:

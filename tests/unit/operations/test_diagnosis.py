@@ -130,6 +130,7 @@ def test_a_policy_of_settings_is_told_with_who_runs_by_another() -> None:
     assert diagnosis.settings(2, running) == Finding(
         "settings", "ok", "policy 2 is signed by two security officers, 1 services run by it"
     )
+    assert diagnosis.settings(2, {}).detail == "policy 2 is signed by two security officers"
     found = diagnosis.settings(3, running)
     assert (found.state, "posting is held by policy 2" in found.detail) == ("warn", True)
     assert "start them again" in found.do

@@ -17,11 +17,15 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "GPKI_KAFKA_SESSION_MS")
 
 FROM_THE_CALLER = {
     "certificate_authority": ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES", "GPKI_CRL_VALIDITY"),
+    "medium_lookup": ("GPKI_MEDIA",),
     "crl_verifier": ("GPKI_CRL_REFRESH",),
     "hsm_signer": ("GPKI_RESERVE_WITHIN", "GPKI_PEPPER", "GPKI_WRAPPING_KEY"),
-    "otp_dispatch": ("GPKI_EMAIL_OTP_LIFETIME",),
+    "otp_dispatch": (
+        *("GPKI_EMAIL_OTP_LIFETIME", "GPKI_EMAIL_OTP_CEILING_MYR", "GPKI_EMAIL_OTP_DAILY_CEILING_MYR"),
+        *("GPKI_GPKI_MOBILE_OTP_CEILING_MYR", "GPKI_GPKI_MOBILE_OTP_DAILY_CEILING_MYR"),
+    ),
 }
-"""Settings that a service has of the caller's environment, if they are there: of others' callers, time and keys."""
+"""Settings that a service has of the caller's environment, if they are there: callers, media, ceilings, time, keys."""
 
 MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
 """glibc raises its thresholds to the largest block that was ever freed, and then keeps what is smaller; fixed ones do

@@ -32,6 +32,7 @@ from services.operations.discarding import RequestUnknownError, concerns, reject
 from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
 from services.operations.receipts import make_receipts
+from services.operations.settings_policy import commands as policy
 from services.operations.standing import standing
 from services.operations.terminal import NOT_ASKED, Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
@@ -42,10 +43,9 @@ SHOWN = 2_000
 
 gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
-gpki.add_typer(dlq, name="dlq")
-gpki.add_typer(republish.commands, name="republish")
-gpki.add_typer(custody.commands, name="custody")
-gpki.add_typer(ordering.commands, name="order")
+GROUPS = {"dlq": dlq, "republish": republish.commands, "custody": custody.commands, "order": ordering.commands}
+for _name, _group in {**GROUPS, "policy": policy}.items():
+    gpki.add_typer(_group, name=_name)
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
 gpki.command("receipt")(make_receipts)

@@ -14,10 +14,12 @@ import asyncpg
 import httpx
 from cryptography import x509
 
+from libs.bus.settings_policy import stated
 from libs.bus.topics import administration, declared_shapes
 from libs.contracts.topics import TOPICS
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
+from libs.runtime.settings import ConfigurationError
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
 from services.operations.cluster import existing
@@ -76,6 +78,10 @@ async def examine(stack: Stack, clock: Clock) -> list[Finding]:
                 name: (asking.service(name), f"see that {name} runs (`make status`), and its log")
                 for name in stack.health
             },
+            "settings": (
+                asking.settings,
+                "have two security officers sign the policy (docs/runbook.md: A setting is held)",
+            ),
             "HSM": (asking.hsm, f"the HSM is asked by {SIGNER} alone: see to that first"),
             "SMTP": (asking.smtp, "see that the relay takes connections from this host at this address and port"),
             **{
@@ -164,6 +170,17 @@ class _Asking:
             return diagnosis.readiness(name, await self._report(name))
 
         return check
+
+    async def settings(self) -> Finding:
+        try:
+            policy = await asyncio.to_thread(stated, self._stack.pki_dir, self._clock())
+        except ConfigurationError as error:
+            raise NotAnsweredError(str(error)) from None
+        running: dict[str, str] = {}
+        for name in self._stack.health:
+            with contextlib.suppress(Exception):  # who does not answer has a check of its own
+                running |= diagnosis.held(name, await self._report(name))
+        return diagnosis.settings(None if policy is None else policy.version, running)
 
     async def hsm(self) -> Finding:
         if SIGNER not in self._stack.health:

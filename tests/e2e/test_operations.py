@@ -121,7 +121,7 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
     status, told, why = await gpki(client.stack, "doctor")
     assert (status, why) == (0, ""), told
     assert findings(told) == dict.fromkeys(
-        ("clock", "Kafka", "PostgreSQL", *SERVICES, "HSM", "SMTP", "CRL of root", "CRL of issuing"), "ok"
+        ("clock", "Kafka", "PostgreSQL", *SERVICES, "settings", "HSM", "SMTP", "CRL of root", "CRL of issuing"), "ok"
     )
     assert re.search(r"^ok    HSM .*  test signature made in \d+ ms, and verified, ", told, re.MULTILINE)
 

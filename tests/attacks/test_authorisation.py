@@ -5,13 +5,12 @@ Where two checks stand behind one another, each holds alone.
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, Rejected, Signed
+from libs.contracts.signing import AuthorisationSubmitted, MediumResolved, Rejected
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.sealing import sealing_info
 from services.hsm_signer import authorisation, authorise, challenges, signing
@@ -61,12 +60,6 @@ def with_changes(cabinet: Cabinet, request: MediumResolved, change: str) -> Medi
     return other.model_copy(update={"credential_id": request.credential_id})
 
 
-def signed_now(cabinet: Cabinet, request_id: UUID) -> list[Signed]:
-    records = cabinet.tap.of(topics.SIGNED)
-    found = [Signed.model_validate_json(record.value or b"") for record in records]
-    return [one for one in found if one.request_id == request_id]
-
-
 @pytest.mark.parametrize("switched", ["nothing", "seal", "rule", "both"])
 @pytest.mark.parametrize("change", CHANGES)
 async def test_other_documents_than_the_code_was_sent_for_are_signed_only_without_seal_and_rule(
@@ -80,7 +73,7 @@ async def test_other_documents_than_the_code_was_sent_for_are_signed_only_withou
     off(monkeypatch, switched, asked)
     made = await made_of(cabinet, changed.model_copy(update={"challenges": genuine.challenges}), other)
     assert made == ("signed" if switched == "both" else Reason.CHALLENGE_INVALID)
-    assert {one.header for one in signed_now(cabinet, asked.request_id)} == (
+    assert {one.header for one in cabinet.signed_of(asked.request_id)} == (
         {other.signed.manifest.header} if switched == "both" else set()
     )
 
@@ -127,7 +120,7 @@ async def test_a_manifest_that_its_caller_did_not_sign_is_put_aside(
         return
     await cabinet.room.send(cabinet.submitted, [event])
     assert await cabinet.dead_letter(cabinet.submitted) == Reason.CALLER_SIGNATURE_INVALID
-    assert signed_now(cabinet, request.request_id) == []
+    assert cabinet.signed_of(request.request_id) == []
 
 
 @pytest.mark.parametrize("defence", ["on", "off"])
@@ -168,4 +161,4 @@ async def test_a_suspended_certificate_signs_nothing(
     await cabinet.room.send(cabinet.submitted, [event])
     found = await cabinet.told(topics.REJECTED, Rejected, lambda said: said.request_id == request.request_id)
     assert found.reason is Reason.CERTIFICATE_SUSPENDED
-    assert signed_now(cabinet, request.request_id) == []
+    assert cabinet.signed_of(request.request_id) == []

@@ -1,6 +1,7 @@
 """Retention passes a service that is stopped: it stands, its operator publishes the gap again, and nothing is lost."""
 
 import re
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 
@@ -86,8 +87,13 @@ async def test_a_stopped_monitor_stands_before_the_gap_and_knows_all_of_it_once_
 async def test_a_stopped_gateway_tells_what_it_missed(client: Client, officers: Officers) -> None:
     """I-9, I-33: its timeline is a consumer like any other."""
     request = await client.press(officers.maker, papers(60))
-    await request.authorise(otp=await request.otp())
-    await stop(client.stack, "gateway")
+    otp = await request.otp()
+    client.stack.kill("hsm_signer", signal.SIGSTOP)
+    try:
+        await request.authorise(otp=otp)
+        await stop(client.stack, "gateway")
+    finally:
+        client.stack.kill("hsm_signer", signal.SIGCONT)
     await client.chain.wait(lambda: request.seen.ended is not None, "the end", seconds=60)
     await pass_by(client, "gateway", least=len(("signed", "verified", "posted")))  # one `progressed` of each, at least
     await halted(client.stack, "gateway")

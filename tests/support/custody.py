@@ -161,9 +161,8 @@ class Cabinet:
         self, credential_id: UUID, *, old: str, new: str, phone: Device | None = None
     ) -> PinChangeSubmitted:
         """A wish for another PIN as the SDK makes it, with the officer's phone or another."""
-        key = SealingKey(*(await self.public_key()))
         value = (phone or self.phones[credential_id]).pin_change(
-            key,
+            SealingKey(*(await self.public_key())),
             old=old,
             new=new,
             change=uuid4(),
@@ -217,8 +216,7 @@ class Cabinet:
         """The event of this topic that is meant; wait for it."""
 
         def found() -> list[E]:
-            events = [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic)]
-            return [event for event in events if which(event)]
+            return list(filter(which, self.tap.events(topic, kind)))
 
         await self.tap.until(found, topic.name)
         return found()[0]
@@ -258,8 +256,7 @@ class Cabinet:
 
     async def row(self, credential_id: UUID) -> asyncpg.Record:
         """The credential's row."""
-        row = await self.room.pool.fetchrow("select * from credential where credential_id = $1", credential_id)
-        assert row is not None
+        (row,) = await self.room.pool.fetch("select * from credential where credential_id = $1", credential_id)
         return row
 
     def protect(self, **values: Any) -> None:
@@ -294,7 +291,10 @@ class Cabinet:
 
     def answered(self, request: MediumResolved) -> str | None:
         """The first of these that is told so far."""
-        signed = (Signed.model_validate_json(one.value or b"").request_id for one in self.tap.of(topics.SIGNED))
         failed = self.tap.of(topics.AUTHORISATION_FAILED, request.request_id)
         reasons = (str(AuthorisationFailed.model_validate_json(one.value or b"").reason) for one in failed)
-        return "signed" if request.request_id in signed else next(reasons, None)
+        return "signed" if self.signed_of(request.request_id) else next(reasons, None)
+
+    def signed_of(self, request_id: UUID) -> list[Signed]:
+        """What is told so far of a request."""
+        return [one for one in self.tap.events(topics.SIGNED, Signed) if one.request_id == request_id]

@@ -2,17 +2,21 @@
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from pydantic import ValidationError
 
 from libs.bus.reader import partitions_of
+from libs.contracts.base import Event
 from libs.contracts.topics import Topic
 from tests.support.journal import assign_paused, header
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
+
+E = TypeVar("E", bound=Event)
 
 
 @dataclass
@@ -32,6 +36,14 @@ class Tap:
         name = topic if isinstance(topic, str) else topic.name
         keys = None if key is None else str(key).encode()
         return [record for record in self.records if record.topic == name and keys in {None, record.key}]
+
+    def events(self, topic: Topic, kind: type[E]) -> list[E]:
+        """What came on a topic and is one. Not all is: rubbish of other tests lies on the stack's own topics."""
+        found = []
+        for record in self.of(topic):
+            with suppress(ValidationError):
+                found.append(kind.model_validate_json(record.value or b""))
+        return found
 
     def ids(self, topic: Topic | str) -> list[str]:
         """The event ids on a topic, repeats included."""

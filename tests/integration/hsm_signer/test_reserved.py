@@ -7,7 +7,6 @@ import pytest_asyncio
 
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import Signed
 from libs.hsm.errors import HsmUnavailable
 from libs.hsm.hsm import Hsm
 from services.hsm_signer.custody import Custody, OpenedKey
@@ -61,8 +60,7 @@ async def test_an_answer_of_the_hsm_that_was_lost_releases_no_document_and_no_co
 
     assert [state for _, _, state in seen[0]] == ["reserved"] * COUNT, "before the act"
     assert seen == [seen[0]] * 2, "and not released between: as they were, for the same attempt, since the same moment"
-    told = [Signed.model_validate_json(record.value or b"") for record in cabinet.tap.of(topics.SIGNED)]
-    assert sorted(one.index for one in told if one.request_id == request.request_id) == list(range(COUNT))
+    assert sorted(one.index for one in cabinet.signed_of(request.request_id)) == list(range(COUNT))
     assert cabinet.answered(request) == "signed"
     refused = cabinet.tap.of(topics.AUTHORISATION_FAILED, request.request_id)
     assert len(refused) == 1, "the same code authorises nothing a second time"

@@ -218,12 +218,10 @@ def _job(layout: ContainerLayout, module: str, *, data: bool, after: Mapping[str
 
 def _operator(layout: ContainerLayout) -> Definition:
     """`docker compose run --rm operator <command>`: the operator's command line."""
-    environment = operator_environment(layout, OPERATOR)
-    del environment["GPKI_HEALTH_PORTS"]  # of services on the same host
     return _container(
         *("tools", "tools"),
         entrypoint=["python3", "-m", "services.operations"],
-        environment=environment | BOOTSTRAP,
+        environment=operator_environment(layout, OPERATOR) | BOOTSTRAP,
         volumes=[_secrets(OPERATOR), "pki:/state/pki:ro"],
         mem_limit="512m",
         profiles=["tools"],

@@ -141,22 +141,23 @@ def run(*command: str | Path, environment: Mapping[str, str] | None = None, erro
     done = subprocess.run(
         [str(part) for part in command],
         cwd=CHECKOUT,
-        env={"COMPOSE_HTTP_TIMEOUT": str(ENGINE_SECONDS), **os.environ, **(environment or {})},
+        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-3000:]
+        said = (done.stdout + done.stderr).strip()[-3000:]
         raise StackError(f"{' '.join(map(str, command))} failed\n{said}", "mend that, then start again")
     return done.stdout + (done.stderr if errors else "")
 
 
-def legacy_builder() -> dict[str, str]:
-    """docker-compose 1.29 knows nothing of buildx, which Debian's client has not."""
+def legacy() -> dict[str, str]:
+    """What docker-compose 1.29 has to be told: to be patient, and to leave buildx alone, which Debian has not."""
     if compose_command() == ("docker-compose",):
-        return {"DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
+        patience = str(ENGINE_SECONDS)
+        return {"COMPOSE_HTTP_TIMEOUT": patience, "DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
     return {}
 
 

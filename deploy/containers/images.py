@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from deploy.containers.engine import Say, compose_command, legacy_builder, run
+from deploy.containers.engine import Say, compose_command, legacy, run
 from deploy.native import kafka_jars
 from deploy.native.failures import StackError
 from deploy.native.layout import CHECKOUT
@@ -30,7 +30,7 @@ def build(say: Say) -> None:
     _files_of_kafka(say)
     say("images of docker-compose.yml ...")
     profiles = [argument for profile in PROFILES for argument in ("--profile", profile)]
-    run(*compose_command(), *profiles, "build", environment={"BASE_IMAGE": base, **legacy_builder()})
+    run(*compose_command(), *profiles, "build", environment={"BASE_IMAGE": base, **legacy()})
 
 
 def base_image(say: Say) -> str:

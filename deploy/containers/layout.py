@@ -13,7 +13,7 @@ IMAGE_CHECKOUT = Path("/app")
 
 HOSTS = {
     **{name: name.replace("_", "-") for name in BROKERS},
-    **{name: name for name in ("postgres", "smtp", "gateway", "crl")},
+    **{name: name for name in ("postgres", "smtp", "crl", *SERVICES)},
 }
 """Names on the network of the containers; `crl` is another name of certificate_authority, for certificates."""
 

@@ -1,13 +1,16 @@
 """The stack in containers, started and stopped; and what a client on the host needs of it."""
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deploy.containers.engine import Say, compose_command, run
+from deploy.containers.engine import Say, compose_command, legacy, run
 from deploy.containers.layout import HOSTS, PORTS, outside
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout
@@ -28,36 +31,44 @@ class ContainerStack:
     layout: Layout
     project: str = "gpki"
 
-    def compose(self, *arguments: str) -> str:
-        """Run Compose on it; returns what it said. Raises StackError."""
+    @property
+    def command(self) -> tuple[str, ...]:
+        """Compose, told of this stack. Raises StackError."""
         brokers = self.layout.brokers
         environment = {
+            **legacy(),
             "GPKI_MAIL_DIR": str(self.layout.mail),
             "BASE_IMAGE": os.environ.get("BASE_IMAGE", "none"),  # nothing is built here
             "GPKI_BROKERS": str(len(brokers)),
             "GPKI_KAFKA_BOOTSTRAP": ",".join(f"{HOSTS[name]}:{PORTS[name]}" for name in brokers),
         }
-        return run(
+        return (
+            *("env", *(f"{name}={value}" for name, value in environment.items())),
             *(*compose_command(), "-p", self.project, "--profile", "demo"),
             *(("--profile", "ha") if len(brokers) > 1 else ()),
-            *arguments,
-            environment=environment,
         )
 
-    def up(self, say: Say) -> None:
-        """Start what does not run, wait until every container is healthy, and copy what clients need.
+    def compose(self, *arguments: str) -> str:
+        """Run Compose on it; returns what it said. Raises StackError."""
+        return run(*self.command, *arguments)
 
-        Raises StackError.
-        """
+    def up(self, say: Say) -> None:
+        """Start what does not run. Raises StackError."""
+        with self.starting(say):
+            self.compose("up", "-d", "--no-build")
+
+    @contextlib.contextmanager
+    def starting(self, say: Say) -> Iterator[None]:
+        """Around Compose's `up`: its folders before, and behind it as `attach`. Raises StackError."""
         began = time.monotonic()
         self.layout.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.layout.mail.mkdir(exist_ok=True)
         self.layout.mail.chmod(0o777)  # the sink's account is none of this host's; the folder above is closed
         say("containers: prepare, infrastructure, init, services ...")
         try:
-            self.compose("up", "-d", "--no-build")
-        except StackError as error:
-            raise StackError(f"{error.problem}\n{self._last_words()}", error.remedy) from None
+            yield
+        except (StackError, subprocess.CalledProcessError) as error:
+            raise StackError(f"{error}\n{self._last_words()}", "mend that, then start again") from None
         self.attach()
         say(f"ready in {time.monotonic() - began:.1f} s")
 

@@ -28,7 +28,17 @@ def prepare(layout: Layout) -> None:
                 folder.chmod(stat.S_IRWXU)
         (home / "softhsm2.conf").write_text(CONFIGURATION.format(tokens=tokens))
         ensure_secret(layout.secrets(service), "hsm_pin")
-        ensure_secret(layout.secrets("operator"), f"{token}_so_pin")
+        _so_pin(layout, token)
+
+
+def so_pin_file(layout: Layout, token: str) -> Path:
+    """Where the PIN of the token's security officer is: with the operator, in no service's folder."""
+    return layout.secrets("operator") / f"{token}_so_pin"
+
+
+def _so_pin(layout: Layout, token: str) -> str:
+    file = so_pin_file(layout, token)
+    return ensure_secret(file.parent, file.name)
 
 
 def provision(layout: Layout, token: str) -> None:
@@ -40,7 +50,7 @@ def provision(layout: Layout, token: str) -> None:
     import_module("libs.hsm.provision").provision_token(
         os.environ["GPKI_PKCS11_MODULE"],
         os.environ["GPKI_PKCS11_TOKEN_LABEL"],
-        ensure_secret(layout.secrets("operator"), f"{token}_so_pin"),
+        _so_pin(layout, token),
         ensure_secret(layout.secrets(service), "hsm_pin"),
     )
 

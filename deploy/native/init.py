@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Mapping
 from importlib import import_module
 from typing import Any
 
-from deploy.native import broker
+from deploy.native import broker, hsm
 from deploy.native.failures import StackError
 from deploy.native.layout import SERVICES, Layout, open_layout
 from deploy.native.parts import TOKENS, client_environment, inherited, service_environment
@@ -32,7 +32,7 @@ async def initialise(layout: Layout) -> None:
         _run(layout, _once(layout, "otp_dispatch"), "services.otp_dispatch.init"),
         _run(layout, client_environment(layout), "services.igfmas", "init"),
         _run(layout, _once(layout, "monitor"), "services.monitor.init"),
-        _with_token(layout, "hsm_signer", "services.hsm_signer.init"),
+        _with_token(layout, "hsm_signer", "services.hsm_signer.init", so_pin=True),
         _with_token(layout, "posting", "services.posting.init"),
         _with_token(layout, "certificate_authority"),
     )
@@ -49,9 +49,11 @@ async def _together(*steps: Coroutine[Any, Any, None]) -> None:
         raise failed.exceptions[0] from None
 
 
-async def _with_token(layout: Layout, service: str, step: str = "") -> None:
+async def _with_token(layout: Layout, service: str, step: str = "", *, so_pin: bool = False) -> None:
     environment = _once(layout, service)
     await _run(layout, environment, "deploy.native.hsm", TOKENS[service])
+    if so_pin:
+        environment["GPKI_HSM_SO_PIN_FILE"] = str(hsm.so_pin_file(layout, TOKENS[service]))
     if step:
         await _run(layout, environment, step)
 

@@ -17,15 +17,23 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "JAVA_HOME", "GPKI_KAFKA_SESSION_MS")
 
 FROM_THE_CALLER = {
     "certificate_authority": ("GPKI_CALLER_SYSTEMS", "GPKI_CALLER_OFFICES", "GPKI_CRL_VALIDITY"),
+    "medium_lookup": ("GPKI_MEDIA",),
     "crl_verifier": ("GPKI_CRL_REFRESH",),
     "hsm_signer": ("GPKI_RESERVE_WITHIN", "GPKI_PEPPER", "GPKI_WRAPPING_KEY"),
-    "otp_dispatch": ("GPKI_EMAIL_OTP_LIFETIME",),
+    "otp_dispatch": (
+        *("GPKI_EMAIL_OTP_LIFETIME", "GPKI_EMAIL_OTP_CEILING_MYR", "GPKI_EMAIL_OTP_DAILY_CEILING_MYR"),
+        *("GPKI_GPKI_MOBILE_OTP_CEILING_MYR", "GPKI_GPKI_MOBILE_OTP_DAILY_CEILING_MYR"),
+    ),
 }
-"""Settings that a service has of the caller's environment, if they are there: of others' callers, time and keys."""
+"""Settings that a service has of the caller's environment, if they are there: callers, media, ceilings, time, keys."""
 
-MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""glibc raises its thresholds to the largest block that was ever freed, a PIN's 7 MiB, and then keeps what is smaller;
-fixed ones do not rise. One arena, because each keeps its own."""
+MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
+"""glibc raises its thresholds to the largest block that was ever freed, and then keeps what is smaller; fixed ones do
+not rise. They are above a slice's 350 KB: what is given back is asked for again, page by page. One arena, because each
+keeps its own."""
+
+SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""The signer's highest is a PIN's 7 MiB on top of what it holds."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ def service_settings(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
         **_transport(layout),
-        **MEMORY,
+        **(SIGNER_MEMORY if name == "hsm_signer" else MEMORY),
     }
     if layout.networked:
         settings["GPKI_LISTEN_HOST"] = layout.listen
@@ -195,7 +203,9 @@ def operator_environment(layout: Layout, person: str = database.OPERATOR) -> dic
         **_gateway(layout),
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
-        "GPKI_HEALTH_PORTS": ",".join(f"{name}={layout.ports[f'health_{name}']}" for name in SERVICES),
+        "GPKI_HEALTH_ADDRESSES": ",".join(
+            f"{name}={layout.host(name)}:{layout.ports[f'health_{name}']}" for name in SERVICES
+        ),
     }
 
 

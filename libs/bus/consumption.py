@@ -26,6 +26,10 @@ from libs.storage.errors import is_unavailable
 HANDLER_BOUND = 60.0
 """Seconds that one batch is worked before the rest is read again; far below max_poll_interval."""
 
+COMMIT_EVERY = 0.5
+"""Seconds between two commits of a stream, which cost broker and consumer what a batch of documents costs. What a crash
+leaves uncommitted comes again, and is known."""
+
 COMMIT_TIMEOUT = 10.0
 """Seconds for a commit: aiokafka would try for ever. Without it the batch comes again, and is known."""
 
@@ -55,7 +59,9 @@ class Consumption:
         slice_size: int = SLICE,
         producers: Producers | None = None,
         outstanding: Outstanding | None = None,
+        commit_every: float = 0.0,
     ) -> None:
+        """`commit_every`: seconds for which handled offsets may stay uncommitted while more comes."""
         self._service = service
         self._producers = producers
         self._outstanding = outstanding
@@ -67,6 +73,10 @@ class Consumption:
         self._until = 0.0
         self._stopping = False
         self._limit = DeadLetterLimit()
+        self._commit_every = commit_every
+        self._commit_at = 0.0
+        self._uncommitted: Offsets = {}
+        self._consumer: AIOKafkaConsumer | None = None
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -78,6 +88,7 @@ class Consumption:
     async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
         """Handle a batch, commit what was handled, and empty it. Raises nothing but cancellation."""
         self.idle.clear()
+        self._consumer = consumer
         self._until = time.monotonic() + HANDLER_BOUND
         progress = Progress()
         try:
@@ -138,12 +149,20 @@ class Consumption:
         for partition, offset in rest.items():
             with contextlib.suppress(IllegalStateError):
                 consumer.seek(partition, offset)
-        mine = {partition: offset for partition, offset in prefix.items() if partition in consumer.assignment()}
-        if mine:
-            await self._commit(consumer, mine)
+        self._uncommitted |= prefix
+        if self._stopping or time.monotonic() >= self._commit_at:
+            await self.commit()
 
-    async def _commit(self, consumer: AIOKafkaConsumer, offsets: Offsets) -> None:
-        """Commit, or have the next poll go back to what is committed: what comes again is known."""
+    async def commit(self) -> None:
+        """Commit what is handled, or have the next poll go back to what is committed: what comes again is known."""
+        handled, self._uncommitted = self._uncommitted, {}
+        consumer = self._consumer
+        if consumer is None:
+            return
+        offsets = {partition: offset for partition, offset in handled.items() if partition in consumer.assignment()}
+        if not offsets:
+            return
+        self._commit_at = time.monotonic() + self._commit_every
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
                 await consumer.commit(offsets)

@@ -1,7 +1,7 @@
 """What retention has taken before it was read: Kafka would skip the gap in silence."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -30,6 +30,10 @@ async def places(
     return {partition: (offset, starts[partition]) for partition, offset in zip(partitions, committed, strict=True)}
 
 
+async def _nothing() -> None:
+    """Monitor commits each batch as it writes it."""
+
+
 class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
     """Stops the consumer when retention has passed it: Kafka would skip the gap in silence.
 
@@ -37,15 +41,23 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     before any record of them is handled. Where nothing is committed yet, the start of the log is: a later gap shows.
     """
 
-    def __init__(self, topics: Mapping[str, Topic], suspension: Suspension, service: str) -> None:
+    def __init__(
+        self,
+        topics: Mapping[str, Topic],
+        suspension: Suspension,
+        service: str,
+        hand_over: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
         self._topics = topics
         self._suspension = suspension
         self._service = service
+        self._hand_over = hand_over
         self._unchecked: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Nothing to hand over: offsets are committed batch by batch."""
+        """Hand over, so that their next owner begins where this one has ended."""
+        await self._hand_over()
         for partition in revoked:
             self._next.pop(partition, None)
 

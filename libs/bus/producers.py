@@ -18,7 +18,7 @@ from libs.bus import records, stopping
 from libs.bus.delivery import record_of
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER
-from libs.bus.reader import partitions_of
+from libs.bus.reader import partitions_of, up_to
 from libs.bus.trust import genuine_key
 from libs.contracts import topics
 from libs.contracts.cloudevents import Record
@@ -113,16 +113,8 @@ class Producers:
         return self._consumer
 
     async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
-        ends = await consumer.end_offsets(self._partitions)
-        behind = [one for one in self._partitions if await consumer.position(one) < ends[one]]
-        consumer.resume(*behind)
-        try:
-            while behind:
-                for batch in (await consumer.getmany(*behind, timeout_ms=FETCH_WAIT_MS)).values():
-                    self.learn([record_of(one) for one in batch])
-                behind = [one for one in behind if await consumer.position(one) < ends[one]]
-        finally:
-            consumer.pause(*self._partitions)  # a fetch that stood at the broker would hold up the next question
+        async for batch in up_to(consumer, await consumer.end_offsets(self._partitions)):
+            self.learn([record_of(one) for one in batch])
 
     def learn(self, fresh: list[Record]) -> None:
         """Take in records of the keys' topic, in whatever order: one may be signed by the key of another behind it."""

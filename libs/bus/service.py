@@ -8,6 +8,7 @@ from pathlib import Path
 from libs.bus.bus import Bus
 from libs.bus.outcomes import Unavailable
 from libs.bus.producers import KEY_PUBLISHER, Producers
+from libs.bus.settings_policy import hold
 from libs.bus.signing import PRODUCER_KEY, EventSigner, ProducerSettings
 from libs.bus.suspension import Probe
 from libs.bus.trust import read_service_root
@@ -32,12 +33,14 @@ async def service_bus(
     probes: Mapping[str, Probe] | None = None,
     clock: Clock | None = None,
     keys: Topic = topics.KEYS,
+    token_key: str | None = None,
 ) -> AsyncIterator[tuple[Pool, Bus]]:
     """Open the pool, find the ledger's and then `migrations` applied, and yield the pool and a bus to be wired.
 
     The caller wires the bus and enters it (`async with bus:`); the pool closes after it. Its `clock` is the database's
-    unless another one is given, `keys` where it learns whose events to believe. Raises DatabaseUnavailable when the
-    database does not answer at the start, ConfigurationError for a key that is none.
+    unless another one is given, `keys` where it learns whose events to believe, `token_key` the id of a key in its HSM
+    token. Raises DatabaseUnavailable when the database does not answer at the start, ConfigurationError for a key that
+    is none, and for settings that are not those of the security officers' policy.
     """
     producers = Producers(settings.kafka, read_service_root(settings.pki_dir), keys)
 
@@ -56,6 +59,7 @@ async def service_bus(
         aclosing(producers),
         service_database(settings, [LEDGER_MIGRATIONS, *migrations]) as (pool, shared),
     ):
+        await hold(settings, health, pool, clock or shared, token_key=token_key)
         yield (
             pool,
             Bus(

@@ -74,6 +74,7 @@ RETRY = 1.0
 Batch: TypeAlias = "list[ConsumerRecord[bytes, bytes]]"
 """FastStream keeps it until the next one comes: who has handled it empties it, for it may be megabytes."""
 HandleBatch = Callable[[Batch, AIOKafkaConsumer], Awaitable[None]]
+Commit = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -87,13 +88,17 @@ def subscribe(
     suspension: Suspension,
     reach: Reach,
     handle: HandleBatch,
+    commit: Commit,
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
     outstanding: Outstanding | None = None,
     fetch_max: int = FETCH_MAX,
 ) -> Any:
-    """Register a batch subscriber; returns FastStream's object, to be started by the broker."""
+    """Register a batch subscriber; returns FastStream's object, to be started by the broker.
+
+    `commit` is called when nothing comes, and before partitions are given up: what is handled may not be committed yet.
+    """
     records.install()
     stopping.install()
 
@@ -103,7 +108,7 @@ def subscribe(
     async def leave_undecoded(message: KafkaMessage) -> Batch:
         return cast("Batch", message.raw_message)
 
-    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service)
+    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service, commit)
     subscriber = broker.subscriber(
         *(topic.name for topic in topics),
         batch=True,
@@ -126,7 +131,7 @@ def subscribe(
         await handle(batch, subscriber.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
-    poll = Poll(suspension, guard, reach, max_records, gather=gather, outstanding=outstanding)
+    poll = Poll(suspension, guard, reach, max_records, commit=commit, gather=gather, outstanding=outstanding)
     subscriber.get_msg = poll  # type: ignore[method-assign,assignment]
     subscriber(consume)
     return subscriber
@@ -142,6 +147,7 @@ class Poll:
         reach: Reach,
         max_records: int,
         *,
+        commit: Commit,
         gather: Gathering | None = None,
         outstanding: Outstanding | None = None,
     ) -> None:
@@ -149,6 +155,7 @@ class Poll:
         self._guard = guard
         self._reach = reach
         self._max_records = max_records
+        self._commit = commit
         self._gather = gather
         self._outstanding = outstanding or Outstanding()
         self._came = 0
@@ -165,7 +172,9 @@ class Poll:
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await self._take(consumer, self._max_records, timeout_ms=wait_ms)
-            if records and self._gather:
+            if not records:
+                await self._commit()
+            elif self._gather:
                 records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)
             await self._guard.check(consumer)

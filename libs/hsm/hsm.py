@@ -94,10 +94,6 @@ class Hsm:
         except TimeoutError as error:
             raise HsmUnavailable(f"the HSM did not answer within {CALL_SECONDS:.0f} s") from error
 
-    async def ensure_wrapping_key(self, label: str) -> None:
-        """See libs.hsm.keys.ensure_wrapping_key."""
-        await self.run(keys.ensure_wrapping_key, label)
-
     async def ensure_mac_key(self, label: str) -> None:
         """See libs.hsm.keys.ensure_mac_key."""
         await self.run(keys.ensure_mac_key, label)
@@ -139,8 +135,14 @@ class Hsm:
     async def sign_many(
         self, wrapping_label: str, algorithm: UserKeyAlgorithm, wrapped: bytes, messages: Sequence[bytes]
     ) -> list[bytes]:
-        """See libs.hsm.user_keys.sign_many; give slices of at most 25, since others wait while it signs."""
+        """See libs.hsm.user_keys.sign_many; give no more than a slice, since others wait while it signs."""
         return await self.run(user_keys.sign_many, wrapping_label, algorithm, wrapped, messages)
+
+    async def move_user_key(
+        self, old_label: str, new_label: str, algorithm: UserKeyAlgorithm, wrapped: bytes
+    ) -> bytes | None:
+        """See libs.hsm.user_keys.move_user_key."""
+        return await self.run(user_keys.move_user_key, old_label, new_label, algorithm, wrapped)
 
     async def attributes(self, object_class: ObjectClass, label: str) -> dict[str, Any]:
         """See libs.hsm.keys.attributes."""

@@ -1,4 +1,4 @@
-"""Keys that stay in the token for years: the wrapping key, MAC keys, and the key pairs of authorities."""
+"""Keys that stay in the token for years: MAC keys, and the key pairs of authorities; what confines all that do."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,19 +8,20 @@ from pkcs11.util.ec import encode_named_curve_parameters
 
 from libs.hsm.adapters import HsmPrivateKey, adapt
 from libs.hsm.errors import HsmRefused
-from libs.hsm.token_session import SESSION_ONLY, TokenSession
+from libs.hsm.token_session import TokenSession
 
 __all__ = [
     "P256",
+    "SECRET_KEY_USES",
     "attributes",
     "destroy_secret_key",
     "ensure_mac_key",
     "ensure_p256_key",
     "ensure_rsa_key",
-    "ensure_wrapping_key",
     "find_secret_key",
     "hmac_sha256",
     "load_private_key",
+    "refuse_unless_confined",
 ]
 
 P256: Final = encode_named_curve_parameters("secp256r1")
@@ -31,7 +32,7 @@ _STAYS_INSIDE: Final[Mapping[Attribute, bool]] = {
     Attribute.EXTRACTABLE: False,
     Attribute.MODIFIABLE: False,
 }
-_USES: Final = (
+SECRET_KEY_USES: Final = (
     Attribute.ENCRYPT,
     Attribute.DECRYPT,
     Attribute.WRAP,
@@ -44,29 +45,8 @@ _PRIVATE_KEY_USES: Final = (Attribute.DECRYPT, Attribute.UNWRAP, Attribute.SIGN,
 _ORIGIN: Final = (Attribute.LOCAL, Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE)
 
 
-def ensure_wrapping_key(session: TokenSession, label: str) -> None:
-    """AES-256 that can only wrap and unwrap, and whatever it unwraps can never be extractable or a token object.
-
-    The latter is CKA_UNWRAP_TEMPLATE: the HSM enforces it on every program that logs in, not only on ours.
-    Raises HsmRefused when the label holds a key that may leave the HSM or do more.
-    """
-    key = session.find_or_create(
-        ObjectClass.SECRET_KEY,
-        label,
-        lambda: session.raw.generate_key(
-            KeyType.AES,
-            256,
-            label=label,
-            store=True,
-            capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
-            template={**_STAYS_INSIDE, Attribute.UNWRAP_TEMPLATE: SESSION_ONLY},
-        ),
-    )
-    _refuse_unless_confined(key, label, {Attribute.WRAP, Attribute.UNWRAP}, _USES)
-
-
 def ensure_mac_key(session: TokenSession, label: str) -> None:
-    """GENERIC_SECRET of 256 bits for `hmac_sha256`; raises HsmRefused as `ensure_wrapping_key` does."""
+    """GENERIC_SECRET of 256 bits for `hmac_sha256`; raises HsmRefused when the label holds one that may do more."""
     key = session.find_or_create(
         ObjectClass.SECRET_KEY,
         label,
@@ -79,7 +59,7 @@ def ensure_mac_key(session: TokenSession, label: str) -> None:
             template=dict(_STAYS_INSIDE),
         ),
     )
-    _refuse_unless_confined(key, label, {Attribute.SIGN, Attribute.VERIFY}, _USES)
+    refuse_unless_confined(key, label, {Attribute.SIGN, Attribute.VERIFY}, SECRET_KEY_USES)
 
 
 def destroy_secret_key(session: TokenSession, label: str) -> bool:
@@ -114,7 +94,7 @@ def ensure_rsa_key(session: TokenSession, label: str, bits: int) -> None:
             private_template=dict(_STAYS_INSIDE),
         ),
     )
-    _refuse_unless_confined(key, label, {Attribute.SIGN}, _PRIVATE_KEY_USES)
+    refuse_unless_confined(key, label, {Attribute.SIGN}, _PRIVATE_KEY_USES)
 
 
 def ensure_p256_key(session: TokenSession, label: str) -> None:
@@ -128,7 +108,7 @@ def ensure_p256_key(session: TokenSession, label: str) -> None:
             label=label, store=True, capabilities=_SIGN_AND_VERIFY, private_template=dict(_STAYS_INSIDE)
         ),
     )
-    _refuse_unless_confined(key, label, {Attribute.SIGN}, _PRIVATE_KEY_USES)
+    refuse_unless_confined(key, label, {Attribute.SIGN}, _PRIVATE_KEY_USES)
 
 
 def load_private_key(session: TokenSession, label: str) -> HsmPrivateKey:
@@ -139,13 +119,14 @@ def load_private_key(session: TokenSession, label: str) -> HsmPrivateKey:
 def attributes(session: TokenSession, object_class: ObjectClass, label: str) -> dict[str, Any]:
     """What the HSM itself says about a key, by attribute name: the evidence for mission.md KEY-1."""
     key = session.find(object_class, label)
-    uses = _PRIVATE_KEY_USES if object_class is ObjectClass.PRIVATE_KEY else _USES
-    wanted = (Attribute.TOKEN, *_STAYS_INSIDE, *_ORIGIN, *uses)
+    uses = _PRIVATE_KEY_USES if object_class is ObjectClass.PRIVATE_KEY else SECRET_KEY_USES
+    trust = (Attribute.TRUSTED,) if object_class is ObjectClass.SECRET_KEY else ()
+    wanted = (Attribute.TOKEN, *_STAYS_INSIDE, *_ORIGIN, *uses, *trust)
     return {attribute.name: key[attribute] for attribute in wanted}
 
 
-def _refuse_unless_confined(key: Any, label: str, allowed: set[Attribute], uses: tuple[Attribute, ...]) -> None:
-    """A key that somebody made beforehand with the right label and weak attributes is an attack, not a key."""
+def refuse_unless_confined(key: Any, label: str, allowed: set[Attribute], uses: tuple[Attribute, ...]) -> None:
+    """A key that somebody made beforehand with the right label and weak attributes is an attack: raises HsmRefused."""
     expected = {**_STAYS_INSIDE, **{use: use in allowed for use in uses}}
     wrong = sorted(attribute.name for attribute, value in expected.items() if key[attribute] is not value)
     if wrong:

@@ -1,22 +1,15 @@
 """A logged-in PKCS#11 session, and what python-pkcs11 0.10.1 lacks: sound templates and a cache of key handles."""
 
 import ctypes
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.attributes import AttributeMapper
 from pkcs11.exceptions import MultipleObjectsReturned, NoSuchKey
 
-__all__ = ["SESSION_ONLY", "TokenSession", "new_attribute_mapper"]
-
-SESSION_ONLY: Final[Mapping[Attribute, bool]] = {
-    Attribute.TOKEN: False,
-    Attribute.SENSITIVE: True,
-    Attribute.EXTRACTABLE: False,
-}
-"""What every unwrapped key is: gone with the session, unreadable, not to be wrapped out again."""
+__all__ = ["TokenSession", "new_attribute_mapper"]
 
 
 class _CkAttribute(ctypes.Structure):
@@ -26,12 +19,14 @@ class _CkAttribute(ctypes.Structure):
 
 
 class _Mapper(AttributeMapper):
-    """Repairs two gaps: attributes that SoftHSM refuses when a private key is unwrapped, and nested templates."""
+    """Repairs: attributes that SoftHSM refuses when a private key is unwrapped, nested templates, mechanism lists."""
 
     def __init__(self) -> None:
         super().__init__()
         self._pinned: list[object] = []
+        self.register_handler(Attribute.WRAP_TEMPLATE, self._pack_template, bytes)
         self.register_handler(Attribute.UNWRAP_TEMPLATE, self._pack_template, bytes)
+        self.register_handler(Attribute.ALLOWED_MECHANISMS, _pack_mechanisms, bytes)
 
     def generic_key_template(  # hazard: python-pkcs11 sends ENCRYPT, VERIFY, WRAP too: AttributeTypeInvalid in SoftHSM
         self,
@@ -57,6 +52,11 @@ class _Mapper(AttributeMapper):
             self._pinned.append(buffer)
             array[index] = _CkAttribute(int(attribute), ctypes.cast(buffer, ctypes.c_void_p), len(packed))
         return bytes(array)
+
+
+def _pack_mechanisms(mechanisms: Sequence[Mechanism]) -> bytes:
+    """CK_MECHANISM_TYPE array."""
+    return bytes((ctypes.c_ulong * len(mechanisms))(*mechanisms))
 
 
 def new_attribute_mapper() -> AttributeMapper:

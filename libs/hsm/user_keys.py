@@ -5,25 +5,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 from pkcs11.exceptions import FunctionFailed, GeneralError, WrappedKeyInvalid, WrappedKeyLenRange
 
 from libs.hsm.adapters import HsmPrivateKey, adapt, signer
 from libs.hsm.errors import KeyUnusable
 from libs.hsm.keys import P256
-from libs.hsm.token_session import SESSION_ONLY, TokenSession
+from libs.hsm.token_session import TokenSession
+from libs.hsm.wrapping_keys import WRAP, is_trusted, user_key_template
 
-__all__ = ["NewUserKey", "UserKeyAlgorithm", "generate_user_key", "sign_many"]
+__all__ = ["NewUserKey", "UserKeyAlgorithm", "generate_user_key", "move_user_key", "sign_many"]
 
 UserKeyAlgorithm = Literal["rsa-2048", "p-256"]
 
 _KEY_TYPES: Final[dict[UserKeyAlgorithm, KeyType]] = {"rsa-2048": KeyType.RSA, "p-256": KeyType.EC}
-_WRAP: Final = Mechanism.AES_KEY_WRAP_PAD
-"""AES-KWP (RFC 5649): authenticated, so an altered blob does not unwrap."""
-
 _NO_USE: Final = MechanismFlag(0)
-_EXTRACTABLE_ONCE: Final = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True}
-"""Only a freshly made key, only until it is wrapped: it is destroyed in the same call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +41,10 @@ def generate_user_key(
     Takes 150 ms for RSA-2048 on SoftHSM. A broken session repeats it with another key: only what is returned counts.
     """
     wrapping = session.find(ObjectClass.SECRET_KEY, wrapping_label)
-    public, private = _generate(session, algorithm)
+    public, private = _generate(session, algorithm, user_key_template(wrapping, fresh=True))
     try:
         certified = certify(adapt(private, public))
-        return NewUserKey(bytes(wrapping.wrap_key(private, mechanism=_WRAP)), certified)
+        return NewUserKey(bytes(wrapping.wrap_key(private, mechanism=WRAP)), certified)
     finally:
         try:
             private.destroy()
@@ -75,14 +71,28 @@ def sign_many(
         return [sign(message) for message in messages]
 
 
-def _generate(session: TokenSession, algorithm: UserKeyAlgorithm) -> tuple[Any, Any]:
+def move_user_key(
+    session: TokenSession, old_label: str, new_label: str, algorithm: UserKeyAlgorithm, wrapped: bytes
+) -> bytes | None:
+    """The same key as another wrapping key wraps it, moved inside the HSM; None when the HSM lets it out under none.
+
+    Raises KeyUnusable when the blob does not unwrap. Takes 1 ms on SoftHSM.
+    """
+    old, new = (session.find(ObjectClass.SECRET_KEY, label) for label in (old_label, new_label))
+    if not (is_trusted(old) and is_trusted(new)):
+        return None
+    with _unwrapped(session, old_label, _KEY_TYPES[algorithm], wrapped) as private:
+        return bytes(new.wrap_key(private, mechanism=WRAP))
+
+
+def _generate(session: TokenSession, algorithm: UserKeyAlgorithm, template: dict[Attribute, bool]) -> tuple[Any, Any]:
     uses = MechanismFlag.SIGN | MechanismFlag.VERIFY
     if algorithm == "rsa-2048":
         return session.raw.generate_keypair(
-            KeyType.RSA, 2048, store=False, capabilities=uses, private_template=_EXTRACTABLE_ONCE
+            KeyType.RSA, 2048, store=False, capabilities=uses, private_template=template
         )
     curve = session.raw.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256}, local=True)
-    return curve.generate_keypair(store=False, capabilities=uses, private_template=_EXTRACTABLE_ONCE)
+    return curve.generate_keypair(store=False, capabilities=uses, private_template=template)
 
 
 @contextmanager
@@ -106,10 +116,10 @@ def _unwrapped(session: TokenSession, wrapping_label: str, key_type: KeyType, wr
 def _prove_that_unwrapping_works(session: TokenSession, wrapping: Any) -> None:
     """Wrap and unwrap a throw-away key; raises the PKCS11Error that says that the HSM cannot be asked now."""
     sample = session.raw.generate_key(
-        KeyType.AES, 256, store=False, capabilities=_NO_USE, template={Attribute.EXTRACTABLE: True}
+        KeyType.AES, 256, store=False, capabilities=_NO_USE, template=user_key_template(wrapping, fresh=True)
     )
     try:
-        blob = bytes(wrapping.wrap_key(sample, mechanism=_WRAP))
+        blob = bytes(wrapping.wrap_key(sample, mechanism=WRAP))
         _unwrap(wrapping, ObjectClass.SECRET_KEY, KeyType.AES, blob, _NO_USE).destroy()
     finally:
         sample.destroy()
@@ -120,8 +130,8 @@ def _unwrap(wrapping: Any, object_class: ObjectClass, key_type: KeyType, wrapped
         object_class,
         key_type,
         wrapped,
-        mechanism=_WRAP,
+        mechanism=WRAP,
         store=False,
         capabilities=uses,
-        template=dict(SESSION_ONLY),
+        template=user_key_template(wrapping, fresh=False),
     )

@@ -18,6 +18,9 @@ SECRETS_DIR: Final = "GPKI_SECRETS_DIR"
 MAX_SECRET: Final = 65_536
 """Bytes of one secret file: a PEM bundle at most."""
 
+HELD: Final = "held"
+"""In a setting's `Annotated`: two security officers hold it by a policy (libs/bus/settings_policy.py); no secret."""
+
 S = TypeVar("S", bound="ServiceSettings")
 
 Port = Annotated[int, Field(ge=0, le=65_535)]

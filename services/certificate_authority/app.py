@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from libs.bus.bus import Bus
 from libs.bus.service import service_bus, start_timers
+from libs.crypto.public_keys import public_key_id
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.http_server import http_server
@@ -30,7 +31,10 @@ async def serve(
     """
     async with Token.open(settings) as token:
         probes = {HSM: token.probe}
-        bus_of = service_bus(settings, health, [store.MIGRATIONS], probes=probes, clock=clock, keys=routes.keys)
+        token_key = public_key_id(await token.public_key(Profile.SERVICE_ROOT))
+        bus_of = service_bus(
+            settings, health, [store.MIGRATIONS], probes=probes, clock=clock, keys=routes.keys, token_key=token_key
+        )
         async with bus_of as (pool, bus):
             async with pool.acquire() as connection:
                 certificates = await store.authorities(connection)

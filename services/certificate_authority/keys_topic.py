@@ -13,7 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from libs.bus.delivery import record_of
-from libs.bus.reader import partitions_of, reader
+from libs.bus.reader import partitions_of, reader, up_to
 from libs.contracts.cloudevents import Record
 from libs.contracts.topics import Topic
 from libs.runtime import metrics
@@ -61,12 +61,8 @@ class KeysTopic:
             begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
             for place in places:
                 consumer.seek(place, begins[place])
-            behind = [place for place in places if begins[place] < ends[place]]
-            consumer.resume(*behind)
-            while behind:
-                for batch in (await consumer.getmany(*behind, timeout_ms=FETCH_WAIT_MS)).values():
-                    found.update((one.key, record_of(one)) for one in batch if one.key in keys)
-                behind = [one for one in behind if await consumer.position(one) < ends[one]]
+            async for batch in up_to(consumer, ends):
+                found.update((one.key, record_of(one)) for one in batch if one.key in keys)
         return found
 
 

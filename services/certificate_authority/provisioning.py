@@ -12,6 +12,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from libs.bus.security_officers import IN_OFFICE
 from libs.crypto.certificates import UNREADABLE
 from libs.crypto.pki import SubjectKey, requested_key
 from libs.runtime.clock import Clock
@@ -52,9 +53,6 @@ FILES: Final = {
     Profile.ISSUING: "issuing.pem",
     Profile.SERVICE_ROOT: "service_root.pem",
 }
-
-OFFICERS: Final = 2
-"""Security officers from whom on nothing is certified without two of them."""
 
 _OWNER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REQUEST: Final = ".csr.pem"
@@ -172,7 +170,7 @@ class Provisioning:
             if await store.is_certified(connection, order.key_id):
                 return  # as it was ordered: `reserve` refuses another name and other offices
             people, keys = await store.security_officers(connection, self._clock())
-        if people < OFFICERS:
+        if people < IN_OFFICE:
             log.warning("certified without an order", profile=order.profile, holder=order.holder)
             return
         fault = orders.fault(orders.read(request.file, request.owner), order, keys)

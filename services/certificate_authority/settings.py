@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from libs.bus.signing import ProducerSettings
 from libs.contracts.manifest import Name
 from libs.hsm.settings import HsmSettings
-from libs.runtime.settings import Port
+from libs.runtime.settings import HELD, Port
 
 Duration = Annotated[timedelta, Field(gt=timedelta(0))]
 
@@ -24,11 +24,11 @@ class Settings(ProducerSettings, HsmSettings):
         description="Where relying parties reach the CRL server; stands in every certificate for its whole life. "
         "Plain HTTP: a CRL is signed, and TLS here would need a CRL itself (RFC 5280 section 8)."
     )
-    crl_validity: Duration = Field(
+    crl_validity: Annotated[Duration, HELD] = Field(
         default=timedelta(hours=24),
         description="From thisUpdate to nextUpdate. Replaced at half of it: the other half is for mending what broke.",
     )
-    officer_validity: Duration = Field(
+    officer_validity: Annotated[Duration, HELD] = Field(
         default=timedelta(days=730),
         description="Validity of an officer's certificate, cut at the issuing CA's own end.",
     )

@@ -31,7 +31,7 @@ from services.hsm_signer.lanes import Lane
 from services.hsm_signer.not_me import not_me
 from services.hsm_signer.pin_changes import PinChanges
 from services.hsm_signer.refusal import CANCELLING
-from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key
+from services.hsm_signer.sealing_keys import AUTHORITY_KEY, SealingKeys, authority_key, authority_key_id
 from services.hsm_signer.settings import Settings
 from services.hsm_signer.signing import Signing
 from services.hsm_signer.unlocking import Unlocking
@@ -74,7 +74,9 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
     try:
         async with (
             open_hsm(settings) as hsm,
-            service_bus(settings, health, [MIGRATIONS], probes={HSM: ask_hsm}) as (pool, bus),
+            service_bus(
+                settings, health, [MIGRATIONS], probes={HSM: ask_hsm}, token_key=await authority_key_id(hsm)
+            ) as (pool, bus),
         ):
             assert bus.producers is not None
             service_root = read_service_root(settings.pki_dir)
@@ -87,7 +89,7 @@ async def serve(settings: Settings, health: Health) -> AsyncIterator[None]:
             await history.wait(settings.service, health)
             custody = Custody(hsm, stretching, settings.protection)
             async with pool.acquire() as connection:
-                await custody_keys.know(connection, settings.protection)
+                await custody_keys.know(connection, hsm, settings.protection)
                 last_worked = await store.last_taken(connection)
             interactive, bulk = Lane(bus.clock, last_worked), Lane(bus.clock, last_worked)
             authoriser = Authoriser(

@@ -71,9 +71,8 @@ class OpenedKey:
 class Custody:
     """Opens, makes and uses users' keys. Safe for concurrent use; the HSM works one call after another.
 
-    What is made, and what is sealed again, is protected as `current` says. A key stays under the wrapping key that it
-    left the HSM under: what that one unwraps can never leave the HSM again (libs/hsm/keys.py), to be wrapped by a newer
-    one as little as by anybody else's. A newer wrapping key is for new keys.
+    What is made, and what is sealed again, is protected as `current` says. Only a key under a wrapping key of before
+    there were trusted ones stays there: the HSM never lets out what that one unwraps (libs/hsm/wrapping_keys.py).
     """
 
     def __init__(self, hsm: Hsm, stretching: Offload, current: Protection | None = None) -> None:
@@ -98,29 +97,38 @@ class Custody:
         return NewCredential(await self._sealed(empty, pin, self._current, made.wrapped), made.certified)
 
     async def open(self, credential: Credential, pin: str) -> OpenedKey:
-        """The key as the HSM wrapped it. Raises WrongPin, HsmUnavailable."""
+        """The key as the HSM wrapped it, moved to the current wrapping key.
+
+        Who signs or seals with it goes on under the current one, also when the older is destroyed meanwhile.
+        Raises WrongPin, HsmUnavailable, KeyUnusable.
+        """
         kek = await self._kek(credential, pin)
         wrapped = open_wrapped_key(
             kek, credential.wrapped, user=credential.user_id, credential_id=str(credential.credential_id)
         )
-        return OpenedKey(credential.algorithm, credential.protection.wrapping_key, wrapped)
+        kept, now = credential.protection.wrapping_key, self._current.wrapping_key
+        moved = None if kept == now else await self._hsm.move_user_key(kept, now, credential.algorithm, wrapped)
+        if moved is not None:
+            return OpenedKey(credential.algorithm, now, moved)
+        return OpenedKey(credential.algorithm, kept, wrapped)
 
     async def renewed(self, credential: Credential, pin: str, opened: OpenedKey) -> Credential | None:
-        """The same under the same PIN, where its protection is outdated: another pepper, or lower parameters."""
+        """The same under the same PIN, where its protection is outdated: other keys of the HSM, lower parameters."""
         kept, now = credential.protection, self._current
-        if kept.pepper == now.pepper and not now.parameters.raises(kept.parameters):
+        same_keys = (kept.wrapping_key, kept.pepper) == (opened.wrapping_key, now.pepper)
+        if same_keys and not now.parameters.raises(kept.parameters):
             return None
         return await self.seal_again(credential, pin, opened)
 
     async def seal_again(self, credential: Credential, pin: str, opened: OpenedKey) -> Credential:
-        """The opened key under this PIN, a new salt, and the current pepper and cost, which never falls.
+        """The opened key under this PIN, a new salt, the HSM's current keys, and the current cost, which never falls.
 
         The caller keeps it in place of the very credential that was opened, and of no other. Raises HsmUnavailable.
         """
         kept, now = credential.protection, self._current
         parameters = now.parameters if now.parameters.raises(kept.parameters) else kept.parameters
         return await self._sealed(
-            credential, pin, replace(kept, pepper=now.pepper, parameters=parameters), opened.wrapped
+            credential, pin, Protection(opened.wrapping_key, now.pepper, parameters), opened.wrapped
         )
 
     async def sign(self, key: OpenedKey, messages: list[bytes]) -> list[bytes]:

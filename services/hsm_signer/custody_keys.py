@@ -21,12 +21,18 @@ class StillInUse(Exception):
         self.credentials = credentials
 
 
-async def know(connection: Connection, current: Protection) -> None:
-    """Before anything is protected with these keys. Raises ConfigurationError for one that was destroyed."""
+async def know(connection: Connection, hsm: Hsm, current: Protection) -> None:
+    """Before anything is protected with these keys, or moved to them.
+
+    Raises ConfigurationError for one that was destroyed, or was never made; HsmUnavailable.
+    """
     labels = [current.wrapping_key, current.pepper]
+    unmade = [label for label in labels if not await hsm.has_secret_key(label)]
     gone = [row["label"] for row in await connection.fetch(_SQL["destroyed"], labels)]
     if gone:
         raise ConfigurationError([f"{', '.join(gone)}: this key was destroyed; name the one that took its place"])
+    if unmade:
+        raise ConfigurationError([f"{', '.join(unmade)}: the HSM has no such key; `init` makes it"])
     await connection.execute(_SQL["know"], labels)
 
 

@@ -8,12 +8,12 @@ from cryptography.exceptions import InvalidSignature
 
 from libs.bus.delivery import Undecodable, decode
 from libs.bus.producers import Producers
+from libs.bus.reader import Raw
 from libs.contracts.signing import Signed
 from libs.contracts.topics import Topic
 from libs.crypto.cms import CmsError
 from libs.crypto.cms_reading import parse, verify_signature
 from libs.runtime.settings import ConfigurationError
-from services.hsm_signer.reading import Raw
 
 Genuine = Callable[[Topic, Raw], Awaitable[bool]]
 

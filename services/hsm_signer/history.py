@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from libs.bus.delivery import delivery_id
 from libs.bus.outcomes import Unavailable
 from libs.bus.reach import end_process
-from libs.bus.reader import partitions_of
+from libs.bus.reader import Raw, partitions_of
 from libs.contracts import custody, topics
 from libs.contracts.topics import Topic
 from libs.runtime import metrics
@@ -30,7 +30,7 @@ from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from libs.storage.queries import load_queries
 from services.hsm_signer.genuine import Genuine
-from services.hsm_signer.reading import Raw, between, topic_reader
+from services.hsm_signer.reading import between, topic_reader
 
 LOOK_EVERY: Final = 10.0
 """Seconds between looks; a database that is put back under a running signer is found within them."""

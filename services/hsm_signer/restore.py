@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from libs.bus.delivery import Judge
 from libs.bus.producers import Producers
 from libs.bus.reader import partitions_of
+from libs.bus.security_officers import security_officers
 from libs.bus.signing import EventSigner, Sign
 from libs.bus.trust import read_service_root
 from libs.contracts import topics
@@ -132,7 +133,7 @@ async def main(settings: Settings, _health: Health) -> None:
             settings.kafka,
             file=content,
             signed=signed,
-            officers=restore_order.security_officers(settings.pki_dir, service_root, clock()).values(),
+            officers=security_officers(settings.pki_dir, service_root, clock()).values(),
             now=clock(),
             judge=producers.judge,
             sign=EventSigner(settings.producer_key.get_secret_value(), known=producers.knows),

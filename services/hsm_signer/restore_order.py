@@ -2,38 +2,13 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.administrators import in_time
 from libs.bus.trust import confirmed_by_two
 from libs.contracts.custody import SignedRestoreOrder, restore_signature_input
-from libs.crypto.certificates import UNREADABLE
 from libs.crypto.pki import ServicePurpose
-from libs.crypto.service_certificates import ServiceCertificateError, ServiceIdentity, validate_service_certificate
+from libs.crypto.service_certificates import ServiceIdentity
 from libs.hsm.hsm import Hsm
-
-OFFICERS = Path("certificates") / "security-officer"
-"""In the PKI directory: the certificates of the security officers. What is there counts by its chain alone."""
-
-
-def security_officers(pki_dir: Path, service_root: bytes, at: datetime) -> dict[str, ServiceIdentity]:
-    """Those whose certificates hold at this time under the pinned root, by their keys' ids."""
-    found = {}
-    for file in sorted((pki_dir / OFFICERS).glob("*.pem")):
-        try:
-            leaf, *chain = (
-                one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(file.read_bytes())
-            )
-            identity = validate_service_certificate(
-                leaf, chain, service_root=service_root, purpose=ServicePurpose.SECURITY_OFFICER, at=at
-            )
-        except (OSError, *UNREADABLE, ServiceCertificateError):
-            continue
-        found[identity.key_id] = identity
-    return found
 
 
 def fault(

@@ -171,6 +171,11 @@ def authority_key(chain: Sequence[bytes]) -> ec.EllipticCurvePublicKey:
     return key
 
 
+async def authority_key_id(hsm: Hsm) -> str:
+    """The id of the sealing authority's key in this token. Raises HsmUnavailable, HsmRefused when there is none."""
+    return public_key_id(await hsm.with_private_key(AUTHORITY_KEY, lambda key: key.public_key()))
+
+
 def _state(key_id: str, chain: tuple[bytes, ...], version: int, retired_at: datetime | None) -> Key:
     return Key(
         key_id=key_id, version=version, purpose="sealing", owner="hsm_signer", chain=chain, retired_at=retired_at

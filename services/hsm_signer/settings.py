@@ -8,6 +8,7 @@ from pydantic import Field
 
 from libs.bus.signing import ProducerSettings
 from libs.hsm.settings import HsmSettings
+from libs.runtime.settings import HELD
 from services.hsm_signer import limits
 from services.hsm_signer.custody import PEPPER, WRAPPING_KEY, Protection
 
@@ -17,20 +18,20 @@ class Settings(ProducerSettings, HsmSettings):
 
     service: Literal["hsm_signer"]
     pki_dir: Path = Field(description="Public certificates: service root, issuing CA, this signer's sealing authority.")
-    wrapping_key: str = Field(
+    wrapping_key: Annotated[str, HELD] = Field(
         default=WRAPPING_KEY,
         description="Label of the AES key under which new users' keys leave the HSM; `init` makes it. What was made "
         "before stays under its own.",
     )
-    pepper: str = Field(
+    pepper: Annotated[str, HELD] = Field(
         default=PEPPER,
         description="Label of the HMAC key that goes into PINs; `init` makes it. A new one takes over at each "
         "credential's next right PIN: `gpki keys` shows how far.",
     )
-    sealing_key_lifetime: timedelta = Field(
+    sealing_key_lifetime: Annotated[timedelta, HELD] = Field(
         default=timedelta(hours=24), description="Age at which a sealing key is replaced (design section 4.1: daily)."
     )
-    sealing_key_kept: timedelta = Field(
+    sealing_key_kept: Annotated[timedelta, HELD] = Field(
         default=timedelta(hours=48), description="How long a replaced sealing key still opens; then it is destroyed."
     )
     reserve_within: Annotated[timedelta, Field(gt=timedelta(0), le=limits.RESERVE_WITHIN)] = Field(

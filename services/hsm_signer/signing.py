@@ -28,14 +28,12 @@ from services.hsm_signer.refusal import refuse_rest
 TEMPLATES = 1000
 """Prebuilt CMS templates that are kept, one per certificate in use."""
 
-BULK_SLICE = 2 * SLICE
-"""Documents of a Pukal between two looks at the interactive lane, the certificate and the end of the request.
+BULK_SLICE = 4 * SLICE
+"""Documents of a Pukal between two looks at the interactive lane, the certificate and the end of the request, and
+recorded and published together: as many as the stages after this one take at once.
 
 The key is unwrapped for each slice, which costs as much as two signatures.
 """
-
-RECORDED_TOGETHER = 2 * BULK_SLICE
-"""Documents of a Pukal that are recorded and published together: as many as the stages after this one take at once."""
 
 Submission = Delivery[AuthorisationSubmitted]
 
@@ -75,8 +73,7 @@ class Signing:
         """Sign until done, refused or out of time; what is left then is read again. Raises Unavailable."""
         recorded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         recorded.set_result(None)
-        signed: list[Signed] = []
-        last, limit, together = -1, SLICE, SLICE  # at first few, so that the stages after this one begin the sooner
+        last, limit = -1, SLICE  # at first few, so that the stages after this one begin the sooner
         try:
             while not work.out_of_time:
                 if bulk:
@@ -84,25 +81,20 @@ class Signing:
                 indexes, certificate, refusal = await self._claim(work, authorised, after=last, limit=limit)
                 if refusal is not None or not indexes or certificate is None:
                     await recorded
-                    await self._record(work, delivery, authorised, signed)
-                    signed = []
                     async with work.recording(delivery) as recording:
                         await self._finish(recording, authorised, refusal)
                     return
-                signed += await self._sign(authorised, certificate, indexes)
+                signed = await self._sign(authorised, certificate, indexes)
                 last = indexes[-1]
-                if len(signed) >= together:
-                    await recorded
-                    recorded, signed = asyncio.ensure_future(self._record(work, delivery, authorised, signed)), []
-                    if bulk:
-                        limit, together = BULK_SLICE, RECORDED_TOGETHER
+                await recorded
+                recorded = asyncio.ensure_future(self._record(work, delivery, authorised, signed))
+                if bulk:
+                    limit = BULK_SLICE
         except asyncio.CancelledError:
             recorded.cancel()
-            signed = []
             raise
         finally:
-            await recorded
-            await self._record(work, delivery, authorised, signed)  # out of time, or the HSM went away meanwhile
+            await recorded  # out of time, or the HSM went away meanwhile
 
     async def _claim(
         self, work: Work[AuthorisationSubmitted], authorised: Authorised, *, after: int, limit: int
@@ -123,8 +115,6 @@ class Signing:
         authorised: Authorised,
         signed: Sequence[Signed],
     ) -> None:
-        if not signed:
-            return
         async with work.recording() as recording:
             indexes = [event.index for event in signed]
             first = await store.mark_signed(recording.connection, authorised.request_id, indexes)

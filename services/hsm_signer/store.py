@@ -74,7 +74,6 @@ async def add_credential(connection: Connection, credential: Credential) -> None
         credential.credential_id,
         credential.user_id,
         credential.algorithm,
-        credential.protection.wrapping_key,
         *_sealed(credential),
     )
 
@@ -263,6 +262,7 @@ def _sealed(credential: Credential) -> tuple[object, ...]:
     return (
         credential.wrapped,
         credential.salt,
+        protection.wrapping_key,
         protection.pepper,
         cost.memory_kib,
         cost.iterations,

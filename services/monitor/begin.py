@@ -14,7 +14,7 @@ import structlog
 from aiokafka import TopicPartition
 from pydantic import ValidationError
 
-from libs.bus.reader import reader
+from libs.bus.reader import reader, up_to
 from libs.contracts.log import CheckpointCountersigned, CheckpointProof
 from libs.crypto import notes
 from libs.crypto.notes import Checkpoint, NoteError
@@ -31,9 +31,6 @@ from services.monitor.settings import Settings
 from services.monitor.witness_keys import Keys
 from services.monitor.witness_reading import CHECKPOINTS, COUNTERSIGNED, POSTED, missed
 from services.monitor.witness_store import Beginning, State
-
-POLL_MS: Final = 500
-"""For one poll of the topic of countersigned checkpoints, of which there are few: it is compacted."""
 
 ARGUMENTS: Final = 3
 
@@ -73,11 +70,9 @@ async def _topics(
     async with reader(kafka, places, auto_offset_reset="none") as consumer:
         starts, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         consumer.seek(COUNTERSIGNED, starts[COUNTERSIGNED])
-        consumer.resume(COUNTERSIGNED)
         told = (0, b"")
-        while await consumer.position(COUNTERSIGNED) < ends[COUNTERSIGNED]:
-            for batch in (await consumer.getmany(COUNTERSIGNED, timeout_ms=POLL_MS)).values():
-                told = max(told, *(_signed(one.value or b"", keys) for one in batch), key=lambda signed: signed[0])
+        async for batch in up_to(consumer, {COUNTERSIGNED: ends[COUNTERSIGNED]}):
+            told = max(told, *(_signed(one.value or b"", keys) for one in batch), key=lambda signed: signed[0])
     return starts, ends, told
 
 

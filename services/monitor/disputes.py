@@ -7,6 +7,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
+from libs.bus.reader import up_to
 from libs.contracts import topics
 from libs.contracts.log import LogTile
 from libs.crypto.merkle import MerkleError, inclusion_paths, root_from_path
@@ -16,8 +17,6 @@ TILES: Final = TopicPartition(topics.LOG_TILE.name, 0)
 
 BEFORE: Final = timedelta(minutes=1)
 """How much earlier than its checkpoint's own time a tile is looked for: two clocks."""
-
-POLL_MS: Final = 500
 
 
 def proven(tiles: Iterable[LogTile], roots: Collection[tuple[int, bytes]]) -> dict[int, bytes]:
@@ -48,17 +47,12 @@ async def tiles_since(consumer: AIOKafkaConsumer, since: datetime, sizes: Collec
         return []
     consumer.seek(TILES, starts[TILES].offset)
     found = []
-    while await consumer.position(TILES) < ends[TILES]:
-        for record in await _polled(consumer):
+    async for batch in up_to(consumer, ends):
+        for record in batch:
             try:
-                tile = LogTile.model_validate_json(record or b"")
+                tile = LogTile.model_validate_json(record.value or b"")
             except ValidationError:
                 continue  # those who act on it bury it
             if tile.size in sizes:
                 found.append(tile)
     return found
-
-
-async def _polled(consumer: AIOKafkaConsumer) -> list[bytes | None]:
-    polled = await consumer.getmany(TILES, timeout_ms=POLL_MS)
-    return [record.value for batch in polled.values() for record in batch]

@@ -32,6 +32,7 @@ from services.operations.discarding import RequestUnknownError, concerns, reject
 from services.operations.doctor import Stack, examine
 from services.operations.letters import Letter
 from services.operations.receipts import make_receipts
+from services.operations.settings_policy import commands as policy
 from services.operations.standing import standing
 from services.operations.terminal import NOT_ASKED, Kafka, fail, printable, run, shown
 from services.operations.topic_table import table
@@ -42,10 +43,9 @@ SHOWN = 2_000
 
 gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
-gpki.add_typer(dlq, name="dlq")
-gpki.add_typer(republish.commands, name="republish")
-gpki.add_typer(custody.commands, name="custody")
-gpki.add_typer(ordering.commands, name="order")
+GROUPS = {"dlq": dlq, "republish": republish.commands, "custody": custody.commands, "order": ordering.commands}
+for _name, _group in {**GROUPS, "policy": policy}.items():
+    gpki.add_typer(_group, name=_name)
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)
 gpki.command("receipt")(make_receipts)
@@ -117,7 +117,7 @@ def examine_all(
     crls: Annotated[str, database.option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
     pki: Annotated[Path, database.option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
     health: Annotated[
-        str, database.option("GPKI_HEALTH_PORTS", "NAME=PORT of each service on this host, comma-separated")
+        str, database.option("GPKI_HEALTH_ADDRESSES", "NAME=HOST:PORT of each service's health port, comma-separated")
     ],
     postgres_port: database.Port = database.DEFAULT_PORT,
     postgres_database: database.Name = database.DEFAULT_NAME,
@@ -126,10 +126,9 @@ def examine_all(
 ) -> None:
     """Ask each part whether it works, and say what to do where it does not; exit code 1 when one fails."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a refused connection is a finding here, no news
-    try:
-        ports = {name: int(port) for name, _, port in (one.partition("=") for one in health.split(",") if one)}
-    except ValueError:
-        fail("GPKI_HEALTH_PORTS is NAME=PORT, comma-separated")
+    addresses = dict(one.partition("=")[::2] for one in health.split(",") if one)
+    if not all(":" in address for address in addresses.values()):
+        fail("GPKI_HEALTH_ADDRESSES is NAME=HOST:PORT, comma-separated")
     stack = Stack(
         kafka=kafka,
         database=database.database(
@@ -142,7 +141,7 @@ def examine_all(
         gateway_root=gateway_root,
         crl_base_url=crls,
         pki_dir=pki,
-        health=ports,
+        health=addresses,
     )
     findings = run(examine(stack, utc_now))
     for line in diagnosis.lines(findings):

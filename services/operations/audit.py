@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from libs.bus.reader import partitions_of
+from libs.bus.reader import Raw, partitions_of
 from libs.contracts import topics
 from libs.contracts.log import LOG_KEY_FILE, WITNESS_KEY_FILE, CheckpointCountersigned
 from libs.contracts.signing import Posted, Rejected
@@ -23,7 +23,7 @@ from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.pool import Connection
 from services.operations.auditing import ALL, Audit, Kept, Key, Row, Signed, Told, Topics, first_whole
 from services.operations.database import Database, connection
-from services.operations.reading import Raw, consumer, until_end
+from services.operations.reading import consumer, until_end
 from services.operations.terminal import escaped
 
 CONNECT_SECONDS: Final = 5.0

@@ -7,6 +7,7 @@ from uuid import UUID
 from aiokafka import TopicPartition
 from pydantic import ValidationError
 
+from libs.bus.reader import Raw
 from libs.bus.signing import Sign
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode
@@ -15,7 +16,7 @@ from libs.contracts.signing import MediumResolved, Rejected
 from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
-from services.operations.letters import Letter, Raw, letters, resolution
+from services.operations.letters import Letter, letters, resolution
 from services.operations.reading import consumer, placed, until_end
 from services.operations.sending import send
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
+from libs.bus.settings_policy import CHECK, NOT_HELD, in_force
 from libs.bus.topics import Shape, differences
 from services.operations.standing import duration
 
@@ -87,6 +88,24 @@ def migrations(wanted: Mapping[str, Mapping[str, bytes]], applied: Mapping[str, 
         do = "ask as the operator, who sees every schema; what is missing the owner of the schemas applies (`make up`)"
         return Finding("PostgreSQL", "FAIL", "; ".join(wrong), do)
     return Finding("PostgreSQL", "ok", f"answers, {len(wanted)} schemas are migrated")
+
+
+def settings(policy: int | None, running: Mapping[str, str]) -> Finding:
+    """Under which policy of settings services run: its number, None for none, and what those say that are under one."""
+    if policy is None:
+        return Finding("settings", "ok", f"{NOT_HELD}: there are no two security officers")
+    others = [f"{name} is {said}" for name, said in running.items() if said != in_force(policy)]
+    if others:
+        do = "start them again; one that does not start names in its log the setting, and what the policy says"
+        return Finding("settings", "warn", f"policy {policy} is signed by two, and {', '.join(others)}", do)
+    told = f"policy {policy} is signed by two security officers"
+    return Finding("settings", "ok", f"{told}, {len(running)} services run by it" if running else told)
+
+
+def held(service: str, report: Mapping[str, Any]) -> dict[str, str]:
+    """What a service says of the policy under which it runs, by its name; nothing of one that none can hold."""
+    check = _checks(report).get(CHECK)
+    return {} if check is None else {service: str(check.get("detail"))}
 
 
 def readiness(service: str, report: Mapping[str, Any]) -> Finding:

@@ -14,10 +14,12 @@ import asyncpg
 import httpx
 from cryptography import x509
 
+from libs.bus.settings_policy import stated
 from libs.bus.topics import administration, declared_shapes
 from libs.contracts.topics import TOPICS
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
+from libs.runtime.settings import ConfigurationError
 from libs.runtime.transport import client_context
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
@@ -49,7 +51,7 @@ class NotAnsweredError(Exception):
 
 @dataclass(frozen=True)
 class Stack:
-    """Where everything is. `health` has the port on this host of each service that runs here."""
+    """Where everything is. `health` has HOST:PORT of each service that is asked: plain HTTP, of its host or network."""
 
     kafka: KafkaAccess
     database: Database
@@ -60,7 +62,7 @@ class Stack:
     gateway_root: Path
     crl_base_url: str
     pki_dir: Path
-    health: Mapping[str, int]
+    health: Mapping[str, str]
 
 
 async def examine(stack: Stack, clock: Clock) -> list[Finding]:
@@ -75,9 +77,13 @@ async def examine(stack: Stack, clock: Clock) -> list[Finding]:
                 "see that the server runs (`make status`, its log), address and password file",
             ),
             **{
-                name: (asking.service(name), f"see that {name} runs on this host (`make status`), and its log")
+                name: (asking.service(name), f"see that {name} runs (`make status`), and its log")
                 for name in stack.health
             },
+            "settings": (
+                asking.settings,
+                "have two security officers sign the policy (docs/runbook.md: A setting is held)",
+            ),
             "HSM": (asking.hsm, f"the HSM is asked by {SIGNER} alone: see to that first"),
             "GPKI API": (
                 asking.api,
@@ -171,9 +177,20 @@ class _Asking:
 
         return check
 
+    async def settings(self) -> Finding:
+        try:
+            policy = await asyncio.to_thread(stated, self._stack.pki_dir, self._clock())
+        except ConfigurationError as error:
+            raise NotAnsweredError(str(error)) from None
+        running: dict[str, str] = {}
+        for name in self._stack.health:
+            with contextlib.suppress(Exception):  # who does not answer has a check of its own
+                running |= diagnosis.held(name, await self._report(name))
+        return diagnosis.settings(None if policy is None else policy.version, running)
+
     async def hsm(self) -> Finding:
         if SIGNER not in self._stack.health:
-            raise NotAnsweredError(f"GPKI_HEALTH_PORTS does not name {SIGNER}")
+            raise NotAnsweredError(f"GPKI_HEALTH_ADDRESSES does not name {SIGNER}")
         return diagnosis.hsm(await self._report(SIGNER))
 
     async def api(self) -> Finding:
@@ -212,7 +229,7 @@ class _Asking:
         return check
 
     async def _report(self, name: str) -> dict[str, Any]:
-        answer = await self._client.get(f"http://127.0.0.1:{self._stack.health[name]}/readyz")
+        answer = await self._client.get(f"http://{self._stack.health[name]}/readyz")
         report = answer.json()
         if not isinstance(report, dict) or report.get("service") != name:
             raise NotAnsweredError("another program is at its health port")

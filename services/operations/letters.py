@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias, get_args
-
-from aiokafka import ConsumerRecord
+from typing import Literal, get_args
 
 from libs.bus.dead_letter import PREFIX
+from libs.bus.reader import Raw
 from libs.contracts.cloudevents import Headers, Record
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 Deed = Literal["replayed", "discarded"]
 
 _RESOLVES = PREFIX + "resolves"

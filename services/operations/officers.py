@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from libs.bus.delivery import Undecodable, decode
 from libs.bus.producers import Producers
+from libs.bus.reader import Raw
 from libs.bus.trust import read_service_root
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -18,7 +19,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import KafkaAccess
 from services.operations.dead_letters import SOURCE
-from services.operations.reading import Raw, consumer, placed, until_end
+from services.operations.reading import consumer, placed, until_end
 from services.operations.sending import send
 
 ANSWER_SECONDS: Final = 30.0

@@ -6,22 +6,23 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
 from libs.bus.publisher import partition_of
-from libs.bus.reader import partitions_of, reader
+from libs.bus.reader import POLL_MS, Raw, partitions_of, reader, up_to
 from libs.contracts import topics
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, Topic
 from libs.runtime.kafka_access import KafkaAccess
 from services.operations.tracing import Seen, documents_of, request_of
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 Ends: TypeAlias = Mapping[TopicPartition, int]
 
 TIMEOUT_MS: Final = 10_000
 """Milliseconds for one answer of the broker."""
+
+SILENT_POLLS: Final = TIMEOUT_MS // POLL_MS
+"""Polls in a row that may bring nothing."""
 
 SIGNING: Final = "gpki.signing."
 """What the topics of the chain begin with."""
@@ -47,27 +48,14 @@ def consumer(
 
 async def until_end(reader: AIOKafkaConsumer) -> AsyncIterator[Raw]:
     """What lies on the assigned partitions now, from the consumer's positions on; of one partition, in its order."""
-    async for record in up_to(reader, await reader.end_offsets(reader.assignment())):
+    async for record in _each(reader, await reader.end_offsets(reader.assignment())):
         yield record
 
 
-async def up_to(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
-    """What lies on these partitions before these offsets; what came later is left out. They are paused again after it.
-
-    Raises KafkaTimeoutError.
-    """
-    left = {partition for partition, end in ends.items() if await reader.position(partition) < end}
-    reader.resume(*left)
-    while left:
-        batches = await reader.getmany(*left, timeout_ms=TIMEOUT_MS)
-        if not batches:  # there is more on each of them
-            raise KafkaTimeoutError(f"nothing came within {TIMEOUT_MS} ms")
-        for partition, batch in batches.items():
-            for record in batch:
-                if record.offset < ends[partition]:
-                    yield record
-        left = {partition for partition in left if await reader.position(partition) < ends[partition]}
-    reader.pause(*ends)
+async def _each(reader: AIOKafkaConsumer, ends: Ends) -> AsyncIterator[Raw]:
+    async for batch in up_to(reader, ends, silent_polls=SILENT_POLLS):
+        for record in batch:
+            yield record
 
 
 async def request(kafka: KafkaAccess, request_id: UUID) -> list[Seen]:
@@ -95,7 +83,7 @@ async def _from_start(
 ) -> list[Seen]:
     for partition, offset in (await reader.beginning_offsets(list(ends))).items():
         reader.seek(partition, offset)
-    return [seen(of[_place(record)], record) async for record in up_to(reader, ends) if record.key == key]
+    return [seen(of[_place(record)], record) async for record in _each(reader, ends) if record.key == key]
 
 
 async def _from(
@@ -105,7 +93,7 @@ async def _from(
     left = {partition: ends[partition] for partition, first in starts.items() if first is not None}
     for partition in left:
         reader.seek(partition, starts[partition].offset)
-    return [seen(of[_place(record)], record) async for record in up_to(reader, left) if record.key in keys]
+    return [seen(of[_place(record)], record) async for record in _each(reader, left) if record.key in keys]
 
 
 def _partitions(key: bytes) -> tuple[dict[TopicPartition, Topic], dict[TopicPartition, Topic]]:

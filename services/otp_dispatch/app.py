@@ -76,8 +76,7 @@ async def serve(
             sender=settings.smtp_sender,
             service_root=service_root,
             routes=routes,
-            ceiling=settings.email_otp_ceiling_myr,
-            daily_ceiling=settings.email_otp_daily_ceiling_myr,
+            ceilings=settings.ceilings,
             clock=bus.clock,
         )
         bus.consume({routes.medium_resolved: dispatch.handle}, max_records=MAX_RECORDS)

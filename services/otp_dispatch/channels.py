@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -54,17 +54,39 @@ class Phone:
 Destination = Mailbox | Phone
 
 
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Up to what in MYR a code may go by one channel; None: up to anything.
+
+    `request` is for the total of one request, `day` for that of an officer's requests of 24 hours.
+    """
+
+    request: Decimal | None = None
+    day: Decimal | None = None
+
+    @property
+    def of_one(self) -> Decimal | None:
+        """The highest total of one request: more than a day's never fits into a day."""
+        return min((each for each in (self.request, self.day) if each is not None), default=None)
+
+
+Ceilings = Mapping[Channel, Ceiling]
+
+BOUNDS: Final[Mapping[Channel, tuple[Channel, ...]]] = {"gpki-mobile": ("gpki-mobile", "e-mail"), "e-mail": ("e-mail",)}
+"""What a channel's ceiling is for: the channel, and what is a lower assurance; who has passed it is not sent there."""
+
+
 def destinations(
-    user: User, allowed: Collection[Channel], *, wanted: Channel | None, by_email: bool
+    user: User, allowed: Collection[Channel], *, wanted: Channel | None, but: Collection[Channel] = ()
 ) -> tuple[Destination, ...]:
-    """Where the code may go, best first; `wanted` leaves one channel, and `by_email` False takes e-mail away."""
+    """Where the code may go, best first; `wanted` leaves one channel, and `but` takes channels away."""
     found: list[Destination] = []
     for channel in user.channels:
-        if channel not in allowed or wanted not in (None, channel):
+        if channel not in allowed or channel in but or wanted not in (None, channel):
             continue
         if channel == "gpki-mobile" and user.device is not None:
             found.append(Phone(user.device))
-        if channel == "e-mail" and by_email and is_plain(user.email):
+        if channel == "e-mail" and is_plain(user.email):
             found.append(Mailbox(user.email))
     return tuple(found)
 
@@ -74,14 +96,19 @@ def is_plain(address: str) -> bool:
     return _ADDRESS.fullmatch(address) is not None
 
 
-def is_above(documents: Sequence[Payment], ceiling: Decimal | None) -> bool:
-    """Whether the documents' total is above the ceiling in MYR; None is no ceiling.
+def too_low_for(documents: Sequence[Payment], ceilings: Ceilings) -> frozenset[Channel]:
+    """The channels by which no code may go for these documents: their total is above a ceiling of one request.
 
-    Any other currency counts as above: nobody here converts it. About 2 µs a document.
+    Any other currency counts as above: nobody here converts it. About 2 µs a document where there is a ceiling.
     """
-    if ceiling is None:
-        return False
-    return any(each.currency != CEILING_CURRENCY or each.total > ceiling for each in totals(documents))
+    of_one = {channel: each.of_one for channel, each in ceilings.items() if each.of_one is not None}
+    found = totals(documents) if of_one else []
+    return frozenset(
+        bounded
+        for channel, ceiling in of_one.items()
+        if any(each.currency != CEILING_CURRENCY or each.total > ceiling for each in found)
+        for bounded in BOUNDS[channel]
+    )
 
 
 def sealed_to(device: Device, text: OtpMessage, *, request_id: UUID, reference_code: str) -> bytes:

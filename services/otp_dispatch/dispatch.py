@@ -1,6 +1,6 @@
 """The rule: who gets a code, until when it is tried, and how long it lives."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from libs.contracts.signing import DELIVERY_WITHIN, MAX_LIVE_CHALLENGES, RESERVE
 from libs.contracts.state import User
 from libs.crypto.service_certificates import ServiceIdentity
 from services.otp_dispatch.addresses import Place, Reachable, reachable
-from services.otp_dispatch.channels import Destination, destinations, is_above
+from services.otp_dispatch.channels import Ceilings, Destination, destinations, too_low_for
 from services.otp_dispatch.message import OtpMessage, otp_message
 
 FIRST_WAIT: Final = timedelta(seconds=5)
@@ -33,7 +33,7 @@ class Ready:
     """A request whose user may get a code now, by one of `options`, the best first.
 
     `root` was computed here; a mailbox is tried until `deadline`. `new_from` is when a newer address gets codes,
-    `total` in MYR what counts against the ceiling of the day, where there is one.
+    `total` in MYR what counts against the ceilings of the day, where there is one.
     """
 
     event: Asked
@@ -107,15 +107,13 @@ def judge(
     waited: bool,
     now: datetime,
     history: History,
-    ceiling: Decimal | None,
-    daily_ceiling: Decimal | None = None,
+    ceilings: Ceilings,
     places: Sequence[Place] = (),
 ) -> Ready | Failed | Outcome:
     """Decide before anything is reserved. `identity` is what the caller's key stands for, None if it is not usable.
 
     `key_known` says whether our copy of the state has that key at all, `waited` that the request was parked before,
-    `ceiling` up to which total in MYR a code may go by e-mail (`daily_ceiling`: in a day), `places` where the user's
-    codes go and went.
+    `ceilings` up to what a code may go by which channel, `places` where the user's codes go and went.
     About 6 µs a document: call it off the event loop.
     """
     if isinstance(event, MediumResolved) and event.medium != "roaming-otp":
@@ -133,9 +131,9 @@ def judge(
         unknown = Failed("channel-unavailable", Reason.USER_UNKNOWN)
         return unknown if waited else Park(OVERTAKEN, Reason.USER_UNKNOWN)
     documents = event.signed.manifest.documents
-    capped = is_above(documents, min((each for each in (ceiling, daily_ceiling) if each is not None), default=None))
+    capped = too_low_for(documents, ceilings)
     ready = _ready(event, root, user, reachable(user, places, now), deadline, capped=capped)
-    if isinstance(ready, Failed) or daily_ceiling is None:
+    if isinstance(ready, Failed) or all(each.day is None for each in ceilings.values()):
         return ready
     return replace(ready, total=sum((Decimal(one.amount) for one in documents), Decimal(0)))
 
@@ -190,18 +188,24 @@ def undeliverable(detail: str, new_from: datetime | None) -> Failed:
     return Failed("channel-unavailable", detail=detail)
 
 
-def _ready(
-    event: Asked, root: bytes, registered: User, now: Reachable, deadline: datetime, *, capped: bool
-) -> Ready | Failed:
-    def found(user: User, *, by_email: bool) -> tuple[Destination, ...]:
-        wanted: Channel | None = event.channel if isinstance(event, ResendRequested) else None
-        return destinations(user, event.channels, wanted=wanted, by_email=by_email)
+def not_allowed(what: str, refused: Sequence[Destination]) -> Failed:
+    """No code: this is above the ceiling of every channel that the officer has."""
+    detail = f"{what} is too high for {' and '.join(one.channel for one in refused)}"
+    return Failed("channel-unavailable", Reason.OTP_CHANNEL_NOT_ALLOWED, detail)
 
-    options = found(now.user, by_email=not capped)
+
+def _ready(
+    event: Asked, root: bytes, registered: User, now: Reachable, deadline: datetime, *, capped: Collection[Channel]
+) -> Ready | Failed:
+    def found(user: User, but: Collection[Channel]) -> tuple[Destination, ...]:
+        wanted: Channel | None = event.channel if isinstance(event, ResendRequested) else None
+        return destinations(user, event.channels, wanted=wanted, but=but)
+
+    options = found(now.user, capped)
     if options:
         return Ready(event, root, options, deadline, now.new_from)
-    if found(registered, by_email=not capped):
+    if found(registered, capped):
         return undeliverable("the address is too new", now.new_from)
-    if capped and found(now.user, by_email=True):
-        return Failed("channel-unavailable", Reason.OTP_CHANNEL_NOT_ALLOWED, "the total is too high for e-mail")
+    if refused := found(now.user, ()):
+        return not_allowed("the total", refused)
     return Failed("channel-unavailable", detail="no channel that this officer has")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -23,8 +22,8 @@ from libs.storage import state
 from libs.storage.pool import Connection
 from services.otp_dispatch import address_store, store
 from services.otp_dispatch.addresses import Place
-from services.otp_dispatch.ceiling import within_day
-from services.otp_dispatch.channels import Destination, Mailbox
+from services.otp_dispatch.ceiling import counted, within_day
+from services.otp_dispatch.channels import Ceilings, Destination, Mailbox
 from services.otp_dispatch.code_box import CodeLost
 from services.otp_dispatch.codes import FIRST, Codes
 from services.otp_dispatch.conclusion import Sent, conclude
@@ -65,16 +64,14 @@ class OtpDispatch:
         service_root: bytes,
         routes: Routes,
         clock: Clock,
-        ceiling: Decimal | None = None,
-        daily_ceiling: Decimal | None = None,
+        ceilings: Ceilings,
     ) -> None:
         self._deliveries = deliveries
         self._codes = codes
         self._sender = sender
         self._service_root = service_root
         self._routes = routes
-        self._ceiling = ceiling
-        self._daily_ceiling = daily_ceiling
+        self._ceilings = ceilings
         self._clock = clock
 
     async def handle(self, work: Work[Asked]) -> None:
@@ -139,8 +136,7 @@ class OtpDispatch:
                 waited=delivery.parked is not None,
                 now=now,
                 history=histories[delivery.event.request_id],
-                ceiling=self._ceiling,
-                daily_ceiling=self._daily_ceiling,
+                ceilings=self._ceilings,
                 places=places[delivery.event.signed.manifest.header.user],
             )
             for delivery in deliveries
@@ -178,12 +174,11 @@ class OtpDispatch:
         held = pace(officer, now)
         if held is not None:
             return self._held(one, held.until)
-        within = await within_day(connection, one, self._daily_ceiling)
+        within = await within_day(connection, one, self._ceilings)
         if isinstance(within, Failed):
             return within
         made = self._codes.make(within, sealing_key, number, taken=officer.references)
-        counts = self._daily_ceiling is not None and made.channel == Mailbox.channel
-        await store.reserve(connection, made, one.header.user, one.total if counts else None)
+        await store.reserve(connection, made, one.header.user, counted(one, made.channel, self._ceilings))
         officer.unanswered.insert(0, now)
         officer.references.add(made.reference_code)
         return made

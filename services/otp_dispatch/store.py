@@ -1,6 +1,6 @@
 """The codes of otp_dispatch: reserved before they are sent, wiped with the record."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -62,7 +62,7 @@ async def reserved(connection: Connection, request_id: UUID, number: int) -> Res
 
 
 async def reserve(connection: Connection, wanted: Reservation, user: str, total: Decimal | None = None) -> None:
-    """Reserve what nobody has reserved; call it under `lock_officers`. `total` counts against the day's ceiling."""
+    """Reserve what nobody has reserved; call it under `lock_officers`. `total` counts against a day's ceiling."""
     await connection.execute(
         _SQL["reserve"],
         wanted.request_id,
@@ -78,9 +78,9 @@ async def reserve(connection: Connection, wanted: Reservation, user: str, total:
     )
 
 
-async def mailed(connection: Connection, user: str, but: UUID) -> Decimal:
-    """The sum in MYR of the officer's requests of a day that codes went by e-mail for, without that one."""
-    found: Decimal = await connection.fetchval(_SQL["mailed"], user, but, DAY)
+async def sum_of_day(connection: Connection, user: str, channels: Sequence[Channel], *, but: UUID) -> Decimal:
+    """The sum in MYR of the officer's requests of a day that codes went for by one of these, without that request."""
+    found: Decimal = await connection.fetchval(_SQL["sum_of_day"], user, channels, but, DAY)
     return found
 
 

@@ -10,6 +10,7 @@ from libs.bus.service import service_bus, start_timers
 from libs.bus.slices import DOCUMENT_SLICE
 from libs.bus.subscriber import DOCUMENT_FETCH
 from libs.contracts import topics
+from libs.crypto.public_keys import public_key_id
 from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
@@ -33,7 +34,9 @@ async def serve(
         offload = resources.enter_context(closing(Offload(workers=1, backlog=2, name="examine")))
         if log_key is None:
             log_key = await resources.enter_async_context(LogKey.open(settings))
-        pool, bus = await resources.enter_async_context(service_bus(settings, health, [MIGRATIONS], clock=clock))
+        pool, bus = await resources.enter_async_context(
+            service_bus(settings, health, [MIGRATIONS], clock=clock, token_key=public_key_id(log_key.public.public))
+        )
         handlers = Handlers(offload, bus.clock)
         checkpoints = Checkpoints(
             service=settings.service, key=log_key, every=settings.checkpoint_every, clock=bus.clock

@@ -15,6 +15,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.bus.administrators import ORDER_AHEAD, ORDER_WITHIN
+from libs.bus.security_officers import FOLDER, security_officers
 from libs.bus.topics import create_topics
 from libs.contracts import custody, topics
 from libs.contracts.reasons import Reason
@@ -50,14 +51,14 @@ async def archive(cabinet: Cabinet, tmp_path: Path) -> Archive:
 
 
 def certify(folder: Path, name: str, officer: Signer) -> None:
-    file = folder / restore_order.OFFICERS / f"{name}.pem"
+    file = folder / FOLDER / f"{name}.pem"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(officer.certificate.public_bytes(Encoding.PEM))
 
 
 def in_office(archive: Archive) -> tuple[ServiceIdentity, ...]:
     root = archive.cabinet.pki.service_root.certificate.public_bytes(Encoding.DER)
-    return tuple(restore_order.security_officers(archive.folder, root, utc_now()).values())
+    return tuple(security_officers(archive.folder, root, utc_now()).values())
 
 
 @pytest.mark.parametrize("defence", ["on", "off"])

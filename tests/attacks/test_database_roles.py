@@ -14,7 +14,7 @@ pytestmark = pytest.mark.stack
 
 Session = asyncpg.Connection
 
-LEDGER = ("outcome", "migration")
+LEDGER = ("outcome", "settings_policy", "migration")
 
 KEPT = dict.fromkeys(SERVICES, LEDGER) | {
     "posting": ("record", "signing_log", "refusal", *LEDGER),

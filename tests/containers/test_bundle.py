@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from deploy.containers import bundle
 from deploy.containers.engine import compose_command, run
 from deploy.native.layout import CHECKOUT
+from deploy.native.parts import TOKENS
 from tests.support.offline import Site, site
 
 pytestmark = [
@@ -24,6 +26,9 @@ pytestmark = [
 
 OF_A_CLIENT = ("deploy", "libs", "services", "docker-compose.yml")
 """Of the checkout, what the demonstration needs: on the site it stands for iGFMAS."""
+
+WITH_HSM = {"tools", *(name.replace("_", "-") for name in TOKENS)}
+"""Images that hold a PKCS#11 module."""
 
 NOWHERE = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
 """An address of RFC 5737 that is nobody's, to which any route leads that leads outside."""
@@ -79,6 +84,18 @@ def test_it_is_installed_and_signs_without_any_network(carried: Path, away: Site
         assert (told["requested"], told["posted"], told["lost"]) == (525, 522, 0), told
     finally:
         said(away.run(*compose_command(), "-p", "gpki", "down", "--volumes", cwd=carried, environment=mailing))
+
+
+def test_what_is_in_each_image_is_listed(carried: Path) -> None:
+    lists = {file.name.partition(".")[0]: json.loads(file.read_text()) for file in (carried / "sbom").iterdir()}
+    assert {f"gpki/{name}:latest" for name in lists} == set(bundle.images())
+    listed = {name: {one["name"]: one["version"] for one in told["components"]} for name, told in lists.items()}
+    for name, components in listed.items():
+        assert "libc6" in components, name
+        assert ("kafka_2.13" in components) == (name in ("kafka", "tools")), name
+        assert ("softhsm2" in components) == (name in WITH_HSM), name
+        assert components.get("aiokafka") == (None if name in ("kafka", "postgres") else version("aiokafka")), name
+        assert not {"pytest", "testcontainers"} & set(components), name
 
 
 def test_what_was_changed_on_the_way_is_not_installed(carried: Path, away: Site) -> None:

@@ -11,11 +11,12 @@ from typing import IO
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from testcontainers.core.image import DockerImage
 
 from deploy.containers import bundle
-from deploy.containers.engine import legacy_builder, run
+from deploy.containers.engine import ENGINE_SECONDS
 from tests.support.chain import PIN_PREFIX, Client, Officers, papers
-from tests.support.containers import InContainers, service_of
+from tests.support.containers import InContainers
 
 pytestmark = pytest.mark.containers
 
@@ -40,22 +41,13 @@ def secrets_of(containers: InContainers) -> list[str]:
     """Every password and PIN of the platform, of which `init` alone has all."""
     names = ("*password", "*pin", "otp_key")
     wanted = " -o ".join(f"-name '{name}'" for name in names)
-    volumes = [
-        part
-        for mount in _inspected(containers, "init")["Mounts"]
-        if "/secrets/" in mount["Destination"]
-        for part in ("--volume", f"{mount['Name']}:{mount['Destination']}:ro")
-    ]
-    image = _inspected(containers, "init")["Image"]
     search = f"find /state/secrets -type f \\( {wanted} \\) -exec cat {{}} \\; -exec echo \\;"
-    found = run("docker", "run", "--rm", *volumes, image, "sh", "-c", search).split()
-    assert len(found) > 20
-    return found
-
-
-def _inspected(containers: InContainers, service: str) -> dict:
-    (found,) = json.loads(run("docker", "inspect", containers.containers.container(service)))
-    return found
+    init = containers.of("init")
+    found = containers.engine.run(
+        init.attrs["Image"], ["sh", "-c", search], volumes_from=[f"{init.id}:ro"], remove=True
+    )
+    assert len(found.split()) > 20
+    return found.decode().split()
 
 
 async def test_no_secret_is_in_a_log_or_in_what_the_engine_tells(
@@ -63,14 +55,13 @@ async def test_no_secret_is_in_a_log_or_in_what_the_engine_tells(
 ) -> None:
     request = await client.press(officers.maker, papers(3))
     assert len((await request.sign()).posted) == 3
-    assert str(request.id) in containers.said("gateway"), "what is said is not what is searched"
+    assert str(request.id) in containers.of("gateway").logs().decode(), "what is said is not what is searched"
     secrets = [*secrets_of(containers), *NEVER, *client.otps]
-    for one in containers.containers.containers():
-        name = service_of(one)
-        told = json.dumps(one) + containers.said(name)
+    for one in containers.every():
+        told = json.dumps(one.attrs) + one.logs().decode()
         # a code is six digits, which stand in some number or other: it is looked for as a word
         words = set(told.replace('"', " ").replace(",", " ").split())
-        assert not [secret for secret in secrets if (secret in words if len(secret) == 6 else secret in told)], name
+        assert not [secret for secret in secrets if (secret in words if len(secret) == 6 else secret in told)], one.name
 
 
 def test_no_layer_of_an_image_holds_a_key_or_a_file_of_a_stack() -> None:
@@ -81,12 +72,8 @@ def test_a_key_that_a_later_layer_removed_is_found(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (tmp_path / "Dockerfile").write_text(REMOVED)
-    name = "gpki/test-of-layers:latest"
-    run("docker", "build", "--quiet", "--tag", name, tmp_path, environment=legacy_builder())
-    try:
-        found = list(found_in_layers(name))
-    finally:
-        run("docker", "image", "rm", "--force", name)
+    with DockerImage(tmp_path, {"timeout": ENGINE_SECONDS}, "gpki/test-of-layers:latest") as image:
+        found = list(found_in_layers(str(image)))
     assert found == ["app/var/stack/x: of a stack", "app/var/stack/x: a private key"]
 
 

@@ -121,7 +121,11 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
     status, told, why = await gpki(client.stack, "doctor")
     assert (status, why) == (0, ""), told
     assert findings(told) == dict.fromkeys(
-        ("clock", "Kafka", "PostgreSQL", *SERVICES, "HSM", "GPKI API", "SMTP", "CRL of root", "CRL of issuing"), "ok"
+        (
+            *("clock", "Kafka", "PostgreSQL", *SERVICES),
+            *("settings", "HSM", "GPKI API", "SMTP", "CRL of root", "CRL of issuing"),
+        ),
+        "ok",
     )
     assert re.search(r"^ok    HSM .*  test signature made in \d+ ms, and verified, ", told, re.MULTILINE)
 
@@ -137,8 +141,8 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
         ({"GPKI_POSTGRES_USER": "monitor"}, {"PostgreSQL"}),
         ({"GPKI_CRL_BASE_URL": "http://127.0.0.1:1"}, {"CRL of root", "CRL of issuing"}),
         ({"GPKI_CRL_BASE_URL": "http://["}, {"CRL of root", "CRL of issuing"}),
-        ({"GPKI_HEALTH_PORTS": "hsm_signer=1"}, {"hsm_signer", "HSM"}),
-        ({"GPKI_HEALTH_PORTS": "posting={health_hsm_signer}"}, {"posting", "HSM"}),
+        ({"GPKI_HEALTH_ADDRESSES": "hsm_signer=127.0.0.1:1"}, {"hsm_signer", "HSM"}),
+        ({"GPKI_HEALTH_ADDRESSES": "posting=127.0.0.1:{health_hsm_signer}"}, {"posting", "HSM"}),
     ],
 )
 async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_do(

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from libs.bus.reader import Raw
 from libs.bus.signing import EventSigner
 from libs.contracts import custody, topics
 from libs.contracts.custody import RestoreOrder, SignedRestoreOrder, restore_signature_input
@@ -20,7 +21,6 @@ from libs.runtime.clock import utc_now
 from services.hsm_signer.backup import backed_up
 from services.hsm_signer.backup_file import digest
 from services.hsm_signer.history import History
-from services.hsm_signer.reading import Raw
 from services.hsm_signer.restore import restore
 from services.hsm_signer.restoring import Restored
 from tests.support.custody import Cabinet, Signer

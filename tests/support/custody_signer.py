@@ -25,6 +25,7 @@ from services.hsm_signer.pin_changes import PinChanges
 from services.hsm_signer.sealing_keys import SealingKeys
 from services.hsm_signer.signing import Signing
 from services.hsm_signer.unlocking import Unlocking
+from tests.integration.hsm.softhsm import ensure_wrapping_key
 from tests.integration.hsm_signer.conftest import KEPT, LIFETIME, sealing_authority
 from tests.support.bus import open_room
 from tests.support.custody import CHEAP, Cabinet, Signer
@@ -37,7 +38,7 @@ from tests.support.stack import Stack
 async def open_cabinet(stack: Stack, hsm: Hsm, pki: Pki) -> AsyncIterator[Cabinet]:
     """Keys in the token, a sealing key, two registrars, a caller, otp_dispatch's key, and one signer that runs."""
     protection = Protection(parameters=CHEAP)
-    await hsm.ensure_wrapping_key(protection.wrapping_key)
+    await ensure_wrapping_key(hsm, protection.wrapping_key)
     await hsm.ensure_mac_key(protection.pepper)
     authority = await sealing_authority(hsm, pki)
     service_root = pki.service_root.certificate.public_bytes(Encoding.DER)

@@ -5,13 +5,14 @@ FROM credential WHERE credential_id = $1 FOR UPDATE
 
 -- name: add_credential
 INSERT INTO credential (
-    credential_id, user_id, algorithm, wrapping_key, wrapped, salt, pepper, memory_kib, iterations, parallelism
+    credential_id, user_id, algorithm, wrapped, salt, wrapping_key, pepper, memory_kib, iterations, parallelism
 )
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (credential_id) DO NOTHING
 
 -- name: seal_again
-UPDATE credential SET wrapped = $3, salt = $4, pepper = $5, memory_kib = $6, iterations = $7, parallelism = $8
+UPDATE credential SET wrapped = $3, salt = $4, wrapping_key = $5, pepper = $6, memory_kib = $7, iterations = $8,
+    parallelism = $9
 WHERE credential_id = $1 AND wrapped = $2
 
 -- name: has_credential

@@ -48,11 +48,11 @@ UPDATE officer SET answered_at = now() FROM officers WHERE officer.user_id = off
 -- name: user_of
 SELECT user_id FROM code WHERE request_id = $1 ORDER BY number LIMIT 1
 
--- name: mailed
+-- name: sum_of_day
 -- What was given up opens nothing. A statement of its own after the officer's lock.
 SELECT coalesce(sum(total), 0) FROM (
     SELECT max(total) AS total FROM code
-    WHERE user_id = $1 AND request_id <> $2 AND channel = 'e-mail' AND reserved_at > now() - $3::interval
+    WHERE user_id = $1 AND channel = ANY ($2::text[]) AND request_id <> $3 AND reserved_at > now() - $4::interval
         AND (closed_code IS NOT NULL OR delivered_at IS NOT NULL)
     GROUP BY request_id
 ) AS requests

@@ -1,6 +1,6 @@
 """Files that are handed over at a restore and at the authority: a backup of custody, as found (0) and as the HSM could
-have signed it (1), the order to restore it (2), a security officer's certificate (3), a request for one (4); and a
-signature on Kafka, which a restore reads again (5).
+have signed it (1), the order to restore it (2), a security officer's certificate (3), a request for one (4); a
+signature on Kafka, which a restore reads again (5); and a policy of settings (6).
 """
 
 import atexit
@@ -20,12 +20,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 
+from libs.bus import settings_policy
+from libs.bus.security_officers import FOLDER, security_officers
 from libs.contracts.custody import RestoreOrder, SignedRestoreOrder, restore_signature_input
 from libs.contracts.enrolment import AdministratorSignature
+from libs.contracts.settings_policy import (
+    SETTINGS_POLICY_FILE,
+    SettingsPolicy,
+    SignedSettingsPolicy,
+    settings_policy_signature_input,
+)
 from libs.crypto.pki import ServicePurpose, build_service, distinguished_name
 from libs.crypto.public_keys import public_key_id
 from libs.crypto.requests import certification_request
 from libs.crypto.service_certificates import ServiceIdentity
+from libs.runtime.settings import ConfigurationError
 from services.certificate_authority.provisioning import RequestRefused, _key_in
 from services.hsm_signer import backup_file, restore_order
 from services.hsm_signer.backup_file import BackedUpCredential, Backup, BackupError, Place
@@ -90,7 +99,7 @@ def _order(content: bytes) -> bool:
 
 def _certificate(content: bytes) -> bool:
     (_folder() / "one.pem").write_bytes(content)
-    found = restore_order.security_officers(_folder().parents[1], der(tree().root), EPOCH)
+    found = security_officers(_folder().parents[1], der(tree().root), EPOCH)
     assert found.keys() <= {public_key_id(key.public_key()) for key in _OFFICERS.values()}
     return bool(found)
 
@@ -102,6 +111,19 @@ def _request(content: bytes) -> bool:
     except RequestRefused:
         return False
     return True
+
+
+def _policy(content: bytes) -> bool:
+    """Whether it is in force; what two signed is what they signed."""
+    (_folder() / SETTINGS_POLICY_FILE).write_bytes(content)
+    try:
+        signed = settings_policy.read(_folder())
+    except ConfigurationError:
+        return False
+    assert SignedSettingsPolicy.model_validate_json(signed.model_dump_json()) == signed
+    in_force = settings_policy.fault(signed, {one.key_id: one for one in _identities()}) is None
+    assert not in_force or signed.policy == _held()
+    return in_force
 
 
 def _signature(content: bytes) -> bool:
@@ -116,6 +138,7 @@ _READERS = {
     b"\3": _certificate,
     b"\4": _request,
     b"\5": _signature,
+    b"\6": _policy,
 }
 
 
@@ -123,7 +146,7 @@ _READERS = {
 def _folder() -> Path:
     folder = TemporaryDirectory()
     atexit.register(folder.cleanup)
-    officers = Path(folder.name) / restore_order.OFFICERS
+    officers = Path(folder.name) / FOLDER
     officers.mkdir(parents=True)
     return officers
 
@@ -141,6 +164,18 @@ def _restore() -> RestoreOrder:
     return RestoreOrder(order=UUID(int=1), backup_sha256=_DIGEST, ordered_at=EPOCH)
 
 
+def _held() -> SettingsPolicy:
+    told = {"media": ("token",), "ceiling": "1000.00", "port": 25, "kept": None}
+    return SettingsPolicy(version=2, settings={"otp_dispatch": told})
+
+
+def _signed(content: bytes) -> tuple[AdministratorSignature, ...]:
+    return tuple(
+        AdministratorSignature(key_id=public_key_id(key.public_key()), signature=key.sign(content))
+        for key in _OFFICERS.values()
+    )
+
+
 def _backup() -> Backup:
     credential = BackedUpCredential(
         credential_id=UUID(int=2), user_id=_USER, algorithm="rsa-2048", wrapped=b"wrapped", salt=bytes(16),
@@ -156,7 +191,7 @@ def _backup() -> Backup:
 def _mutate(data: bytes, random: Random) -> bytes:
     way, content = data[:1], data[1:]
     match way:
-        case b"\1" | b"\2":
+        case b"\1" | b"\2" | b"\6":
             return way + mutate_json(content, random)
         case b"\5":
             return way + mutate_der(content, random)
@@ -181,13 +216,8 @@ def seeds() -> Iterable[bytes]:
     content = _backup().model_dump_json().encode()
     yield b"\0" + _sealed(content)
     yield b"\1" + content
-    signatures = tuple(
-        AdministratorSignature(
-            key_id=public_key_id(key.public_key()), signature=key.sign(restore_signature_input(_restore()))
-        )
-        for key in _OFFICERS.values()
-    )
-    yield b"\2" + SignedRestoreOrder(order=_restore(), signatures=signatures).model_dump_json().encode()
+    order = SignedRestoreOrder(order=_restore(), signatures=_signed(restore_signature_input(_restore())))
+    yield b"\2" + order.model_dump_json().encode()
     made = build_service(
         tree().root, _OFFICERS["so-1"].public_key(), purpose=ServicePurpose.SECURITY_OFFICER,
         name=distinguished_name("so-1"), serial=tree().serial(), validity=tree().validity(),
@@ -196,6 +226,8 @@ def seeds() -> Iterable[bytes]:
     yield b"\4" + certification_request(_OFFICERS["so-2"], distinguished_name("so-2"))
     who = Officer(tree(), _USER, tree().officer(_USER, key=fixed_key(0x33)))
     yield b"\5" + sign(who, manifest(_USER, [document("D1")]))[0].cms
+    policy = SignedSettingsPolicy(policy=_held(), signatures=_signed(settings_policy_signature_input(_held())))
+    yield b"\6" + policy.model_dump_json().encode()
 
 
 TARGET = Target("files", accepts, seeds, _mutate, max_size=16 * 1024)

@@ -1,5 +1,6 @@
 """A SoftHSM token in a directory of its own, and what an outsider can do to it behind the Hsm's back."""
 
+import asyncio
 import ctypes
 import json
 import os
@@ -9,8 +10,11 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkcs11 import Attribute, KeyType, MechanismFlag
 from pydantic import SecretStr
 
+from libs.hsm import wrapping_keys
+from libs.hsm.hsm import Hsm
 from libs.hsm.token_session import TokenSession
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -23,6 +27,14 @@ _CHANGE_PIN = """
 import json, sys, pkcs11
 module, label, old, new = json.load(sys.stdin)
 pkcs11.lib(module).get_token(token_label=label).open(rw=True, user_pin=old).set_pin(old, new)
+"""
+
+_MAKE_WRAPPING_KEY = """
+import json, sys
+from pydantic import SecretStr
+from libs.hsm.wrapping_keys import ensure_wrapping_key
+module, token, label, user, so = json.load(sys.stdin)
+ensure_wrapping_key(module, token, label, user_pin=SecretStr(user), so_pin=lambda: SecretStr(so))
 """
 
 
@@ -48,14 +60,42 @@ class SoftHsm:
 
     def change_user_pin(self, old: SecretStr, new: SecretStr) -> None:
         """By another process, as an administrator would."""
-        pins = json.dumps([MODULE, LABEL, old.get_secret_value(), new.get_secret_value()])
-        subprocess.run(
-            [sys.executable, "-c", _CHANGE_PIN],
-            input=pins.encode(),
-            env={**os.environ, "SOFTHSM2_CONF": self.conf},
-            check=True,
-            timeout=20,
-        )
+        another_process(_CHANGE_PIN, LABEL, old.get_secret_value(), new.get_secret_value(), conf=self.conf)
+
+
+def another_process(program: str, *arguments: str, conf: str) -> None:
+    """Run it with the module's path and these, since a process logs in as one."""
+    subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps([MODULE, *arguments]).encode(),
+        env={**os.environ, "SOFTHSM2_CONF": conf},
+        check=True,
+        timeout=60,
+    )
+
+
+def make_untrusted_wrapping_key(session: TokenSession, label: str) -> None:
+    """As the platform made them before the security officer did."""
+    session.raw.generate_key(
+        KeyType.AES,
+        256,
+        label=label,
+        store=True,
+        capabilities=MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+        template={
+            Attribute.SENSITIVE: True,
+            Attribute.EXTRACTABLE: False,
+            Attribute.MODIFIABLE: False,
+            Attribute.UNWRAP_TEMPLATE: dict(wrapping_keys._LEAVES_NEVER),
+        },
+    )
+
+
+async def ensure_wrapping_key(hsm: Hsm, label: str) -> None:
+    """Made by the security officer, while an Hsm is open here; the token is that of `soft_hsm`."""
+    if not await hsm.has_secret_key(label):
+        given = LABEL, label, USER_PIN.get_secret_value(), SO_PIN.get_secret_value()
+        await asyncio.to_thread(another_process, _MAKE_WRAPPING_KEY, *given, conf=os.environ["SOFTHSM2_CONF"])
 
 
 def close_all_sessions(session: TokenSession) -> None:

@@ -17,6 +17,7 @@ from tests.integration.hsm.softhsm import (
     SoftHsm,
     close_all_sessions,
     count_objects,
+    ensure_wrapping_key,
     finalize_module,
     log_out,
     rendered_with_locals,
@@ -37,7 +38,7 @@ class CountedPin(SecretStr):
 
 @pytest.fixture
 async def wrapped(hsm: Hsm) -> bytes:
-    await hsm.ensure_wrapping_key("kek")
+    await ensure_wrapping_key(hsm, "kek")
     await hsm.ensure_mac_key("pepper")
     return (await hsm.generate_user_key("kek", "rsa-2048", lambda _key: b"")).wrapped
 

@@ -13,11 +13,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 
+from libs.hsm import wrapping_keys
 from libs.hsm.adapters import HsmPrivateKey
 from libs.hsm.errors import HsmRefused
 from libs.hsm.hsm import Hsm
 from libs.hsm.token_session import TokenSession
-from tests.integration.hsm.softhsm import LABEL, MODULE, USER_PIN, SoftHsm, count_objects
+from tests.integration.hsm.softhsm import (
+    LABEL,
+    MODULE,
+    SO_PIN,
+    USER_PIN,
+    SoftHsm,
+    count_objects,
+    ensure_wrapping_key,
+)
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "GPKI Root CA")])
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -28,7 +37,7 @@ async def _ensure(hsm: Hsm, kind: str) -> tuple[str, ObjectClass, set[str]]:
     """Make a key of that kind; its label, class and permitted uses."""
     match kind:
         case "wrapping":
-            await hsm.ensure_wrapping_key(kind)
+            await ensure_wrapping_key(hsm, kind)
             return kind, SECRET, {"WRAP", "UNWRAP"}
         case "mac":
             await hsm.ensure_mac_key(kind)
@@ -47,6 +56,7 @@ async def test_attribute_dump_shows_a_key_that_cannot_leave(hsm: Hsm, kind: str)
     label, object_class, uses = await _ensure(hsm, kind)
     dump = await hsm.attributes(object_class, label)
     confined = {"TOKEN", "PRIVATE", "SENSITIVE", "LOCAL", "ALWAYS_SENSITIVE", "NEVER_EXTRACTABLE"}
+    confined |= {"TRUSTED"} if kind == "wrapping" else set()
     assert {name for name, value in dump.items() if value is True} == confined | uses
     assert dump["EXTRACTABLE"] is False
     assert dump["MODIFIABLE"] is False
@@ -88,10 +98,13 @@ async def test_hmac_is_32_bytes_and_depends_on_the_key(hsm: Hsm) -> None:
         ({Attribute.EXTRACTABLE: True}, "EXTRACTABLE"),
         ({Attribute.SENSITIVE: False}, "SENSITIVE"),
         ({Attribute.ENCRYPT: True}, "ENCRYPT"),
+        ({Attribute.UNWRAP_TEMPLATE: {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}}, "TOKEN True"),
+        ({Attribute.UNWRAP_TEMPLATE: {Attribute.SENSITIVE: True, Attribute.TOKEN: False}}, "EXTRACTABLE True"),
+        ({}, "TOKEN True"),
     ],
 )
 async def test_weak_key_made_beforehand_is_refused(hsm: Hsm, weak: dict[Attribute, bool], named: str) -> None:
-    label = f"weak-{named}"
+    label = f"weak-{named}-{len(weak)}"
     template: dict[Attribute, Any] = {Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False} | weak
 
     def plant(session: TokenSession) -> None:
@@ -99,8 +112,9 @@ async def test_weak_key_made_beforehand_is_refused(hsm: Hsm, weak: dict[Attribut
         session.raw.generate_key(KeyType.AES, 256, label=label, store=True, capabilities=uses, template=template)
 
     await hsm.run(plant)
+    await hsm.aclose()  # a process logs in once
     with pytest.raises(HsmRefused, match=named):
-        await hsm.ensure_wrapping_key(label)
+        wrapping_keys.ensure_wrapping_key(MODULE, LABEL, label, user_pin=USER_PIN, so_pin=lambda: SO_PIN)
 
 
 async def test_two_keys_of_one_label_are_refused_not_guessed(hsm: Hsm) -> None:

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
+from libs.hsm import wrapping_keys
 from libs.hsm.adapters import HsmPrivateKey
 from libs.hsm.errors import HsmRefused, KeyUnusable
 from libs.hsm.hsm import Hsm
 from libs.hsm.token_session import TokenSession
 from libs.hsm.user_keys import NewUserKey, UserKeyAlgorithm, _unwrapped
-from tests.integration.hsm.softhsm import count_objects
+from tests.integration.hsm.softhsm import count_objects, ensure_wrapping_key, make_untrusted_wrapping_key
 
 ALGORITHMS: list[UserKeyAlgorithm] = ["rsa-2048", "p-256"]
 MESSAGES = [b"voucher %d" % number for number in range(25)]
@@ -38,7 +39,7 @@ def _verify(certified: bytes, signature: bytes, message: bytes) -> None:
 
 
 async def _new(hsm: Hsm, algorithm: UserKeyAlgorithm) -> NewUserKey:
-    await hsm.ensure_wrapping_key("kek")
+    await ensure_wrapping_key(hsm, "kek")
     return await hsm.generate_user_key("kek", algorithm, _csr)
 
 
@@ -75,6 +76,7 @@ async def test_altered_blob_is_refused_and_the_session_survives(
 ) -> None:
     key = await _new(hsm, algorithm)
     caplog.set_level(logging.WARNING)
+    caplog.clear()
     middle = len(key.wrapped) // 2
     altered = [
         bytes([key.wrapped[0] ^ 1]) + key.wrapped[1:],
@@ -94,7 +96,7 @@ async def test_altered_blob_is_refused_and_the_session_survives(
 
 
 async def test_blob_of_another_algorithm_or_wrapping_key_is_refused(hsm: Hsm) -> None:
-    await hsm.ensure_wrapping_key("kek-2")
+    await ensure_wrapping_key(hsm, "kek-2")
     rsa_key, ec_key = await _new(hsm, "rsa-2048"), await _new(hsm, "p-256")
     for label, algorithm, blob in [
         ("kek", "p-256", rsa_key.wrapped),
@@ -112,34 +114,38 @@ async def test_missing_wrapping_key_is_a_refusal(hsm: Hsm) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_unwrapped_key_is_a_session_object_that_cannot_leave(hsm: Hsm, algorithm: UserKeyAlgorithm) -> None:
-    """I-14."""
+async def test_unwrapped_key_is_a_session_object_that_nothing_changes(hsm: Hsm, algorithm: UserKeyAlgorithm) -> None:
+    """I-14. How it could leave, and does not, is in tests/attacks/test_key_extraction.py."""
     key = await _new(hsm, algorithm)
     key_type = KeyType.RSA if algorithm == "rsa-2048" else KeyType.EC
 
     def inspect(session: TokenSession) -> dict[Attribute, Any]:
         with _unwrapped(session, "kek", key_type, key.wrapped) as private:
-            with pytest.raises(pkcs11.exceptions.KeyUnextractable):
-                session.find(ObjectClass.SECRET_KEY, "kek").wrap_key(private, mechanism=Mechanism.AES_KEY_WRAP_PAD)
             secret = Attribute.PRIVATE_EXPONENT if key_type is KeyType.RSA else Attribute.VALUE
             with pytest.raises(pkcs11.exceptions.AttributeSensitive):
                 private[secret]
-            with pytest.raises(pkcs11.exceptions.AttributeReadOnly):
-                private[Attribute.EXTRACTABLE] = True
-            names = ("TOKEN", "PRIVATE", "SENSITIVE", "EXTRACTABLE", "SIGN", "DECRYPT", "UNWRAP", "DERIVE")
-            return {Attribute[name]: private[Attribute[name]] for name in names}
+            names = ("TOKEN", "PRIVATE", "SENSITIVE", "EXTRACTABLE", "WRAP_WITH_TRUSTED", "COPYABLE", "MODIFIABLE")
+            uses = ("SIGN", "DECRYPT", "UNWRAP", "DERIVE")
+            return {Attribute[name]: private[Attribute[name]] for name in (*names, *uses)}
 
     found = await hsm.run(inspect)
-    assert {attribute.name for attribute, value in found.items() if value} == {"PRIVATE", "SENSITIVE", "SIGN"}
+    held = {"PRIVATE", "SENSITIVE", "EXTRACTABLE", "WRAP_WITH_TRUSTED", "SIGN"}
+    assert {attribute.name for attribute, value in found.items() if value} == held
 
 
 @pytest.mark.parametrize(
-    "weaker",
-    [{Attribute.EXTRACTABLE: True}, {Attribute.SENSITIVE: False}, {Attribute.TOKEN: True}],
-    ids=["extractable", "readable", "token object"],
+    "said",
+    [
+        *({attribute: not value} for attribute, value in wrapping_keys._LEAVES_UNDER_TRUSTED.items()),
+        *({attribute: None} for attribute in (Attribute.EXTRACTABLE, Attribute.WRAP_WITH_TRUSTED, Attribute.COPYABLE)),
+    ],
+    ids=str,
 )
-async def test_hsm_itself_refuses_to_unwrap_more_weakly(hsm: Hsm, weaker: dict[Attribute, bool]) -> None:
+async def test_hsm_itself_refuses_to_unwrap_more_weakly(hsm: Hsm, said: dict[Attribute, bool | None]) -> None:
+    """Neither otherwise, nor without saying it."""
     key = await _new(hsm, "rsa-2048")
+    whole = {**wrapping_keys._LEAVES_UNDER_TRUSTED, **said}
+    template = {attribute: value for attribute, value in whole.items() if value is not None}
 
     def unwrap(session: TokenSession) -> None:
         session.find(ObjectClass.SECRET_KEY, "kek").unwrap_key(
@@ -147,13 +153,49 @@ async def test_hsm_itself_refuses_to_unwrap_more_weakly(hsm: Hsm, weaker: dict[A
             KeyType.RSA,
             key.wrapped,
             mechanism=Mechanism.AES_KEY_WRAP_PAD,
-            store=False,
+            store=template.get(Attribute.TOKEN, False),
             capabilities=MechanismFlag.SIGN,
-            template={Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True, Attribute.TOKEN: False} | weaker,
+            template=template,
         )
 
     with pytest.raises(HsmRefused, match="TemplateInconsistent"):
         await hsm.run(unwrap)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_key_moves_from_one_wrapping_key_to_another_and_stays_the_same(
+    hsm: Hsm, algorithm: UserKeyAlgorithm
+) -> None:
+    key = await _new(hsm, algorithm)
+    await ensure_wrapping_key(hsm, "kek-2")
+    before = await hsm.run(count_objects)
+    moved = await hsm.move_user_key("kek", "kek-2", algorithm, key.wrapped)
+    assert moved is not None
+    assert moved != key.wrapped
+    (signature,) = await hsm.sign_many("kek-2", algorithm, moved, [b"voucher"])
+    _verify(key.certified, signature, b"voucher")
+    with pytest.raises(KeyUnusable):
+        await hsm.sign_many("kek", algorithm, moved, [b"voucher"])
+    with pytest.raises(KeyUnusable):
+        await hsm.move_user_key("kek", "kek-2", algorithm, bytes(len(key.wrapped)))
+    assert await hsm.run(count_objects) == before
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_under_an_untrusted_wrapping_key_of_before_a_key_is_made_and_signs_and_stays(
+    hsm: Hsm, algorithm: UserKeyAlgorithm
+) -> None:
+    label = f"of-before-{algorithm}"
+    await hsm.run(make_untrusted_wrapping_key, label)
+    await ensure_wrapping_key(hsm, "kek")
+    key = await hsm.generate_user_key(label, algorithm, _csr)
+    (signature,) = await hsm.sign_many(label, algorithm, key.wrapped, [b"voucher"])
+    _verify(key.certified, signature, b"voucher")
+    with pytest.raises(KeyUnusable):
+        await hsm.sign_many(label, algorithm, bytes(len(key.wrapped)), [b"voucher"])
+    assert await hsm.move_user_key(label, "kek", algorithm, key.wrapped) is None
+    trusted = await _new(hsm, algorithm)
+    assert await hsm.move_user_key("kek", label, algorithm, trusted.wrapped) is None, "nor back to it"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

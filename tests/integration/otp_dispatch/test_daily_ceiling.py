@@ -29,15 +29,18 @@ async def settled(dispatching: Dispatching, events: list[MediumResolved]) -> lis
     return [one for one in events if dispatching.all_dispatched(one)]
 
 
+@pytest.mark.parametrize("channel", ["email", "gpki_mobile"])
 @pytest.mark.parametrize(("ceiling", "sent"), [(Decimal(1000), 2), (None, 5)])
-async def test_of_what_is_split_no_more_goes_by_email_than_the_day_allows_over_two_replicas(
-    dispatching: Dispatching, ceiling: Decimal | None, sent: int
+async def test_of_what_is_split_no_more_goes_by_a_channel_than_the_day_allows_over_two_replicas(
+    dispatching: Dispatching, channel: str, ceiling: Decimal | None, sent: int
 ) -> None:
     """I-54: switched off, all of it goes; another officer has a sum of his own."""
     await dispatching.publish_keys()
-    setting = {"email_otp_daily_ceiling_myr": ceiling}
+    setting = {f"{channel}_otp_daily_ceiling_myr": ceiling}
     async with dispatching.replica(**setting), dispatching.replica(**setting):
         user, other = await dispatching.user(channels=BOTH), await dispatching.user(channels=BOTH)
+        if channel == "gpki_mobile":
+            user = await with_phone(dispatching, Phone())
         events = [request_of(dispatching, user, "400.00") for _ in range(5)]
         await dispatching.room.send(
             dispatching.routes.medium_resolved, [*events, request_of(dispatching, other, "900.00")]
@@ -47,7 +50,24 @@ async def test_of_what_is_split_no_more_goes_by_email_than_the_day_allows_over_t
         refused = [dispatching.all_rejected(one)[0] for one in events if one not in went]
         assert {one.reason for one in refused} <= {Reason.OTP_CHANNEL_NOT_ALLOWED}
         await eventually(lambda: dispatching.sink.mails(other.email), "the other officer has his code")
-    assert len(dispatching.sink.mails(user.email)) == sent
+    by_email = 0 if channel == "gpki_mobile" else sent
+    assert len(dispatching.sink.mails(user.email)) == by_email
+
+
+async def test_what_went_by_email_counts_for_gpki_mobile_too_and_a_request_once(dispatching: Dispatching) -> None:
+    """I-54: otherwise there were two days in one."""
+    await dispatching.publish_keys()
+    async with dispatching.replica(gpki_mobile_otp_daily_ceiling_myr=Decimal(1000)):
+        user = await with_phone(dispatching, Phone())
+        first = request_of(dispatching, user, "600.00")
+        await dispatching.room.send(dispatching.routes.medium_resolved, [first])
+        assert (await dispatching.dispatched(first)).channel == "gpki-mobile"
+        assert (await dispatching.answer(await dispatching.resend(first, channel="e-mail"))).number == 2
+        above, fits = request_of(dispatching, user, "400.01"), request_of(dispatching, user, "400.00")
+        await dispatching.room.send(dispatching.routes.medium_resolved, [above, fits])
+        assert await settled(dispatching, [above, fits]) == [fits]
+        (refused,) = dispatching.all_rejected(above)
+        assert refused.detail == "the total of the day is too high for gpki-mobile and e-mail"
 
 
 async def test_a_request_counts_once_for_a_day_and_what_goes_to_a_phone_not_at_all(dispatching: Dispatching) -> None:

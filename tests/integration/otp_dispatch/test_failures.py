@@ -169,7 +169,7 @@ async def test_with_another_key_a_reserved_code_is_given_up_not_replaced(dispatc
 
 
 @asynccontextmanager
-async def process(dispatching: Dispatching) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(dispatching: Dispatching, *, stderr: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
     """A replica as a process; killed at the end if it still runs."""
     settings = dispatching.settings
     topics = {name: topic.name for name, topic in vars(dispatching.routes).items()}
@@ -186,6 +186,7 @@ async def process(dispatching: Dispatching) -> AsyncIterator[asyncio.subprocess.
         *(*WITH_US, sys.executable, "-m", "tests.integration.otp_dispatch.replica", json.dumps(topics)),
         env=environment,
         stdout=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
     try:
         yield child

@@ -170,3 +170,19 @@ async def test_above_the_ceiling_no_code_goes_by_email(dispatching: Dispatching,
     assert dispatching.sink.mails(mobile.email) == []
     assert len(dispatching.sink.mails(poor.email)) == 1
     assert dispatching.all_rejected(phoned) == []
+
+
+async def test_above_gpki_mobiles_own_ceiling_no_code_goes_at_all(dispatching: Dispatching) -> None:
+    """OTP-7: nor by e-mail, the lower assurance, which has no ceiling of its own here."""
+    await dispatching.publish_keys()
+    async with dispatching.replica(gpki_mobile_otp_ceiling_myr=Decimal(1000)):
+        users = await with_phone(dispatching, Phone()), await dispatching.user(channels=BOTH)
+        for user, channel in zip(users, BOTH, strict=True):
+            above, fits = (
+                medium_resolved(header(user.user), [document(0, amount=amount)], dispatching.caller, channels=BOTH)
+                for amount in ("1000.01", "1000.00")
+            )
+            await dispatching.room.send(dispatching.routes.medium_resolved, [above, fits])
+            rejected = await dispatching.rejected(above)
+            assert (rejected.reason, rejected.safe_to_retry) == (Reason.OTP_CHANNEL_NOT_ALLOWED, False)
+            assert (await dispatching.dispatched(fits)).channel == channel

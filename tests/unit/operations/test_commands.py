@@ -74,3 +74,30 @@ def test_an_audit_that_could_not_begin_is_not_taken_for_one_that_does_not_agree(
     assert [one.exit_code for one in (without_password, *told)] == [2, 2, 2]
     assert "SIZE:ROOT" in told[0].output
     assert "pinned keys" in told[1].output
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Path:
+    file = tmp_path / "policy-1.json"
+    file.write_text('{"version": 1, "settings": {"otp_dispatch": {"email_otp_ceiling_myr": "1000.00"}}}')
+    return file
+
+
+def test_a_draft_of_a_policy_becomes_a_policy_with_one_signature_a_key(key: Path, draft: Path) -> None:
+    for _ in range(2):
+        done = ran("policy", "approve", draft, "--key", key)
+        assert done.exit_code == 0, done.output
+    assert 'otp_dispatch  email_otp_ceiling_myr = "1000.00"' in done.output
+    assert "signed by 1 keys" in done.output
+    write_secret(key, new_signing_key())
+    assert "signed by 2 keys" in ran("policy", "approve", draft, "--key", key).output
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"version": 1}', '{"version": 1, "settings": {"s": {"a": 1.5}}}'])
+def test_what_is_no_policy_is_not_approved(key: Path, draft: Path, content: str) -> None:
+    draft.write_text(content)
+    done = ran("policy", "approve", draft, "--key", key)
+    assert (done.exit_code, "is no policy of settings" in done.output) == (1, True)
+    assert draft.read_text() == content
+    missing = ran("policy", "approve", draft.with_name("none.json"), "--key", key)
+    assert (missing.exit_code, "No such file" in missing.output) == (1, True)

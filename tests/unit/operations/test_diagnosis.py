@@ -125,3 +125,18 @@ def test_a_crl_of_somebody_else_fails_however_young() -> None:
 def test_each_finding_is_a_line_and_what_to_do_is_the_next() -> None:
     told = diagnosis.lines([Finding("Kafka", "ok", "answers"), Finding("SMTP", "FAIL", "is away", "call them")])
     assert [" ".join(line.split()) for line in told] == ["ok Kafka answers", "FAIL SMTP is away", "do: call them"]
+
+
+def test_a_policy_of_settings_is_told_with_who_runs_by_another() -> None:
+    """I-60."""
+    under = report(settings=check(detail="held by policy 2"))
+    running = diagnosis.held("posting", under) | diagnosis.held("gateway", report(started=check()))
+    assert running == {"posting": "held by policy 2"}
+    assert diagnosis.settings(None, {"posting": "not held by a policy"}).state == "ok"
+    assert diagnosis.settings(2, running) == Finding(
+        "settings", "ok", "policy 2 is signed by two security officers, 1 services run by it"
+    )
+    assert diagnosis.settings(2, {}).detail == "policy 2 is signed by two security officers"
+    found = diagnosis.settings(3, running)
+    assert (found.state, "posting is held by policy 2" in found.detail) == ("warn", True)
+    assert "start them again" in found.do

@@ -5,7 +5,8 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
-from services.operations.letters import Letter, Raw, letters, resolution
+from libs.bus.reader import Raw
+from services.operations.letters import Letter, letters, resolution
 
 TOPIC = "gpki.signing.signed.v1"
 

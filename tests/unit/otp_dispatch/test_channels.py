@@ -1,5 +1,6 @@
-"""The rule of the channel: the officer's preference, the ceiling of e-mail, and a message for one device alone."""
+"""The rule of the channel: the officer's preference, the ceilings, and a message for one device alone."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from libs.contracts.manifest import Document
 from libs.contracts.signing import Channel
 from libs.contracts.state import User
 from libs.crypto.sealing import SealError
-from services.otp_dispatch.channels import Mailbox, Phone, destinations, is_above, sealed_to
+from services.otp_dispatch.channels import Ceiling, Mailbox, Phone, destinations, sealed_to, too_low_for
 from services.otp_dispatch.message import OtpMessage
 from tests.support import devices
 from tests.support.requests import document, new_user, user_state
@@ -22,25 +23,31 @@ MAIL = Mailbox(USER.email)
 
 
 @pytest.mark.parametrize(
-    ("user", "allowed", "wanted", "by_email", "found"),
+    ("user", "allowed", "wanted", "but", "found"),
     [
-        (USER, BOTH, None, True, (MOBILE, MAIL)),
-        (USER.model_copy(update={"channels": ("e-mail", "gpki-mobile")}), BOTH, None, True, (MAIL, MOBILE)),
-        (USER, ("e-mail",), None, True, (MAIL,)),
-        (USER.model_copy(update={"channels": ("e-mail",)}), BOTH, None, True, (MAIL,)),
-        (USER.model_copy(update={"device": None}), BOTH, None, True, (MAIL,)),
-        (USER, BOTH, "e-mail", True, (MAIL,)),
-        (USER, BOTH, "gpki-mobile", True, (MOBILE,)),
-        (USER, BOTH, None, False, (MOBILE,)),
-        (USER, BOTH, "e-mail", False, ()),
-        (USER.model_copy(update={"device": None}), BOTH, "gpki-mobile", True, ()),
-        (USER.model_copy(update={"email": "no address"}), BOTH, None, True, (MOBILE,)),
+        (USER, BOTH, None, (), (MOBILE, MAIL)),
+        (USER.model_copy(update={"channels": ("e-mail", "gpki-mobile")}), BOTH, None, (), (MAIL, MOBILE)),
+        (USER, ("e-mail",), None, (), (MAIL,)),
+        (USER.model_copy(update={"channels": ("e-mail",)}), BOTH, None, (), (MAIL,)),
+        (USER.model_copy(update={"device": None}), BOTH, None, (), (MAIL,)),
+        (USER, BOTH, "e-mail", (), (MAIL,)),
+        (USER, BOTH, "gpki-mobile", (), (MOBILE,)),
+        (USER, BOTH, None, ("e-mail",), (MOBILE,)),
+        (USER, BOTH, None, ("gpki-mobile",), (MAIL,)),
+        (USER, BOTH, None, BOTH, ()),
+        (USER, BOTH, "e-mail", ("e-mail",), ()),
+        (USER.model_copy(update={"device": None}), BOTH, "gpki-mobile", (), ()),
+        (USER.model_copy(update={"email": "no address"}), BOTH, None, (), (MOBILE,)),
     ],
 )
 def test_a_code_goes_where_the_officer_prefers_among_what_there_is(
-    user: User, allowed: tuple[Channel, ...], wanted: Channel | None, by_email: bool, found: tuple[object, ...]
+    user: User,
+    allowed: tuple[Channel, ...],
+    wanted: Channel | None,
+    but: Collection[Channel],
+    found: tuple[object, ...],
 ) -> None:
-    assert destinations(user, allowed, wanted=wanted, by_email=by_email) == found
+    assert destinations(user, allowed, wanted=wanted, but=but) == found
 
 
 def listed(*amounts: str, currency: str = "MYR") -> list[Document]:
@@ -59,8 +66,11 @@ def listed(*amounts: str, currency: str = "MYR") -> list[Document]:
 def test_the_ceiling_is_the_total_in_ringgit_and_another_currency_is_above_it(
     documents: list[Document], above: bool
 ) -> None:
-    assert is_above(documents, Decimal(1000)) is above
-    assert is_above(documents, None) is False
+    """OTP-7: a day's is one of each request, too; GPKI Mobile's is one of e-mail, the lower assurance, too."""
+    for low in (Ceiling(Decimal(1000)), Ceiling(day=Decimal(1000)), Ceiling(Decimal(9000), Decimal(1000))):
+        assert too_low_for(documents, {"e-mail": low, "gpki-mobile": Ceiling()}) == ({"e-mail"} if above else set())
+        assert too_low_for(documents, {"e-mail": Ceiling(), "gpki-mobile": low}) == (set(BOTH) if above else set())
+    assert too_low_for(documents, {"e-mail": Ceiling(), "gpki-mobile": Ceiling()}) == set()
 
 
 def test_a_message_opens_for_its_device_and_its_request_alone() -> None:

@@ -16,7 +16,7 @@ from libs.contracts.resending import ResendRequested
 from libs.contracts.signing import DELIVERY_WITHIN, RESERVE_WITHIN, MediumResolved
 from libs.contracts.state import User
 from libs.crypto.service_certificates import ServiceIdentity
-from services.otp_dispatch.channels import Mailbox, masked
+from services.otp_dispatch.channels import Ceiling, Mailbox, masked
 from services.otp_dispatch.dispatch import Asked, Failed, History, Ready, judge, rejected, wait
 from tests.support.devices import Phone, resend_of
 from tests.support.pki import EPOCH, Pki
@@ -69,7 +69,7 @@ def judged(
         "waited": False,
         "now": EPOCH,
         "history": History(),
-        "ceiling": None,
+        "ceilings": {"e-mail": Ceiling(), "gpki-mobile": Ceiling()},
     }
     return judge(event, identity=identity, user=user, **(values | changes))
 
@@ -257,7 +257,7 @@ def test_above_the_ceiling_only_gpki_mobile_will_do(
     event: MediumResolved, identity: ServiceIdentity, user: User
 ) -> None:
     both = event.model_copy(update={"channels": BOTH})
-    low = {"ceiling": Decimal("1.00")}
+    low = {"ceilings": {"e-mail": Ceiling(Decimal("1.00")), "gpki-mobile": Ceiling()}}
     assert reason(judged(both, identity, user, **low)) == (Reason.OTP_CHANNEL_NOT_ALLOWED, False)
     mobile = user.model_copy(update={"channels": ("e-mail", "gpki-mobile"), "device": PHONE.state})
     ready = judged(both, identity, mobile, **low)
@@ -266,7 +266,23 @@ def test_above_the_ceiling_only_gpki_mobile_will_do(
     refused = judged(resend(event, channel="e-mail"), identity, mobile, **low)
     assert isinstance(refused, Failed)
     assert refused.refusal == "channel-unavailable"
-    assert isinstance(judged(both, identity, user, ceiling=Decimal(1_000_000)), Ready)
+    high = {"e-mail": Ceiling(Decimal(1_000_000)), "gpki-mobile": Ceiling()}
+    assert isinstance(judged(both, identity, user, ceilings=high), Ready)
+
+
+def test_above_the_ceiling_of_every_channel_there_is_no_code_and_it_says_of_which(
+    event: MediumResolved, identity: ServiceIdentity, user: User
+) -> None:
+    both = event.model_copy(update={"channels": BOTH})
+    mobile = user.model_copy(update={"channels": BOTH, "device": PHONE.state})
+    low = {"e-mail": Ceiling(), "gpki-mobile": Ceiling(day=Decimal("1.00"))}
+    refused = judged(both, identity, mobile, ceilings=low)
+    assert reason(refused) == (Reason.OTP_CHANNEL_NOT_ALLOWED, False)
+    assert isinstance(refused, Failed)
+    assert refused.detail == "the total is too high for gpki-mobile and e-mail"
+    asked = judged(resend(event, channel="gpki-mobile"), identity, mobile, ceilings=low)
+    assert isinstance(asked, Failed)
+    assert (asked.refusal, asked.detail) == ("channel-unavailable", "the total is too high for gpki-mobile")
 
 
 def test_there_are_three_codes_and_the_first_has_its_number_before_it_is_reserved() -> None:

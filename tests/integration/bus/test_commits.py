@@ -1,0 +1,112 @@
+"""A stream's offsets are committed now and then, and whole wherever somebody else begins where it ended."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
+
+from libs.bus import bus as bus_module
+from libs.bus import subscriber
+from libs.bus.gathering import Gathering
+from libs.contracts.topics import Topic
+from tests.integration.bus.handlers import pass_on
+from tests.support.bus import Room, documents
+from tests.support.tap import Tap
+from tests.support.waiting import eventually
+
+STREAM = Gathering(0.01)
+
+
+async def handled(room: Room, tap: Tap, source: Topic, target: Topic, count: int) -> None:
+    """Send as many, and wait until they have been passed on."""
+    before = len(tap.of(target))
+    await room.send(source, [room.event() for _ in range(count)])
+    await tap.until(lambda: len(tap.of(target)) == before + count, "passed on")
+
+
+@asynccontextmanager
+async def behind(
+    room: Room, monkeypatch: pytest.MonkeyPatch, acts: list[str]
+) -> AsyncIterator[tuple[Tap, Topic, Topic]]:
+    """One record is committed and nine more are only handled: neither the time nor an empty poll commits them."""
+    monkeypatch.setattr(bus_module, "COMMIT_EVERY", 3_600.0)
+    monkeypatch.setattr(subscriber, "POLL_MS", 3_600_000)
+    source, target = await room.topic(), await room.topic()
+    bus, tap = room.bus(), await room.tap(target)
+    bus.consume({source: pass_on(target, acts)}, gather=STREAM)
+    async with bus:
+        await handled(room, tap, source, target, 1)
+        await room.all_committed(source, 1)
+        for _ in range(3):
+            await handled(room, tap, source, target, 3)
+        assert sum((await room.committed(source)).values()) == 1
+        yield tap, source, target
+
+
+async def test_a_stream_is_committed_seldom_and_to_its_end(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_module, "COMMIT_EVERY", 3_600.0)
+    commits: list[Any] = []
+    commit = AIOKafkaConsumer.commit
+
+    async def counted(consumer: AIOKafkaConsumer, offsets: Any) -> None:
+        commits.append(offsets)
+        await commit(consumer, offsets)
+
+    source, target = await room.topic(), await room.topic()
+    bus, tap = room.bus(), await room.tap(target)
+    bus.consume({source: pass_on(target)}, gather=STREAM)
+    async with bus:
+        await eventually(lambda: room.begun(source), "where it begins is committed")
+        monkeypatch.setattr(AIOKafkaConsumer, "commit", counted)
+        for _ in range(5):
+            await handled(room, tap, source, target, 2)
+        await room.all_committed(source, 10)  # once it has paused
+        monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
+    assert len(commits) < 5
+
+
+async def test_what_is_handled_and_not_committed_is_committed_when_the_service_stops(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with behind(room, monkeypatch, []) as (_, source, _):
+        pass
+    assert sum((await room.committed(source)).values()) == 10
+
+
+async def test_what_is_handled_and_not_committed_is_committed_before_a_twin_takes_over(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acts: list[str] = []
+    async with behind(room, monkeypatch, acts) as (_, source, target):
+        monkeypatch.undo()
+        twin = room.bus(pool=await room.more_connections())
+        twin.consume({source: pass_on(target, acts)}, gather=STREAM)
+        async with twin:
+            await room.all_committed(source, 10)
+    assert len(acts) == 10, "none came again"
+
+
+async def test_what_a_crash_left_uncommitted_comes_again_and_is_known(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-2, I-3."""
+    with monkeypatch.context() as crashing:
+        async with behind(room, crashing, []) as (tap, source, target):
+
+            async def gone(*_: object) -> None:
+                raise KafkaConnectionError
+
+            crashing.setattr(AIOKafkaConsumer, "commit", gone)
+    assert sum((await room.committed(source)).values()) == 1
+    acts: list[str] = []
+    bus = room.bus()
+    bus.consume({source: pass_on(target, acts)}, gather=STREAM)
+    async with bus:
+        await handled(room, tap, source, target, 1)
+        await room.all_committed(source, 11)
+    await tap.read()
+    published = documents(tap.of(target))
+    assert len(published) == len(set(published)) == 11

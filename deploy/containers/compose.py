@@ -14,6 +14,7 @@ from deploy.native.broker import BROKERS as KAFKA
 from deploy.native.layout import ADMINISTRATOR, BROKERS, CHECKOUT, SERVICES
 from deploy.native.parts import FROM_THE_CALLER, TOKENS, operator_environment, service_settings
 from deploy.native.principals import AUDITOR, CALLER, OBSERVER, OPERATOR, SYSTEMS
+from deploy.native.transport import GATEWAY_NAMES
 from libs.runtime.generated_file import write_or_check
 
 FILE: Final = CHECKOUT / "docker-compose.yml"
@@ -180,7 +181,7 @@ def _sink(layout: ContainerLayout) -> Definition:
         command=[
             *("python3", "-m", "deploy.native.smtp_sink", "--host", layout.listen, "--port", port),
             *("--folder", "/state/mail", "--rules", "/state/mail/rules.json"),
-            *("--tls", str(layout.secrets(SINK) / "tls.pem")),
+            *("--tls", str(layout.tls(SINK))),
         ],
         volumes=[_secrets(SINK), "${GPKI_MAIL_DIR:-./var/containers/stack/mail}:/state/mail"],
         mem_limit="128m",
@@ -196,7 +197,9 @@ def _job(layout: ContainerLayout, module: str, *, data: bool, after: Mapping[str
     volumes = [f"{name}:{layout.state / name}" for name in folders]
     volumes += [f"hsm-{token}:{layout.hsm(token)}" for token in TOKENS.values()]
     volumes += [_secrets(owner, "rw") for owner in OWNERS]
-    from_the_caller = dict.fromkeys([SYSTEMS, *(each for names in FROM_THE_CALLER.values() for each in names)])
+    from_the_caller = dict.fromkeys(
+        [SYSTEMS, GATEWAY_NAMES, *(each for names in FROM_THE_CALLER.values() for each in names)]
+    )
     moved = {
         variable(f"{name}_host"): f"${{{variable(f'{name}_host')}:-{PUBLISHED[f'{name}_host']}}}" for name in BROKERS
     }

@@ -2,9 +2,8 @@
 
 import sys
 
-from deploy.containers import transport
 from deploy.containers.layout import inside
-from deploy.native import broker, database, hsm
+from deploy.native import broker, database, hsm, transport
 from deploy.native.failures import StackError
 from deploy.native.layout import Layout
 

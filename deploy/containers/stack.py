@@ -148,7 +148,7 @@ def addresses(layout: Layout) -> str:
     return "\n".join(
         (
             f"  Kafka (TLS)  {layout.bootstrap}, authority {layout.transport_root}",
-            f"  GPKI API     http://127.0.0.1:{layout.ports['gateway']}",
+            f"  GPKI API     https://127.0.0.1:{layout.ports['gateway']}",
             f"  CRLs         http://127.0.0.1:{layout.ports['crl']}",
             f"  mail         {layout.mail}",
             f"  secrets      {layout.state / 'secrets'} ({', '.join(CLIENTS)})",

@@ -136,7 +136,7 @@ def _listeners(layout: Layout, broker: str) -> dict[str, str]:
             f"{name}://{host}:{layout.ports[names[name]]}" for name, host in reached.items() if name in names
         ),
         "protocols": ",".join(f"{name}:{protocol}" for name in names),
-        "tls": Template(tls).substitute(keys=layout.secrets(BROKERS) / "tls.pem", root=layout.transport_root),
+        "tls": Template(tls).substitute(keys=layout.tls(BROKERS), root=layout.transport_root),
     }
 
 

@@ -124,7 +124,7 @@ def prepare(layout: Layout) -> None:
     }
     rule = f"host all all {HOST}/32 scram-sha-256\n"
     if layout.networked:
-        keys = str(layout.secrets("postgres") / "tls.pem")
+        keys = str(layout.tls("postgres"))
         settings |= {"ssl": "on", "ssl_cert_file": keys, "ssl_key_file": keys, "ssl_min_protocol_version": "TLSv1.2"}
         rule = "hostssl all all 0.0.0.0/0 scram-sha-256\n"
     _publish(layout.config / "postgres.conf", "".join(f"{key} = '{value}'\n" for key, value in settings.items()))

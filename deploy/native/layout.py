@@ -69,9 +69,18 @@ class Layout:
         return "0.0.0.0" if self.networked else ports.HOST  # noqa: S104 (of a container, whose network is its own)
 
     @property
+    def tls_root(self) -> Path:
+        """PEM of the stack's authority of TLS certificates: of the gateway, and of all servers across a network."""
+        return self.pki / "transport_root.pem"
+
+    @property
     def transport_root(self) -> Path | None:
-        """PEM of the authority of the TLS certificates of Kafka, PostgreSQL and the SMTP sink, where they have some."""
-        return self.pki / "transport_root.pem" if self.networked else None
+        """The same, where Kafka, PostgreSQL and the SMTP sink speak TLS."""
+        return self.tls_root if self.networked else None
+
+    def tls(self, server: str) -> Path:
+        """PEM (0600) of a server's private key and TLS certificate; the gateway's is a field of its settings."""
+        return self.secrets(server) / ("gateway_tls" if server == "gateway" else "tls.pem")
 
     @property
     def bootstrap(self) -> str:

@@ -15,7 +15,7 @@ from importlib import import_module
 import asyncpg
 from aiokafka.errors import KafkaError
 
-from deploy.native import broker, database, hsm, init, parts, ports, programs
+from deploy.native import broker, database, hsm, init, parts, ports, programs, transport
 from deploy.native.failures import StackError, disk_full, part_failed
 from deploy.native.layout import SERVICES, Layout
 from deploy.native.parts import Part
@@ -183,7 +183,7 @@ def prepare(layout: Layout) -> None:
         folder.mkdir(exist_ok=True, parents=True)
         folder.chmod(mode)
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(job, layout) for job in (database.prepare, broker.prepare)]:
+        for done in [pool.submit(job, layout) for job in (database.prepare, broker.prepare, transport.certify)]:
             done.result()
     hsm.prepare(layout)
 

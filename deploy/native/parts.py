@@ -168,8 +168,9 @@ def _transport(layout: Layout) -> dict[str, str]:
     return {"GPKI_TRANSPORT_ROOT": str(layout.transport_root)} if layout.networked else {}
 
 
-def _gateway(layout: Layout) -> str:
-    return f"http://{layout.host('gateway')}:{layout.ports['gateway']}"
+def _gateway(layout: Layout) -> dict[str, str]:
+    url = f"https://{layout.host('gateway')}:{layout.ports['gateway']}"
+    return {"GPKI_GATEWAY_URL": url, "GPKI_GATEWAY_ROOT": str(layout.tls_root)}
 
 
 def _crl_server(layout: Layout) -> str:
@@ -182,7 +183,7 @@ def client_environment(layout: Layout) -> dict[str, str]:
         "GPKI_SECRETS_DIR": str(layout.secrets("igfmas")),
         "GPKI_OBSERVER_DIR": str(layout.secrets("observer")),
         "GPKI_KAFKA_BOOTSTRAP": layout.bootstrap,
-        "GPKI_GATEWAY_URL": _gateway(layout),
+        **_gateway(layout),
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
         **_transport(layout),
@@ -199,7 +200,7 @@ def operator_environment(layout: Layout, person: str = database.OPERATOR) -> dic
         **_transport(layout),
         "GPKI_SMTP_HOST": layout.host("smtp"),
         "GPKI_SMTP_PORT": str(layout.ports["smtp"]),
-        "GPKI_GATEWAY_URL": _gateway(layout),
+        **_gateway(layout),
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
         "GPKI_HEALTH_ADDRESSES": ",".join(

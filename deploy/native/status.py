@@ -24,7 +24,7 @@ def addresses(layout: Layout) -> str:
         ("Kafka", f"{HOST}:{port['kafka']}"),
         ("PostgreSQL", f"{HOST}:{port['postgres']}, passwords in {layout.state / 'secrets'}"),
         ("SMTP sink", f"{HOST}:{port['smtp']}, messages in {layout.mail}"),
-        ("GPKI API", f"http://{HOST}:{port['gateway']}"),
+        ("GPKI API", f"https://{HOST}:{port['gateway']}"),
         ("CRLs", f"http://{HOST}:{port['crl']}"),
         ("daily files", str(layout.daily_files)),
         ("logs", str(layout.state / "log")),

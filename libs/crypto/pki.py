@@ -28,6 +28,9 @@ OID_SECURITY_OFFICER = "2.25.311563270935412788402938402671298346021"
 OID_SEALING = "2.25.183645352485712426886450355761786006644"
 """Extended key usages of service certificates: private arcs under 2.25 (ITU-T X.667), one per purpose."""
 
+OID_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+"""Extended key usage id-kp-clientAuth (RFC 5280 section 4.2.1.12): a TLS server takes no client without it."""
+
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 """An authority's key; an adapter of an HSM key that subclasses one of these is accepted (tested)."""
 
@@ -56,11 +59,20 @@ class ServiceProfile:
     key_types: tuple[type, ...]
     agrees: bool
     """Whether the key is for key agreement, not for signatures."""
+    also: frozenset[str] = frozenset()
+    """Extended key usages of others that are certified with it."""
+
+    def is_said_by(self, usages: frozenset[str] | None) -> bool:
+        """Whether a certificate with these extended key usages is for this purpose, and for none of ours beside it."""
+        return usages is not None and usages - self.also == {self.oid}
 
 
 SERVICE_PROFILES = {
     ServicePurpose.CALLER: ServiceProfile(
-        OID_CALLER, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey), agrees=False
+        OID_CALLER,
+        (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey),
+        agrees=False,
+        also=frozenset({OID_CLIENT_AUTH}),
     ),
     ServicePurpose.REGISTRAR: ServiceProfile(
         OID_REGISTRAR, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey), agrees=False
@@ -161,7 +173,7 @@ def build_service(
     uris = [x509.UniformResourceIdentifier(OFFICE_URI + office) for office in offices]
     if uris:
         builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
-    return builder.add_extension(_extended(profile.oid), critical=True).sign(issuer.key, hashes.SHA256())
+    return builder.add_extension(_extended(profile.oid, *profile.also), critical=True).sign(issuer.key, hashes.SHA256())
 
 
 def build_sealing_authority(
@@ -247,8 +259,8 @@ def _authority_key_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentif
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
 
 
-def _extended(oid: str) -> x509.ExtendedKeyUsage:
-    return x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid)])
+def _extended(*oids: str) -> x509.ExtendedKeyUsage:
+    return x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid) for oid in oids])
 
 
 def _crl_at(url: str) -> x509.CRLDistributionPoints:

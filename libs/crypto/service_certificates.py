@@ -42,8 +42,9 @@ def validate_service_certificate(
     """Check a caller's, producer's or sealing key's certificate, all in DER, to the pinned root.
 
     The purpose must be the certificate's only extended key usage, and that of the authority between it and the root:
-    the sealing authority can make sealing keys and nothing else. These certificates have no CRL: they are withdrawn by
-    `gpki.keys.v1`. Raises ServiceCertificateError.
+    the sealing authority can make sealing keys and nothing else. Beside it stands at most what its profile has `also`:
+    a caller is a client of TLS, too. These certificates have no CRL: they are withdrawn by `gpki.keys.v1`. Raises
+    ServiceCertificateError.
     """
     try:
         root, leaf, *others = (certificate_facts(der) for der in (service_root, certificate, *chain))
@@ -56,7 +57,7 @@ def validate_service_certificate(
             raise ServiceCertificateError("critical extension or signature algorithm")
         if not facts.not_before <= at <= facts.not_after:
             raise ServiceCertificateError("outside its validity")
-        if facts is not root and facts.extended_key_usage != frozenset({profile.oid}):
+        if facts is not root and not profile.is_said_by(facts.extended_key_usage):
             raise ServiceCertificateError("another purpose")
     usage = leaf.key_usage
     if leaf.is_ca or usage is None or not (usage.key_agreement if profile.agrees else usage.digital_signature):

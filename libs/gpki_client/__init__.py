@@ -24,6 +24,7 @@ from .errors import (
 )
 from .manifest import Document, Header, Manifest
 from .sealing import SealingKey
+from .tls import tls_context
 
 __all__ = [
     "AnswerError",
@@ -54,4 +55,5 @@ __all__ = [
     "TokenError",
     "Wait",
     "read",
+    "tls_context",
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -64,12 +65,18 @@ class GpkiClient:
         caller: Caller,
         *,
         service_root: bytes,
+        tls: ssl.SSLContext,
         language: Literal["ms", "en"] = "ms",
         clock: Clock = utc_now,
         http_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`service_root` is the pinned `service_root.pem`, as it was handed over; never one from the network."""
-        self._transport = transport.Transport(url, self._assertion, language=language, transport=http_transport)
+        """`service_root` is the pinned `service_root.pem`, as it was handed over; never one from the network.
+
+        `tls` (`tls_context`) shows the certificate of the caller's key: over another connection no call is admitted.
+        """
+        self._transport = transport.Transport(
+            url, self._assertion, tls=tls, language=language, transport=http_transport
+        )
         self._caller = caller
         self._service_root = service_root
         self._clock = clock

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -162,12 +163,14 @@ class DeviceClient:
         device: Device,
         user: str,
         *,
+        tls: ssl.SSLContext,
         language: Literal["ms", "en"] = "ms",
         clock: Clock = utc_now,
         http_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """`tls` (`tls_context`) says whose certificate the API has to show; a device has none of its own."""
         self._transport = transport.Transport(
-            url, lambda user: device.assertion(user, at=clock()), language=language, transport=http_transport
+            url, lambda user: device.assertion(user, at=clock()), tls=tls, language=language, transport=http_transport
         )
         self._device = device
         self._clock = clock

@@ -1,6 +1,7 @@
 """HTTP as this package does it: an assertion for every try, the same Idempotency-Key on all of them, a bounded end."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,10 +51,16 @@ class Transport:
     """Calls to one server. `assertion` makes a bearer token of an officer's user id. For one event loop."""
 
     def __init__(
-        self, url: str, assertion: Callable[[str], str], *, language: str, transport: httpx.AsyncBaseTransport | None
+        self,
+        url: str,
+        assertion: Callable[[str], str],
+        *,
+        tls: ssl.SSLContext,
+        language: str,
+        transport: httpx.AsyncBaseTransport | None,
     ) -> None:
         self.http = httpx.AsyncClient(
-            base_url=url, trust_env=False, transport=transport, headers={"Accept-Language": language}
+            base_url=url, verify=tls, trust_env=False, transport=transport, headers={"Accept-Language": language}
         )
         self._assertion = assertion
 

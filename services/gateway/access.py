@@ -1,4 +1,4 @@
-"""Who calls: the key of a JWT from our copy of the state, and each JWT only once."""
+"""Who calls: the key of a JWT from our copy of the state, over its own connection, and each JWT only once."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -31,11 +31,15 @@ class Access:
         self._clock = clock
         self._knows_keys = knows_keys
 
-    async def admit(self, token: str | None) -> Caller:
-        """The caller of this token, which is used up by it. Raises ProblemError; Unavailable while keys are unknown."""
+    async def admit(self, token: str | None, *, connected: str | None) -> Caller:
+        """The caller of this token, which is used up by it. Raises ProblemError; Unavailable while keys are unknown.
+
+        `connected` is the `connected_key` of the call. Over a connection of another a token is not even used up.
+        """
         key_id = key_id_of(token) if token else None
         if token is None or key_id is None:
             raise refused("no-token")
+        require_connection(key_id, connected)
         now = self._clock()
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
             key = await state.key(connection, key_id, "caller")
@@ -46,6 +50,14 @@ class Access:
                 raise refused("not-valid" if key else "unknown-key")
             await use_up(connection, caller, now)
         return caller
+
+
+def require_connection(key_id: str, connected: str | None) -> None:
+    """Raise ProblemError unless the call's connection is that of this key's holder."""
+    if connected is None:
+        raise refused("no-client-certificate")
+    if connected != key_id:
+        raise refused("another-certificate-than-the-token's")
 
 
 async def use_up(connection: Connection, caller: Caller, now: datetime) -> None:

@@ -17,7 +17,7 @@ from libs.storage.pool import Pool
 from services.gateway import store
 from services.gateway.access import ACQUIRE_TIMEOUT, Access
 from services.gateway.answers import BEARER, IdempotencyKey, json_answer
-from services.gateway.authentication import Caller
+from services.gateway.authentication import Caller, connected_key
 from services.gateway.bodies import LargeBodies
 from services.gateway.descriptions import problems
 from services.gateway.edge import Edge
@@ -67,8 +67,11 @@ def create_api(
     app.add_middleware(Edge, service=service)
     answer_problems(app)
 
-    async def caller_of(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> Caller:
-        return await access.admit(credentials.credentials if credentials else None)
+    async def caller_of(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+    ) -> Caller:
+        connected = connected_key(request.scope)
+        return await access.admit(credentials.credentials if credentials else None, connected=connected)
 
     bodies = LargeBodies()
     app.include_router(starting_routes(starting, bodies, caller_of))

@@ -15,6 +15,7 @@ from libs.contracts.topics import Topic
 from libs.runtime.clock import Clock
 from libs.runtime.health import Health
 from libs.runtime.http_server import http_server
+from libs.runtime.server_tls import server_context
 from services.gateway import handlers, timeline
 from services.gateway.access import Access
 from services.gateway.api import create_api
@@ -80,6 +81,7 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve while entered; yields the port of the API."""
     service_root = read_service_root(settings.pki_dir)
+    tls = server_context(settings.gateway_tls.get_secret_value(), clients=service_root)
     async with service_bus(settings, health, [MIGRATIONS], clock=clock, keys=routes.keys) as (pool, bus):
         bus.state(
             {
@@ -142,7 +144,7 @@ async def serve(
             service_root=service_root,
             clock=bus.clock,
         )
-        async with bus, http_server(api, settings.gateway_port, health, host=settings.listen_host) as port:
+        async with bus, http_server(api, settings.gateway_port, health, host=settings.listen_host, tls=tls) as port:
             try:
                 yield port
             finally:

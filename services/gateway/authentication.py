@@ -1,4 +1,7 @@
-"""The rule of who calls: a JWT that the caller's registered key signed for this one call (RFC 7519, RFC 8725)."""
+"""The rule of who calls: a JWT that the caller's registered key signed for this one call (RFC 7519, RFC 8725).
+
+It comes over a connection whose client proved that very key in the handshake of TLS (RFC 8705 section 3).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jwt
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -14,7 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from libs.contracts.manifest import UserId
 from libs.contracts.state import User
+from libs.crypto.certificates import UNREADABLE
 from libs.crypto.pki import ServicePurpose
+from libs.crypto.public_keys import public_key_id
 from libs.crypto.service_certificates import ServiceIdentity
 from services.gateway.schemas import KeyId
 
@@ -61,6 +67,18 @@ def key_id_of(token: str) -> str | None:
     try:
         return _KEY_ID.validate_python(jwt.get_unverified_header(token).get("kid"))
     except (jwt.PyJWTError, ValidationError, ValueError):
+        return None
+
+
+def connected_key(scope: Mapping[str, Any]) -> str | None:
+    """The id of the key whose holder is at the other end of this call's connection; None without a client certificate.
+
+    It is what the server says of its own handshake, in ASGI's extension `tls`: what stands in a request cannot be it.
+    """
+    chain: Sequence[str] = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
+    try:
+        return public_key_id(x509.load_pem_x509_certificate(chain[0].encode()).public_key()) if chain else None
+    except UNREADABLE:
         return None
 
 

@@ -6,7 +6,7 @@ What it says beside the generator's: that errors are problem details, with which
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
@@ -24,12 +24,16 @@ FILE = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
 _DESCRIPTION = (
     "Signings from request to receipt, and an officer's medium, for registered callers. Every call carries a JWT of "
     "its own (`kid`: the caller's key; `iss`: caller, `sub`: user, `aud`: gpki-gateway, `exp` at most 60 s ahead, "
-    "`jti` used once); what is another caller's or user's is answered 404. Errors are problem details (RFC 9457) and "
+    "`jti` used once), over a TLS connection whose client certificate has that same key; a device's call needs no "
+    "certificate. What is another caller's or user's is answered 404. Errors are problem details (RFC 9457) and "
     "say whether anything was signed or posted. Texts are in the language of Accept-Language (ms, en). Bytes are "
     "standard base64. Changes are additive: ignore names that you do not know."
 )
 _NOBODY: Any = None
 """The description asks nobody."""
+
+_MUTUAL_TLS: Final = "MutualTLS"
+_OF_DEVICES: Final = "/v1/devices/"
 
 _RETRY_AFTER: dict[str, Any] = {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}
 
@@ -62,8 +66,12 @@ def document() -> dict[str, Any]:
     components["schemas"] = dict(sorted((components["schemas"] | read_by_route[1]["$defs"]).items()))
     for name, example in EXAMPLES.items():
         components["schemas"][name]["examples"] = [example]
-    for operations in described["paths"].values():
+    components["securitySchemes"][_MUTUAL_TLS] = {"type": "mutualTLS"}
+    for path, operations in described["paths"].items():
         for operation in operations.values():
+            if not path.startswith(_OF_DEVICES):
+                (needed,) = operation["security"]
+                needed[_MUTUAL_TLS] = []
             for status, answer in operation["responses"].items():
                 _describe(int(status), answer)
     return described

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretBytes
 
 from libs.bus.signing import ProducerSettings
 from libs.runtime.settings import Port
@@ -13,5 +13,9 @@ class Settings(ProducerSettings):
 
     service: Literal["gateway"]
     gateway_port: Port = Field(
-        description="Port of the GPKI API; TLS ends at the proxy before it. No default: it is published."
+        description="Port of the GPKI API, which speaks TLS: what stands before it passes connections on as they are. "
+        "No default: it is published."
+    )
+    gateway_tls: SecretBytes = Field(
+        description="File `gateway_tls`: PEM of the API's private key and TLS certificate, read at the start."
     )

@@ -1,14 +1,16 @@
 """What the reference client is told from outside."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from libs.gpki_client import tls_context
 from libs.runtime.kafka_access import Bootstrap, KafkaAccess
 from libs.runtime.secret_files import require_secret
-from services.igfmas.keys import CALLER
+from services.igfmas.keys import CALLER, CALLER_KEY
 
 OBSERVER: Final = "observer"
 
@@ -38,6 +40,7 @@ class Settings(InitSettings):
         default=None, description="PEM of the authority of the brokers' TLS certificates; without it, no TLS."
     )
     gateway_url: Url = Field(description="The GPKI API, without a path.")
+    gateway_root: Path = Field(description="PEM of the authority of the API's TLS certificate.")
     crl_base_url: Url = Field(description="Where root.crl and issuing.crl are, for the evidence that is exported.")
 
     @property
@@ -49,6 +52,15 @@ class Settings(InitSettings):
     def observer(self) -> KafkaAccess:
         """The same as who reads every topic, to show the chain moving, and writes none. Raises ConfigurationError."""
         return KafkaAccess(self.kafka_bootstrap, OBSERVER, _password(self.observer_dir), self.transport_root)
+
+    def caller_tls(self) -> ssl.SSLContext:
+        """The API's connections of iGFMAS, which show its certificate. Raises OSError, GpkiError."""
+        certificate = self.pki_dir / "certificates" / "caller" / f"{CALLER}.pem"
+        return tls_context(self.gateway_root, certificate=certificate, key=self.secrets_dir / CALLER_KEY)
+
+    def device_tls(self) -> ssl.SSLContext:
+        """Those of a GPKI Mobile, which has no certificate. Raises OSError, GpkiError."""
+        return tls_context(self.gateway_root)
 
 
 def _password(directory: Path) -> SecretStr:

@@ -101,9 +101,7 @@ def show_topics(kafka: Kafka) -> None:
     for line in lines:
         typer.echo(line)
     if differs:
-        fail(
-            "what `!` marks stands otherwise than libs/contracts/topics.py declares it: docs/runbook.md says what to do"
-        )
+        fail("what `!` marks is otherwise than libs/contracts/topics.py declares it: docs/runbook.md says what to do")
 
 
 @gpki.command("doctor")
@@ -115,6 +113,7 @@ def examine_all(
     secrets: database.Secrets,
     smtp_host: Annotated[str, database.option("GPKI_SMTP_HOST", "host of the mail relay")],
     gateway: Annotated[str, database.option("GPKI_GATEWAY_URL", "base URL of the GPKI API")],
+    gateway_root: Annotated[Path, database.option("GPKI_GATEWAY_ROOT", "PEM of the authority of its TLS certificate")],
     crls: Annotated[str, database.option("GPKI_CRL_BASE_URL", "base URL of the CRL server")],
     pki: Annotated[Path, database.option("GPKI_PKI_DIR", "directory with `root.pem` and `issuing.pem`")],
     health: Annotated[
@@ -139,6 +138,7 @@ def examine_all(
         smtp_port=smtp_port,
         smtp_tls=smtp_tls,
         gateway_url=gateway,
+        gateway_root=gateway_root,
         crl_base_url=crls,
         pki_dir=pki,
         health=addresses,

@@ -18,6 +18,9 @@ CLOCK_FAIL: Final = timedelta(seconds=5)
 CRL_LEFT: Final = 4
 """With less than this part of a CRL's life left, its authority should have made the next one."""
 
+TLS_LEFT: Final = timedelta(days=30)
+"""With less than this left, the API's certificate is to be renewed: callers refuse an expired one."""
+
 PROOF_AGE: Final = timedelta(minutes=3)
 """The signer makes a test signature every minute."""
 
@@ -130,6 +133,14 @@ def hsm(report: Mapping[str, Any]) -> Finding:
         return Finding("HSM", "FAIL", detail or "no test signature", do)
     told = f"{detail}, {duration(timedelta(seconds=age))} ago"
     return Finding("HSM", "ok", told) if timedelta(seconds=age) <= PROOF_AGE else Finding("HSM", "FAIL", told, do)
+
+
+def api(expires: datetime, now: datetime) -> Finding:
+    """The API's TLS certificate, which its authority vouched for a moment ago."""
+    told = f"TLS certificate good for {duration(expires - now)}"
+    if expires - now > TLS_LEFT:
+        return Finding("GPKI API", "ok", told)
+    return Finding("GPKI API", "warn", told, "renew it (docs/runbook.md, `TLS of the GPKI API`)")
 
 
 def smtp(greetings: Sequence[str], *, tls: str) -> Finding:

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from libs.contracts.topics import TOPICS
 from libs.runtime.clock import Clock
 from libs.runtime.kafka_access import KafkaAccess
 from libs.runtime.settings import ConfigurationError
+from libs.runtime.transport import client_context
 from libs.storage.migrations import LEDGER_MIGRATIONS, digest_of, files
 from services.operations import diagnosis
 from services.operations.cluster import existing
@@ -58,6 +59,7 @@ class Stack:
     smtp_port: int
     smtp_tls: str
     gateway_url: str
+    gateway_root: Path
     crl_base_url: str
     pki_dir: Path
     health: Mapping[str, str]
@@ -83,6 +85,10 @@ async def examine(stack: Stack, clock: Clock) -> list[Finding]:
                 "have two security officers sign the policy (docs/runbook.md: A setting is held)",
             ),
             "HSM": (asking.hsm, f"the HSM is asked by {SIGNER} alone: see to that first"),
+            "GPKI API": (
+                asking.api,
+                "see that its address is right, and its TLS certificate (docs/runbook.md, `TLS of the GPKI API`)",
+            ),
             "SMTP": (asking.smtp, "see that the relay takes connections from this host at this address and port"),
             **{
                 f"CRL of {name}": (asking.crl(name), "see that certificate_authority runs, and what is at that address")
@@ -129,7 +135,7 @@ class _Asking:
             return before + (self._clock() - before) / 2 - there
 
     async def _gateway_time(self) -> timedelta:
-        answer = await self._client.get(self._stack.gateway_url)
+        answer = await self._ask_api()
         here = self._clock()
         try:
             there = parsedate_to_datetime(answer.headers.get("Date", ""))
@@ -186,6 +192,18 @@ class _Asking:
         if SIGNER not in self._stack.health:
             raise NotAnsweredError(f"GPKI_HEALTH_ADDRESSES does not name {SIGNER}")
         return diagnosis.hsm(await self._report(SIGNER))
+
+    async def api(self) -> Finding:
+        answer = await self._ask_api()
+        shown = answer.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()
+        return diagnosis.api(datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), UTC), self._clock())
+
+    async def _ask_api(self) -> httpx.Response:
+        """What it answers does not matter here: who speaks to it has judged its certificate."""
+        context = client_context(self._stack.gateway_root)
+        assert context is not None
+        async with httpx.AsyncClient(timeout=SECONDS, verify=context, trust_env=False) as client:
+            return await client.get(self._stack.gateway_url)
 
     async def smtp(self) -> Finding:
         implicit = ssl.create_default_context() if self._stack.smtp_tls == "implicit" else None

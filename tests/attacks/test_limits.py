@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Literal
 
-import httpx
 import pytest
 
 from libs.contracts import topics
@@ -18,10 +17,9 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import AuthorisationSubmitted, SealedChallenge
 from libs.gpki_client import GpkiClient
 from libs.gpki_client.answers import Status
-from libs.gpki_client.device import Device, DeviceClient
+from libs.gpki_client.device import Device
 from libs.runtime.clock import utc_now
 from services.igfmas.enrolment import Officer
-from services.igfmas.settings import SERVICE_ROOT
 from tests.support.chain import PIN_PREFIX, Client, Request, papers, wrong
 from tests.support.challenges import own_challenge
 from tests.support.faults import frozen, members, twin
@@ -241,11 +239,11 @@ async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, 
     await phone_is_known(client, officer.user, device.device_id)
     request = await client.press(officer, papers(1))
     dispatched = await request.dispatched()
-    async with DeviceClient(client.stack.gateway, device, officer.user) as phone:
+    async with client.stack.mobile(device, officer.user) as phone:
         code = (await phone.message(dispatched.reference_code, seconds=60)).otp
         client.otps.add(code)
         (message,) = await phone.messages()
-        async with httpx.AsyncClient(base_url=client.stack.gateway, trust_env=False) as http:
+        async with client.stack.http() as http:
             forged = await http.post(
                 f"/v1/devices/{device.device_id}/not-me",
                 json=thief.not_me(message, officer.user, at=utc_now()),
@@ -268,7 +266,7 @@ async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, 
     await client.database.execute("UPDATE otp_dispatch.officer SET held_until = NULL WHERE user_id = $1", officer.user)
     silent = await client.press(officer, papers(1))
     await silent.dispatched()
-    async with DeviceClient(client.stack.gateway, device, officer.user) as phone:
+    async with client.stack.mobile(device, officer.user) as phone:
         code = (await phone.message((await silent.dispatched()).reference_code, seconds=60)).otp
     client.otps.add(code)
     await silent.authorise(otp=code)
@@ -277,10 +275,9 @@ async def test_not_me_stops_the_request_and_holds_the_next_code(client: Client, 
 
 async def told_in_both_languages(client: Client, request: Request) -> None:
     """When the hold ends, in words and for a machine."""
-    root = (client.stack.layout.pki / SERVICE_ROOT).read_bytes()
     words: dict[Literal["ms", "en"], str] = {"ms": "(waktu Malaysia)", "en": "(Malaysia time)"}
     for language, zone in words.items():
-        own = GpkiClient(client.stack.gateway, client.caller, service_root=root, language=language)
+        own = client.stack.gpki(client.caller, language=language)
         async with own as gateway:
             status = await eventually(partial(_rejected, gateway, request), "the gateway knows it too")
         (rejection,) = status.rejections

@@ -22,6 +22,7 @@ from tests.support.faults import all_read
 from tests.support.journal import Raw, ends_of, header, history, of_request
 from tests.support.mobile import phone_is_known
 from tests.support.producers import append
+from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -61,9 +62,9 @@ def overheard(*clients: GpkiClient | DeviceClient) -> Iterator[list[httpx.Reques
             http.event_hooks = {}
 
 
-async def again(heard: Sequence[httpx.Request]) -> list[httpx.Response]:
-    """Make these calls once more, byte for byte."""
-    async with httpx.AsyncClient(trust_env=False) as http:
+async def again(stack: Stack, heard: Sequence[httpx.Request]) -> list[httpx.Response]:
+    """Make these calls once more, byte for byte, by who even has the caller's certificate and its key."""
+    async with httpx.AsyncClient(verify=stack.caller_tls(), trust_env=False) as http:
         return [
             await http.send(httpx.Request(one.method, one.url, headers=one.headers, content=one.content))
             for one in heard
@@ -82,7 +83,7 @@ async def test_every_call_ten_times_over_is_nobodys_and_changes_nothing(client: 
     (sheet,) = papers(1)
     named = {"request": sheet.entry.id, "caller": CALLER, "system": SYSTEM, "user": officer.user}
     manifest = Manifest.of([Document(**sheet.entry.texts)], **named, office=officer.office, action="sah")
-    async with DeviceClient(client.stack.gateway, device, officer.user) as phone:
+    async with client.stack.mobile(device, officer.user) as phone:
         with overheard(client.gateway, phone) as heard:
             await client.gateway.medium(officer.user)
             begun = await client.gateway.start(manifest)
@@ -107,7 +108,7 @@ async def test_every_call_ten_times_over_is_nobodys_and_changes_nothing(client: 
     } <= operations
     await all_read(client.stack)
     before = await ends_of(client.stack, *PROMISED)
-    answers = [answer for _ in range(TIMES) for answer in await again(heard)]
+    answers = [answer for _ in range(TIMES) for answer in await again(client.stack, heard)]
     assert {answer.status_code for answer in answers} == {401}
     assert len(answers) == TIMES * len(heard) >= TIMES * 10
     assert await ends_of(client.stack, *PROMISED) == before
@@ -125,15 +126,15 @@ async def test_without_the_memory_of_tokens_and_keys_a_call_is_made_again(client
     (tried,) = [one for one in heard if one.method == "POST"]
     before = await ends_of(client.stack, topics.AUTHORISATION_SUBMITTED)
 
-    assert [answer.status_code for answer in await again([shown, tried])] == [401, 401]
+    assert [answer.status_code for answer in await again(client.stack, [shown, tried])] == [401, 401]
     await client.database.execute("DELETE FROM gateway.used_jwt")
-    assert [answer.status_code for answer in await again([shown, tried])] == [200, 202]
+    assert [answer.status_code for answer in await again(client.stack, [shown, tried])] == [200, 202]
     assert await ends_of(client.stack, topics.AUTHORISATION_SUBMITTED) == before, "the key of the call is known"
 
     await client.database.execute("DELETE FROM gateway.used_jwt")
     key = tried.headers["Idempotency-Key"]
     await client.database.execute("DELETE FROM gateway.submission WHERE idempotency_key = $1", key)
-    assert [answer.status_code for answer in await again([tried])] == [202]
+    assert [answer.status_code for answer in await again(client.stack, [tried])] == [202]
     after = await ends_of(client.stack, topics.AUTHORISATION_SUBMITTED)
     assert sum(after.values()) == sum(before.values()) + 1, "it is handed on a second time"
     await all_read(client.stack)

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from typing import Self
 from uuid import uuid4
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -12,6 +13,7 @@ from libs.contracts import topics
 from libs.gpki_client import Caller
 from libs.gpki_client.answers import Completed
 from libs.gpki_client.kafka import KafkaClient
+from libs.runtime.clock import utc_now
 from libs.runtime.kafka_access import MECHANISM
 from libs.runtime.transport import client_context
 from services.igfmas.keys import CALLER, CALLER_KEY
@@ -66,6 +68,21 @@ async def test_a_producer_with_the_sdk_alone_and_a_tool_that_watches_see_the_sam
         for topic in ONE_PER_DOCUMENT:
             seen = await tool.seen(topic.name)
             assert [seen[name] for name in names] == [1] * PUKAL, topic.name
+
+
+async def test_a_caller_s_token_opens_nothing_but_over_the_caller_s_own_connection(client: Client) -> None:
+    """I-59."""
+    stack = client.stack
+
+    async def status(http: httpx.AsyncClient) -> int:
+        bearer = {"Authorization": f"Bearer {client.caller.assertion('800101145566', at=utc_now())}"}
+        async with http:
+            return (await http.get("/v1/sealing-key", headers=bearer)).status_code
+
+    assert await status(stack.http()) == 401
+    assert await status(httpx.AsyncClient(base_url=stack.gateway, verify=stack.caller_tls(), trust_env=False)) == 200
+    with pytest.raises(httpx.TransportError):
+        await status(httpx.AsyncClient(base_url=stack.gateway.replace("https", "http"), trust_env=False))
 
 
 async def end_of(kafka: KafkaClient, request_id: object) -> Completed:

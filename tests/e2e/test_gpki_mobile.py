@@ -11,7 +11,7 @@ from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.resending import ResendAnswered
 from libs.contracts.signing import RESERVE_WITHIN, Channel
-from libs.gpki_client.device import Device, DeviceClient
+from libs.gpki_client.device import Device
 from tests.support.chain import MAIL_SECONDS, Client, Request, papers
 from tests.support.challenges import own_challenge
 from tests.support.journal import of_request
@@ -196,7 +196,7 @@ async def test_a_phone_that_is_replaced_reads_what_changed_and_for_a_day_codes_g
     await mobile.otp(await client.press(officer, papers(1)))
     replacing = await on_phone(client, officer)
     before = Device(mobile.phone.sealing, mobile.phone.signing)
-    async with DeviceClient(client.stack.gateway, before, officer.user) as phone:
+    async with client.stack.mobile(before, officer.user) as phone:
         (notice,) = await eventually(phone.notices, "the phone of before is told")
     subject, body = before.open_notice(notice)
     assert "GPKI Mobile registered" in subject

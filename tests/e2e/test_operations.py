@@ -121,7 +121,11 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
     status, told, why = await gpki(client.stack, "doctor")
     assert (status, why) == (0, ""), told
     assert findings(told) == dict.fromkeys(
-        ("clock", "Kafka", "PostgreSQL", *SERVICES, "settings", "HSM", "SMTP", "CRL of root", "CRL of issuing"), "ok"
+        (
+            *("clock", "Kafka", "PostgreSQL", *SERVICES),
+            *("settings", "HSM", "GPKI API", "SMTP", "CRL of root", "CRL of issuing"),
+        ),
+        "ok",
     )
     assert re.search(r"^ok    HSM .*  test signature made in \d+ ms, and verified, ", told, re.MULTILINE)
 
@@ -131,6 +135,9 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
     [
         ({"GPKI_SMTP_PORT": "1"}, {"SMTP"}),
         ({"GPKI_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, {"Kafka"}),
+        ({"GPKI_GATEWAY_URL": "https://127.0.0.1:1"}, {"GPKI API"}),
+        ({"GPKI_GATEWAY_URL": "http://127.0.0.1:{gateway}"}, {"GPKI API"}),
+        ({"GPKI_GATEWAY_ROOT": "{pki}/service_root.pem"}, {"GPKI API"}),
         ({"GPKI_POSTGRES_USER": "monitor"}, {"PostgreSQL"}),
         ({"GPKI_CRL_BASE_URL": "http://127.0.0.1:1"}, {"CRL of root", "CRL of issuing"}),
         ({"GPKI_CRL_BASE_URL": "http://["}, {"CRL of root", "CRL of issuing"}),
@@ -142,8 +149,8 @@ async def test_a_doctor_names_the_part_that_fails_and_no_other_and_says_what_to_
     client: Client, wrong: dict[str, str], failing: set[str]
 ) -> None:
     """The checks do not depend on each other."""
-    ports = client.stack.layout.ports
-    given = {name: value.format(**ports) for name, value in wrong.items()}
+    layout = client.stack.layout
+    given = {name: value.format(**layout.ports, pki=layout.pki) for name, value in wrong.items()}
     status, told, _ = await gpki(client.stack, "doctor", more=given)
     assert status == 1
     assert {name for name, state in findings(told).items() if state == "FAIL"} == failing

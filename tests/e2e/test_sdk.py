@@ -12,7 +12,7 @@ import pytest
 
 from libs.contracts import topics
 from libs.gpki_client import Dispatch, Document, Manifest, Problem, Result, read
-from libs.gpki_client.device import Device, DeviceClient
+from libs.gpki_client.device import Device
 from libs.gpki_client.record import verify_record
 from services.igfmas.enrolment import Officer, device_registration_of
 from services.igfmas.evidence import write_evidence
@@ -89,6 +89,8 @@ async def example(client: Client, officer: Officer, name: str, folder: Path, req
             **({"GPKI_KAFKA_ROOT": str(layout.transport_root)} if layout.transport_root else {}),
             "GPKI_CALLER": CALLER,
             "GPKI_CALLER_KEY": str(layout.secrets("igfmas") / CALLER_KEY),
+            "GPKI_CALLER_CERTIFICATE": str(layout.pki / "certificates" / "caller" / f"{CALLER}.pem"),
+            "GPKI_TLS_ROOT": str(layout.tls_root),
             "GPKI_SERVICE_ROOT": str(layout.pki / SERVICE_ROOT),
             "GPKI_SYSTEM": SYSTEM,
             "GPKI_USER": officer.user,
@@ -227,7 +229,7 @@ async def test_a_device_without_a_screen_gives_the_code(client: Client) -> None:
         await eventually(partial(knows, client, service, officer.user, device), f"{service} knows the device")
     request = await client.press(officer, papers(1))
     dispatched = await request.dispatched()
-    async with DeviceClient(client.stack.gateway, device, officer.user) as phone:
+    async with client.stack.mobile(device, officer.user) as phone:
         message = await phone.message(dispatched.reference_code, seconds=SECONDS)
     assert (message.request_id, dispatched.device_id) == (request.id, device.device_id)
     client.otps.add(message.otp)

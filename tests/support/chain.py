@@ -36,7 +36,7 @@ from services.igfmas.enrolment import Officer, Registrars
 from services.igfmas.keys import CALLER, read_keys
 from services.igfmas.mailbox import Mailbox
 from services.igfmas.observation import Observation, RequestSeen
-from services.igfmas.settings import OBSERVER, SERVICE_ROOT
+from services.igfmas.settings import OBSERVER
 from services.igfmas.trust import Trust
 from services.igfmas.vouchers import Voucher
 from tests.support.producers import send_as_service
@@ -256,11 +256,10 @@ async def connected(stack: Stack, documents: Sequence[Topic] = DOCUMENTS) -> Asy
     """An iGFMAS of a stack that runs with its services; it follows these topics of documents."""
     environment = client_environment(stack.layout)
     caller, registrars = read_keys(stack.layout.secrets("igfmas"))
-    root = (stack.layout.pki / SERVICE_ROOT).read_bytes()
     kafka, observer = (broker.access(stack.layout, principal) for principal in (CALLER, OBSERVER))
     async with AsyncExitStack() as resources:
         chain = await resources.enter_async_context(Chain(kafka, observer, Observation(), utc_now, documents))
-        gateway = await resources.enter_async_context(GpkiClient(stack.gateway, caller, service_root=root))
+        gateway = await resources.enter_async_context(stack.gpki(caller))
         database = await asyncpg.create_pool(stack.postgres_dsn("postgres"), min_size=1, max_size=4)
         resources.push_async_callback(database.close)
         desk = Desk(chain, gateway, caller=caller, registrars=registrars, clock=utc_now)

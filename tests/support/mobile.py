@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import httpx
-
 from libs.contracts import topics
 from services.gateway.inbox_schemas import Message, Messages
 from services.igfmas.enrolment import Officer, device_registered
@@ -34,7 +32,7 @@ class Mobile:
 
     async def inbox(self) -> Messages:
         """What the phone is told."""
-        async with httpx.AsyncClient(base_url=self.client.stack.gateway, trust_env=False) as http:
+        async with self.client.stack.http() as http:
             bearer = {"Authorization": f"Bearer {self.phone.token(self.officer.user)}"}
             answer = await http.get(f"/v1/devices/{self.phone.device_id}/messages", headers=bearer)
         assert answer.status_code == 200, answer.text

@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import signal
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,9 @@ from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -22,9 +25,14 @@ from deploy.native import broker, database, lifecycle
 from deploy.native.layout import CHECKOUT, Layout, open_layout
 from deploy.native.parts import infrastructure, services
 from deploy.native.ports import HOST
+from deploy.native.principals import CALLER
 from deploy.native.supervisor import Supervisor
 from libs.contracts.topics import Topic
+from libs.gpki_client import Caller, GpkiClient, tls_context
+from libs.gpki_client.device import Device, DeviceClient
 from libs.runtime.kafka_access import KafkaAccess
+from services.igfmas.keys import CALLER_KEY
+from services.igfmas.settings import SERVICE_ROOT
 from tests.support.waiting import eventually
 
 SESSION_MS = 6_000
@@ -60,7 +68,25 @@ class Stack:
     @property
     def gateway(self) -> str:
         """Base URL of the GPKI API."""
-        return f"http://{HOST}:{self.layout.ports['gateway']}"
+        return f"https://{HOST}:{self.layout.ports['gateway']}"
+
+    def caller_tls(self) -> ssl.SSLContext:
+        """Of iGFMAS's connections to the gateway."""
+        certificate = self.layout.pki / "certificates" / "caller" / f"{CALLER}.pem"
+        return tls_context(self.layout.tls_root, certificate=certificate, key=self.layout.secrets(CALLER) / CALLER_KEY)
+
+    def gpki(self, caller: Caller, **more: Any) -> GpkiClient:
+        """The gateway for iGFMAS."""
+        root = (self.layout.pki / SERVICE_ROOT).read_bytes()
+        return GpkiClient(self.gateway, caller, service_root=root, tls=self.caller_tls(), **more)
+
+    def mobile(self, device: Device, user: str) -> DeviceClient:
+        """The gateway for a phone, which has no certificate."""
+        return DeviceClient(self.gateway, device, user, tls=tls_context(self.layout.tls_root))
+
+    def http(self) -> httpx.AsyncClient:
+        """The gateway for who has no certificate."""
+        return httpx.AsyncClient(base_url=self.gateway, verify=tls_context(self.layout.tls_root), trust_env=False)
 
     def postgres_dsn(self, role: str) -> str:
         """Connection URL of a service's role, or of `postgres`; it holds the password."""

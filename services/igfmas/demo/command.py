@@ -178,8 +178,8 @@ class Demonstration:
         write_officers(self._results / "officers.json", cast.roaming)
         async with (
             Chain(settings.kafka, settings.observer, observation, utc_now) as chain,
-            GpkiClient(settings.gateway_url, caller, service_root=root) as gateway,
-            DeviceClient(settings.gateway_url, device, cast.approver.user) as phone,
+            GpkiClient(settings.gateway_url, caller, service_root=root, tls=settings.caller_tls()) as gateway,
+            DeviceClient(settings.gateway_url, device, cast.approver.user, tls=settings.device_tls()) as phone,
         ):
             desk = Desk(chain, gateway, caller=caller, registrars=registrars, clock=utc_now)
             story = Story(desk, self._mailbox, phone, display=display, cast=cast, prefix=self._run)

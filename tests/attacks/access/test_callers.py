@@ -51,7 +51,7 @@ async def officer_of(door: Door, office: str) -> str:
 async def asked(door: Door, caller: Caller, user: str, office: str = OWN) -> ProblemCode | int:
     """A signing of one document for this officer, by this caller: the answer's code."""
     event = requested(header(user, office=office), documents(1), caller)
-    answer = await door.http.post(
+    answer = await (await door.connections.of(caller)).post(
         "/v1/signings",
         content=event.model_dump_json().encode(),
         headers={"Authorization": f"Bearer {door.token(user, caller=caller)}", "Idempotency-Key": uuid4().hex},

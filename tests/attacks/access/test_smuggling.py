@@ -18,7 +18,8 @@ OCTETS = bytes.fromhex("0d0a")
 
 async def raw(door: Door, *lines: str, body: bytes = b"") -> bytes:
     """What is answered to these bytes, until the server closes or has told one answer."""
-    reader, writer = await asyncio.open_connection(door.http.base_url.host, door.http.base_url.port)
+    url, tls = door.http.base_url, door.tls.client(door.caller)
+    reader, writer = await asyncio.open_connection(url.host, url.port, ssl=tls)
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode() + body)
         await writer.drain()

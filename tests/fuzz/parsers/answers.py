@@ -5,6 +5,7 @@ For `otp` and `notice` it is the plaintext of a message that somebody sealed to 
 
 import base64
 import json
+import ssl
 from collections.abc import Iterable
 from functools import cache
 from random import Random
@@ -36,6 +37,7 @@ from tests.fuzz.parsers.authority import der, fixed_signer, tree
 from tests.fuzz.target import Target
 from tests.support.pki import EPOCH
 
+_UNUSED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _USER = "800101145566"
 _REQUEST = UUID("6f1b4f0e-5f0c-5e3b-9a35-0f3c6c1f7a11")
 _DEVICE = Device.from_private_bytes(b"\x08" * 64)
@@ -68,8 +70,9 @@ def _answering(code: int, body: bytes) -> httpx.MockTransport:
 def _client(code: int, body: bytes) -> GpkiClient:
     root = der(tree().root)
     return GpkiClient(
-        "http://gpki.example", _caller(), service_root=root, clock=lambda: EPOCH, http_transport=_answering(code, body)
-    )
+        *("https://gpki.example", _caller()),
+        service_root=root, tls=_UNUSED, clock=lambda: EPOCH, http_transport=_answering(code, body),
+    )  # fmt: skip
 
 
 @cache
@@ -80,8 +83,9 @@ def _caller() -> Caller:
 
 def _device(code: int, body: bytes) -> DeviceClient:
     return DeviceClient(
-        "http://gpki.example", _DEVICE, _USER, clock=lambda: EPOCH, http_transport=_answering(code, body)
-    )
+        *("https://gpki.example", _DEVICE, _USER),
+        tls=_UNUSED, clock=lambda: EPOCH, http_transport=_answering(code, body),
+    )  # fmt: skip
 
 
 async def _status(code: int, body: bytes) -> object:

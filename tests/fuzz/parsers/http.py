@@ -102,7 +102,8 @@ async def _answer(scope: dict[str, Any], body: bytes) -> tuple[int, str, bytes]:
 class _StandIns:
     """In place of database, broker and clock."""
 
-    async def admit(self, *given: str | None) -> Any:
+    async def admit(self, *given: str | None, connected: str | None = None) -> Any:
+        assert connected is None, "no byte of a call is its connection"
         caller = Caller("igfmas", _USER, str(given[-1])[:10], EPOCH)
         return caller if len(given) == 1 else (caller, None)  # a device is admitted by its id, too
 

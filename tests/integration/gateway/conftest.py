@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
-import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
-from fastapi import FastAPI
-from pydantic import SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from deploy.native.secret_files import ensure_secret
 from libs.bus.topics import create_topics
@@ -46,14 +44,16 @@ from services.gateway.live import Live
 from services.gateway.schemas import Problem, SigningStatus
 from services.gateway.settings import Settings
 from services.gateway.store import MIGRATIONS
+from tests.integration.gateway.connections import Connections
 from tests.integration.gateway.twins import cut_off_api
 from tests.support.bus import ROLE, Room, open_room
 from tests.support.pki import Pki
 from tests.support.producers import Hands
-from tests.support.requests import Caller, documents, header, key_id, key_state, medium_resolved, new_user
+from tests.support.requests import Caller, documents, header, key_state, medium_resolved, new_user
 from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
+from tests.support.tls import Tls, connected
 from tests.support.waiting import eventually
 
 SEALED = b"s" * 200
@@ -77,20 +77,19 @@ class Door:
     tap: Tap
     settings: RoomSettings
     http: httpx.AsyncClient
+    """The caller's connections."""
     health: Health
+    tls: Tls
+    connections: Connections
 
     def token(self, user: str, *, caller: Caller | None = None, **claims: Any) -> str:
         """A JWT for one call."""
-        now = int(utc_now().timestamp())
-        key = caller or self.caller
-        content = {"iss": "igfmas", "sub": user, "aud": "gpki-gateway", "iat": now, "exp": now + 50, "jti": uuid4().hex}
-        made: dict[str, Any] = {name: value for name, value in (content | claims).items() if value is not None}
-        return jwt.encode(made, key.key, algorithm="EdDSA", headers={"kid": key_id(key)})
+        return self.connections.token(caller or self.caller, user, **claims)
 
     async def get(self, path: str, token: str | None, **headers: str) -> httpx.Response:
-        """GET under this token."""
+        """GET under this token, over its caller's own connection."""
         bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return await self.http.get(path, headers={**bearer, **headers})
+        return await (await self.connections.for_token(token)).get(path, headers={**bearer, **headers})
 
     async def status(self, request_id: UUID, user: str) -> SigningStatus:
         """The status that the request's own user is given."""
@@ -168,7 +167,7 @@ class Door:
     ) -> httpx.Response:
         """Take the request back."""
         token = self.token(user or event.signed.manifest.header.user, caller=caller, **claims)
-        return await (http or self.http).post(
+        return await (http or await self.connections.of(caller or self.caller)).post(
             f"/v1/signings/{event.request_id}/cancellation",
             headers={"Authorization": f"Bearer {token}", "Idempotency-Key": key},
         )
@@ -206,14 +205,13 @@ class Door:
     @asynccontextmanager
     async def cut_off(self) -> AsyncIterator[httpx.AsyncClient]:
         """A twin on the same schema whose broker is away."""
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.api(self.room.pool, Live(self.room.pool))), base_url="http://gateway"
-        ) as client:
+        twin = httpx.ASGITransport(self.api(self.room.pool, Live(self.room.pool)))
+        async with httpx.AsyncClient(transport=twin, base_url="https://gateway") as client:
             yield client
 
-    def api(self, pool: Pool, live: Live) -> FastAPI:
-        """The API of a twin over this pool, with these streams, whose broker is away."""
-        return cut_off_api(self.settings, self.routes, self.pki, pool, live)
+    def api(self, pool: Pool, live: Live) -> Any:
+        """The API of a twin over this pool, with these streams, whose broker is away, for this caller's connections."""
+        return connected(cut_off_api(self.settings, self.routes, self.pki, pool, live), self.caller)
 
     async def rows(self) -> dict[str, list[Any]]:
         """What the gateway keeps of requests."""
@@ -269,6 +267,7 @@ def pki() -> Pki:
 async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     """One replica that knows one caller and one sealing key; its requests are each test's own."""
     folder: Path = tmp_path_factory.mktemp("gateway")
+    tls = Tls.make(folder)
     own: dict[str, Topic] = vars(DEFAULT_ROUTES)
     routes = Routes(**{field: stack.own(topic) for field, topic in own.items()})
     await create_topics(stack.kafka, topics=list(vars(routes).values()))
@@ -288,13 +287,14 @@ async def door(stack: Stack, pki: Pki, tmp_path_factory: pytest.TempPathFactory)
             pki_dir=folder,
             producer_key=hands.secret(room.schema),
             gateway_port=0,
+            gateway_tls=SecretBytes(tls.server),
         )
         tap = await room.tap(*vars(routes).values())
         health = Health(room.schema)
         async with serve(settings, health, routes) as port:
             await eventually(lambda: health.ready, "ready")
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-                caller = pki.caller()
-                found = Door(room, pki, caller, routes, tap, settings, http, health)
+            async with Connections(f"https://127.0.0.1:{port}", tls) as connections:
+                http = await connections.of(caller := pki.caller())
+                found = Door(room, pki, caller, routes, tap, settings, http, health, tls, connections)
                 await found.tell(key_state(caller, "caller", "igfmas", pki))
                 yield found

@@ -108,7 +108,7 @@ async def pool_of_one(door: Door) -> AsyncIterator[Pool]:
 
 @asynccontextmanager
 async def serving(door: Door, pool: Pool, streams: live.Live) -> AsyncIterator[int]:
-    """A twin with these streams; yields its port."""
+    """A twin with these streams, behind TLS that ended before it; yields its port."""
     async with http_server.http_server(door.api(pool, streams), 0) as port:
         try:
             yield port

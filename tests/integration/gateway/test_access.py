@@ -105,6 +105,17 @@ async def test_a_key_that_was_retired_admits_nobody(door: Door) -> None:
     assert code_of(answer) is ProblemCode.UNAUTHORISED
 
 
+async def test_a_key_whose_certificate_has_expired_admits_nobody_though_it_may_connect(door: Door) -> None:
+    """The handshake asks no clock; every call does, the database's."""
+    past = copy.copy(door.pki)
+    past.now -= timedelta(days=365, hours=1)
+    gone = past.caller()
+    await door.tell(key_state(gone, "caller", "igfmas", past))
+    assert (await (await door.connections.of(gone)).get("/v1/sealing-key")).status_code == 401
+    answer = await door.get(STATUS.format(uuid4()), door.token(new_user(), caller=gone))
+    assert code_of(answer) is ProblemCode.UNAUTHORISED
+
+
 async def test_a_forged_request_is_not_shown_and_leaves_its_id_to_the_true_one(door: Door) -> None:
     user = new_user()
     true = requested(header(user), documents(1), door.caller)

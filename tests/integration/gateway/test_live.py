@@ -37,7 +37,7 @@ async def twin(door: Door):
     health = Health("twin")
     async with serve(door.settings, health, door.routes) as port:
         await eventually(lambda: health.ready, "the twin is ready")
-        yield f"http://127.0.0.1:{port}"
+        yield f"https://127.0.0.1:{port}"
 
 
 async def commit(door: Door, *events: Event) -> None:

@@ -13,6 +13,7 @@ from deploy.native.parts import inherited, service_environment
 from libs.bus.signing import PRODUCER_KEY
 from libs.bus.topics import create_topics
 from libs.crypto.requests import new_signing_key
+from libs.gpki_client import tls_context
 from libs.runtime.secret_files import ensure_secret
 from tests.support.pki import Pki
 from tests.support.stack import WITH_US, Stack
@@ -26,6 +27,7 @@ async def test_the_process_serves_until_sigterm_and_ends_with_zero(stack: Stack,
     (tmp_path / "service_root.pem").write_bytes(pki.service_root.certificate.public_bytes(Encoding.PEM))
     await create_topics(stack.kafka)
     ensure_secret(stack.layout.secrets("gateway"), PRODUCER_KEY, new_signing_key)
+    tls = tls_context(stack.layout.tls_root)
     settings = service_environment(stack.layout, "gateway") | {"GPKI_PKI_DIR": str(tmp_path)}
     with (tmp_path / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -36,7 +38,7 @@ async def test_the_process_serves_until_sigterm_and_ends_with_zero(stack: Stack,
             stderr=log,
         )
     try:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(verify=tls, trust_env=False) as client:
 
             async def is_ready() -> bool:
                 assert process.returncode is None, (tmp_path / "log").read_text()
@@ -47,7 +49,7 @@ async def test_the_process_serves_until_sigterm_and_ends_with_zero(stack: Stack,
                 return answer.status_code == 200
 
             await eventually(is_ready, "ready", every=0.2)
-            answer = await client.get(f"http://127.0.0.1:{settings['GPKI_GATEWAY_PORT']}/v1/sealing-key")
+            answer = await client.get(f"https://127.0.0.1:{settings['GPKI_GATEWAY_PORT']}/v1/sealing-key")
             assert answer.status_code == 401
             process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(STOPS_WITHIN):

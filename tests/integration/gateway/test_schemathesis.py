@@ -57,6 +57,7 @@ def attack(
     """
     seen: set[int] = set()
     operation = OPERATIONS[label]
+    root, own = str(door.tls.root), str(door.tls.file(door.caller))
     with requests.Session() as session:
         session.trust_env = False
 
@@ -74,7 +75,9 @@ def attack(
                 case.path_parameters = dict(known)
             token = credential()
             bearer = {} if token is None else {"Authorization": f"Bearer {token}"}
-            answer = case.call(base_url=str(door.http.base_url), session=session, headers=bearer, timeout=10)
+            answer = case.call(
+                base_url=str(door.http.base_url), session=session, headers=bearer, timeout=10, verify=root, cert=own
+            )
             case.validate_response(answer, checks=CHECKS)
             seen.add(answer.status_code)
             if answer.status_code >= 400:

@@ -189,10 +189,9 @@ async def test_the_longest_body_that_is_taken_makes_a_record_that_the_topic_take
 
 async def test_who_is_not_admitted_is_refused_before_its_body_is_read(door: Door) -> None:
     url = door.http.base_url
-    reader, writer = await asyncio.open_connection(url.host, url.port)
+    reader, writer = await asyncio.open_connection(url.host, url.port, ssl=door.tls.client())
     head = "POST /v1/signings HTTP/1.1\r\nHost: gateway\r\nIdempotency-Key: k\r\nContent-Length: 1000\r\n\r\n{"
     writer.write(head.encode())
     async with asyncio.timeout(10):
         assert b" 401 " in await reader.readline()
-    writer.close()
-    await writer.wait_closed()
+    writer.transport.abort()

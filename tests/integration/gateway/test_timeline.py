@@ -146,13 +146,13 @@ def slice_of(head: Header, stage: ReachedStage, numbers: range) -> Advance:
 
 async def test_the_server_stops_with_the_service_and_starts_again(door: Door) -> None:
     health = Health("twin")
-    async with serve(door.settings, health, door.routes) as port, httpx.AsyncClient(trust_env=False) as client:
-        assert (await client.get(f"http://127.0.0.1:{port}/v1/sealing-key")).status_code == 401
+    nobody = await door.connections.of(None)
+    async with serve(door.settings, health, door.routes) as port:
+        assert (await nobody.get(f"https://127.0.0.1:{port}/v1/sealing-key")).status_code == 401
         began = time.monotonic()
     assert time.monotonic() - began < 20
     with pytest.raises(httpx.ConnectError):
-        async with httpx.AsyncClient() as client:
-            await client.get(f"http://127.0.0.1:{port}/v1/sealing-key")
+        await nobody.get(f"https://127.0.0.1:{port}/v1/sealing-key")
     taken = door.settings.model_copy(update={"gateway_port": door.http.base_url.port})
     with pytest.raises(OSError, match="in use"):
         async with serve(taken, Health("twin"), door.routes):

@@ -1,5 +1,6 @@
 """Certificates are what their profile says, any HSM adapter can sign them, and a service has one purpose."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from libs.crypto.pki import (
+    OID_CALLER,
+    OID_CLIENT_AUTH,
+    OID_PRODUCER,
+    SERVICE_PROFILES,
     Issuer,
     PkiError,
     RevokedCertificate,
@@ -183,6 +188,41 @@ def test_no_certificate_serves_another_purpose(pki):
             if purpose is not own:
                 with pytest.raises(ServiceCertificateError, match="another purpose"):
                     validate(pki, identity.der, purpose)
+
+
+def usages(certificate: x509.Certificate) -> set[str]:
+    return {oid.dotted_string for oid in certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value}
+
+
+def test_callers_alone_are_clients_of_tls(pki):
+    """RFC 5280 section 4.2.1.12: OpenSSL takes no client certificate without it."""
+    assert usages(pki.caller().certificate) == {OID_CALLER, OID_CLIENT_AUTH}
+    for other in (pki.registrar(), pki.producer(), pki.security_officer("a"), pki.sealing_key(), pki.officer()):
+        assert OID_CLIENT_AUTH not in usages(other.certificate)
+    assert OID_CLIENT_AUTH not in usages(pki.sealing_authority.certificate)
+
+
+def test_a_caller_that_was_certified_before_is_one_still_and_nobody_else_may_be_a_client_of_tls(pki, monkeypatch):
+    def without(purpose, identity, also):
+        profile = SERVICE_PROFILES[purpose]
+        with monkeypatch.context() as earlier:
+            earlier.setitem(SERVICE_PROFILES, purpose, replace(profile, also=frozenset(also)))
+            return build_service(
+                pki.service_root,
+                identity.key.public_key(),
+                purpose=purpose,
+                name=distinguished_name("igfmas"),
+                serial=9,
+                validity=pki.validity(),
+            )
+
+    assert validate(pki, der(without(CALLER, pki.caller(), ())), CALLER).name == "igfmas"
+    for purpose, identity in ((PRODUCER, pki.producer()), (REGISTRAR, pki.registrar())):
+        assert validate(pki, der(without(purpose, identity, ())), purpose)
+        with pytest.raises(ServiceCertificateError, match="another purpose"):
+            validate(pki, der(without(purpose, identity, (OID_CLIENT_AUTH,))), purpose)
+    with pytest.raises(ServiceCertificateError, match="another purpose"):
+        validate(pki, der(without(CALLER, pki.caller(), (OID_CLIENT_AUTH, OID_PRODUCER))), CALLER)
 
 
 def test_the_sealing_authority_makes_sealing_keys_and_nothing_else(pki):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from libs.crypto.pki import ServicePurpose
 from libs.crypto.service_certificates import ServiceIdentity
-from services.gateway.authentication import LEEWAY, MAX_LIFE, judge, key_id_of
-from tests.support.pki import p256_key, shared_rsa_key
+from services.gateway.authentication import LEEWAY, MAX_LIFE, connected_key, judge, key_id_of
+from tests.support.pki import Pki, p256_key, shared_rsa_key
+from tests.support.requests import key_id
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -175,3 +176,24 @@ def test_no_text_makes_the_judge_raise(text: str) -> None:
 @pytest.mark.parametrize("kid", [7, None, "AB" * 32, "ab" * 31, "ab" * 32 + "\n", ["ab" * 32]])
 def test_a_key_id_is_a_hash_in_hex(kid: object) -> None:
     assert key_id_of(raw({"alg": "EdDSA", "kid": kid}, claims(), ED.sign)) is None
+
+
+def test_a_connection_has_the_key_of_its_first_certificate() -> None:
+    first, second = Pki().caller(), Pki().caller()
+    chain = [one.pem.decode() for one in (first, second)]
+    assert connected_key({"extensions": {"tls": {"client_cert_chain": chain}}}) == key_id(first)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {},
+        {"extensions": {}},
+        {"extensions": {"tls": {}}},
+        {"extensions": {"tls": {"client_cert_chain": []}}},
+        {"extensions": {"tls": {"client_cert_chain": ["no certificate"]}}},
+        {"headers": [(b"x-client-cert", Pki().caller().pem)]},
+    ],
+)
+def test_a_connection_without_a_certificate_has_no_key(scope: dict[str, Any]) -> None:
+    assert connected_key(scope) is None

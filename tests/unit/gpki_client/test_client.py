@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,8 @@ from tests.unit.gpki_client.test_vectors import manifest
 PRIVATE = Ed25519PrivateKey.generate()
 KEY = Caller("igfmas", PRIVATE)
 USER = "800101055566"
+UNUSED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The transport is a mock's."""
 PIN, OTP = "Kn4ri-rahsia", "482913"
 
 
@@ -56,7 +59,9 @@ class Server:
 
 def client(server: Callable[[httpx.Request], httpx.Response], root: bytes = b"") -> GpkiClient:
     mock = httpx.MockTransport(server)
-    return GpkiClient("http://127.0.0.1:1", KEY, service_root=root, clock=lambda: EPOCH, http_transport=mock)
+    return GpkiClient(
+        "https://127.0.0.1:1", KEY, service_root=root, tls=UNUSED, clock=lambda: EPOCH, http_transport=mock
+    )
 
 
 ACCEPTED = httpx.Response(202, json={"cancellation": str(uuid4()), "status_url": "/x"})

@@ -111,6 +111,12 @@ def test_a_crl_is_a_warning_in_its_last_quarter_and_fails_when_it_is_stale(hours
     assert (found.name, found.state) == ("CRL of root", state)
 
 
+@pytest.mark.parametrize(("days", "state"), [(825, "ok"), (31, "ok"), (30, "warn"), (1, "warn")])
+def test_a_tls_certificate_is_a_warning_in_its_last_month(days: float, state: str) -> None:
+    found = diagnosis.api(NOW + timedelta(days=days), NOW)
+    assert (found.name, found.state, bool(found.do)) == ("GPKI API", state, state == "warn")
+
+
 def test_a_crl_of_somebody_else_fails_however_young() -> None:
     found = diagnosis.crl("root", this_update=NOW, next_update=NOW + timedelta(hours=24), now=NOW, genuine=False)
     assert found.state == "FAIL"

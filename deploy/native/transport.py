@@ -1,8 +1,9 @@
-"""The authority of TLS between the containers, and the certificates of those who are spoken to.
+"""The stack's own authority of TLS, and the certificates of servers: of the gateway, and in containers of all.
 
 It vouches for hosts and for nothing else: no signature of an officer, a service or a caller rests on it.
 """
 
+import os
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,28 +29,33 @@ ROOT_VALID = timedelta(days=3650)
 SERVER_VALID = timedelta(days=825)
 """Made anew at every start of the stack."""
 
+GATEWAY_NAMES = "GPKI_GATEWAY_NAMES"
+"""Environment: further names or addresses, comma-separated, under which callers reach the gateway."""
+
 SKEW = timedelta(minutes=5)
 """Of a host whose clock is behind ours."""
 
 
 def certify(layout: Layout) -> None:
-    """Make the authority once, and a new key and certificate for each server: `tls.pem` among its secrets."""
+    """Make the authority once, and a new key and certificate for each server: `Layout.tls`, key before certificate."""
     now = utc_now()
     key = _private_key(ensure_secret(layout.secrets(ADMINISTRATOR), "transport_root_key", _new_key))
-    assert layout.transport_root is not None
-    if not layout.transport_root.exists():
-        publish(layout.transport_root, _root(key, now).public_bytes(Encoding.PEM))
-    root = x509.load_pem_x509_certificate(layout.transport_root.read_bytes())
-    servers = {KAFKA: [layout.host(name) for name in BROKERS], "postgres": [], "smtp": []}
+    if not layout.tls_root.exists():
+        publish(layout.tls_root, _root(key, now).public_bytes(Encoding.PEM))
+    root = x509.load_pem_x509_certificate(layout.tls_root.read_bytes())
+    servers = {"gateway": [layout.host("gateway"), *filter(None, os.environ.get(GATEWAY_NAMES, "").split(","))]}
+    if layout.networked:
+        servers |= {KAFKA: [layout.host(name) for name in BROKERS]}
+        servers |= {name: [layout.host(name)] for name in ("postgres", "smtp")}
     for owner, names in servers.items():
-        _certify_server(layout.secrets(owner) / "tls.pem", [*(names or [layout.host(owner)]), HOST], key, root, now)
+        _certify_server(layout.tls(owner), list(dict.fromkeys([*names, HOST])), key, root, now)
 
 
 def _certify_server(
     file: Path, names: list[str], issuer: ec.EllipticCurvePrivateKey, root: x509.Certificate, now: datetime
 ) -> None:
     pem = _new_key()
-    alternatives = [x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names]
+    alternatives = [_alternative(name) for name in names]
     certificate = (
         _builder(names[0], _private_key(pem).public_key(), now, SERVER_VALID)
         .issuer_name(root.subject)
@@ -58,7 +64,15 @@ def _certify_server(
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(issuer, hashes.SHA256())
     )
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_secret(file, pem + certificate.public_bytes(Encoding.PEM))
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _root(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:

@@ -59,7 +59,7 @@ class ContainerStack:
 
     @contextlib.contextmanager
     def starting(self, say: Say) -> Iterator[None]:
-        """Around Compose's `up`: its folders before, and behind it as `attach`. Raises StackError."""
+        """Around Compose's `up`: make its folders before, wait and copy as `attach` does after. Raises StackError."""
         began = time.monotonic()
         self.layout.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.layout.mail.mkdir(exist_ok=True)
@@ -67,8 +67,8 @@ class ContainerStack:
         say("containers: prepare, infrastructure, init, services ...")
         try:
             yield
-        except (StackError, subprocess.CalledProcessError) as error:
-            raise StackError(f"{error}\n{self._last_words()}", "mend that, then start again") from None
+        except (StackError, subprocess.CalledProcessError) as error:  # ours, or that of who calls Compose for the tests
+            raise StackError(f"{getattr(error, 'problem', error)}\n{self._last_words()}", "mend that") from None
         self.attach()
         say(f"ready in {time.monotonic() - began:.1f} s")
 
@@ -82,9 +82,9 @@ class ContainerStack:
         for owner in CLIENTS:
             self.copy(f"secrets/{owner}")
 
-    def down(self, *, volumes: bool = False) -> None:
-        """Stop and remove the containers; the volumes too, or keep them. Raises StackError."""
-        self.compose("down", *(("--volumes",) if volumes else ()))
+    def down(self) -> None:
+        """Stop and remove the containers; the volumes are kept. Raises StackError."""
+        self.compose("down")
 
     def container(self, service: str) -> str:
         """Id of a service's container, running or not. Raises StackError."""

@@ -70,7 +70,7 @@ class Layout:
 
     @property
     def tls_root(self) -> Path:
-        """PEM of the stack's authority of TLS certificates: of the gateway, and of all servers across a network."""
+        """PEM of the stack's authority of TLS certificates: of the gateway, and across a network of all others."""
         return self.pki / "transport_root.pem"
 
     @property

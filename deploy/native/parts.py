@@ -33,7 +33,7 @@ not rise. They are above a slice's 350 KB: what is given back is asked for again
 keeps its own."""
 
 SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""The signer's highest is a PIN's 7 MiB on top of what it holds."""
+"""Lower for the signer, whose memory is bounded more tightly: a PIN's 7 MiB comes on top of what it holds."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The stack's own authority of TLS, and the certificates of servers: of the gateway, and in containers of all.
+"""The stack's own authority of TLS, and its certificates for servers: gateway, in containers Kafka, PostgreSQL, sink.
 
 It vouches for hosts and for nothing else: no signature of an officer, a service or a caller rests on it.
 """

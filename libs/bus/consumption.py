@@ -86,7 +86,7 @@ class Consumption:
         self._suspension.hold("stopping")
 
     async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
-        """Handle a batch, commit what was handled, and empty it. Raises nothing but cancellation."""
+        """Handle a batch and empty it; commit, if it is time. Raises nothing but cancellation."""
         self.idle.clear()
         self._consumer = consumer
         self._until = time.monotonic() + HANDLER_BOUND

@@ -59,12 +59,12 @@ class ServiceProfile:
     key_types: tuple[type, ...]
     agrees: bool
     """Whether the key is for key agreement, not for signatures."""
-    also: frozenset[str] = frozenset()
-    """Extended key usages of others that are certified with it."""
+    beside: frozenset[str] = frozenset()
+    """Usages of others, not ours, that its certificate has beside its own, and may lack."""
 
     def is_said_by(self, usages: frozenset[str] | None) -> bool:
         """Whether a certificate with these extended key usages is for this purpose, and for none of ours beside it."""
-        return usages is not None and usages - self.also == {self.oid}
+        return usages is not None and usages - self.beside == {self.oid}
 
 
 SERVICE_PROFILES = {
@@ -72,7 +72,7 @@ SERVICE_PROFILES = {
         OID_CALLER,
         (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey),
         agrees=False,
-        also=frozenset({OID_CLIENT_AUTH}),
+        beside=frozenset({OID_CLIENT_AUTH}),
     ),
     ServicePurpose.REGISTRAR: ServiceProfile(
         OID_REGISTRAR, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey, rsa.RSAPublicKey), agrees=False
@@ -173,7 +173,9 @@ def build_service(
     uris = [x509.UniformResourceIdentifier(OFFICE_URI + office) for office in offices]
     if uris:
         builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
-    return builder.add_extension(_extended(profile.oid, *profile.also), critical=True).sign(issuer.key, hashes.SHA256())
+    return builder.add_extension(_extended(profile.oid, *profile.beside), critical=True).sign(
+        issuer.key, hashes.SHA256()
+    )
 
 
 def build_sealing_authority(

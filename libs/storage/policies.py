@@ -19,7 +19,7 @@ class Seen:
 
 
 NONE_YET: Final = Seen(0, b"")
-"""That there has to be one."""
+"""Two security officers were met, and no policy: from then on there has to be one."""
 
 
 async def newest(connection: Connection) -> Seen | None:

@@ -20,8 +20,8 @@ class Settings(ProducerSettings, HsmSettings):
     pki_dir: Path = Field(description="Public certificates: service root, issuing CA, this signer's sealing authority.")
     wrapping_key: Annotated[str, HELD] = Field(
         default=WRAPPING_KEY,
-        description="Label of the AES key under which new users' keys leave the HSM; `init` makes it. What was made "
-        "before stays under its own.",
+        description="Label of the AES key under which users' keys leave the HSM; `init` makes it. A new one takes over "
+        "at each credential's next right PIN: `gpki keys` shows how far.",
     )
     pepper: Annotated[str, HELD] = Field(
         default=PEPPER,

@@ -72,7 +72,7 @@ async def _topics(
         consumer.seek(COUNTERSIGNED, starts[COUNTERSIGNED])
         told = (0, b"")
         async for batch in up_to(consumer, {COUNTERSIGNED: ends[COUNTERSIGNED]}):
-            told = max(told, *(_signed(one.value or b"", keys) for one in batch), key=lambda signed: signed[0])
+            told = max([told, *(_signed(one.value or b"", keys) for one in batch)], key=lambda signed: signed[0])
     return starts, ends, told
 
 

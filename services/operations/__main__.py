@@ -43,8 +43,8 @@ SHOWN = 2_000
 
 gpki = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: records that a service could not process.")
-GROUPS = {"dlq": dlq, "republish": republish.commands, "custody": custody.commands, "order": ordering.commands}
-for _name, _group in {**GROUPS, "policy": policy}.items():
+_GROUPS = {"dlq": dlq, "republish": republish.commands, "custody": custody.commands, "order": ordering.commands}
+for _name, _group in {**_GROUPS, "policy": policy}.items():
     gpki.add_typer(_group, name=_name)
 gpki.command("keys")(keys.show_keys)
 gpki.command()(verify)

@@ -6,15 +6,22 @@ Everything that PKCS#11 lets the user's login do. Each way is also shown to work
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pkcs11
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_unwrap_with_padding
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session, Token, UserType
-from pkcs11.exceptions import AttributeReadOnly, KeyNotWrappable, KeyUnextractable, MechanismInvalid, PKCS11Error
+from pkcs11.exceptions import (
+    AttributeReadOnly,
+    AttributeSensitive,
+    KeyNotWrappable,
+    KeyUnextractable,
+    MechanismInvalid,
+    PKCS11Error,
+)
 
 from libs.hsm.hsm import Hsm
+from libs.hsm.keys import P256
 from libs.hsm.module import finalize, initialize
 from libs.hsm.token_session import new_attribute_mapper
 from libs.hsm.wrapping_keys import WRAP, user_key_template
@@ -73,9 +80,7 @@ def let_in(wrapping: Any, blob: bytes, *, secret: bool = False, template: dict[A
 def undefended(session: Session, *, secret: bool = False) -> Any:
     """A key that is let in with nothing forced on it, under a wrapping key of no template."""
     bare: Any = session.generate_key(KeyType.AES, 256, store=False, capabilities=WRAPS)
-    curve = session.create_domain_parameters(
-        KeyType.EC, {Attribute.EC_PARAMS: pkcs11.util.ec.encode_named_curve_parameters("secp256r1")}, local=True
-    )
+    curve = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256}, local=True)
     out = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True}
     _, private = curve.generate_keypair(store=False, private_template=out)
     return let_in(bare, bytes(bare.wrap_key(private, mechanism=WRAP)), secret=secret, template=out)
@@ -233,7 +238,7 @@ def test_nothing_that_is_forced_on_a_users_key_is_lifted_or_copied_away(
     with pytest.raises(PKCS11Error):
         key.copy({attribute: LIFTED[attribute]})
     assert len(list(thief.get_objects())) == before
-    with pytest.raises(pkcs11.exceptions.AttributeSensitive):
+    with pytest.raises(AttributeSensitive):
         key[Attribute.VALUE]
 
 
@@ -276,7 +281,7 @@ def test_a_wrapping_key_that_could_be_changed_would_decrypt(thief: Session) -> N
 
 def test_the_wrapping_key_itself_stays_and_wraps_users_keys_by_kwp_alone(thief: Session, blob: bytes) -> None:
     kek, mine = wrapping_key(thief), own_aes(thief)
-    with pytest.raises(pkcs11.exceptions.AttributeSensitive):
+    with pytest.raises(AttributeSensitive):
         kek[Attribute.VALUE]
     for by in (mine, kek):
         with pytest.raises(KeyUnextractable):

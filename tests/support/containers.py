@@ -32,16 +32,15 @@ class InContainers(Stack):
         self.containers = containers
         self.engine = DockerClient(timeout=ENGINE_SECONDS)
 
-    def every(self, **labels: str) -> list[Container]:
-        """Each container of the stack, running or not, as the engine knows it now; `service` takes those of one."""
-        wanted = {"project": self.containers.project, **labels}
-        filters = {"label": [f"com.docker.compose.{name}={value}" for name, value in wanted.items()]}
+    def every(self) -> list[Container]:
+        """Each container of the stack, running or not, as the engine knows it now."""
+        filters = {"label": f"com.docker.compose.project={self.containers.project}"}
         found: list[Container] = self.engine.client.containers.list(all=True, filters=filters, ignore_removed=True)
         return found
 
     def of(self, service: str) -> Container:
         """The container of a service that has one."""
-        (found,) = self.every(service=service)
+        (found,) = [one for one in self.every() if service_of(one) == service]
         return found
 
     def postgres_dsn(self, role: str) -> str:

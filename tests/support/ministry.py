@@ -23,16 +23,16 @@ Officer = Identity[Ed25519PrivateKey]
 
 @dataclass
 class Ministry:
-    """Two security officers, their command line, and the folder that every service reads."""
+    """Its folder is `pki_dir`; `own` has what is theirs alone."""
 
     pki: Pki
     pki_dir: Path
     own: Path
     officers: dict[str, Officer] = field(default_factory=dict)
 
-    def certify(self, name: str, officer: Officer | None = None, *, file: str | None = None) -> None:
+    def certify(self, name: str, *, file: str | None = None) -> None:
         """Have this person's certificate where services find it."""
-        officer = officer or self.pki.security_officer(name)
+        officer = self.pki.security_officer(name)
         publish(self.pki_dir / FOLDER / f"{file or name}.pem", officer.pem)
         self.officers[file or name] = officer
 

@@ -1,5 +1,6 @@
 """A token over a connection that is not its caller's opens nothing, whoever has it, and whatever the request says."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from libs.contracts.problems import ProblemCode
-from libs.crypto.pki import OID_CLIENT_AUTH, SERVICE_PROFILES, ServicePurpose, build_service, distinguished_name
+from libs.crypto.pki import OID_CLIENT_AUTH, SERVICE_PROFILES, ServicePurpose
 from services.gateway import access, api
 from services.gateway.authentication import connected_key
 from tests.integration.gateway.conftest import Door, code_of
@@ -73,16 +74,6 @@ async def test_no_header_stands_for_a_certificate(door: Door, monkeypatch: pytes
     assert await told() == {401, 404}
 
 
-def signer(pki: Pki, purpose: ServicePurpose, name: str) -> Identity[Any]:
-    """A service's certificate over a new key."""
-    made = {ServicePurpose.PRODUCER: pki.producer, ServicePurpose.REGISTRAR: pki.registrar}[purpose](name)
-    again = build_service(
-        pki.service_root, made.key.public_key(), purpose=purpose, name=distinguished_name(name), serial=pki.serial(),
-        validity=pki.validity(),
-    )  # fmt: skip
-    return Identity(again, made.key)
-
-
 @pytest.mark.parametrize("purpose", [ServicePurpose.PRODUCER, ServicePurpose.REGISTRAR])
 async def test_a_certificate_of_another_purpose_opens_no_connection(
     door: Door, monkeypatch: pytest.MonkeyPatch, purpose: ServicePurpose
@@ -98,14 +89,12 @@ async def test_a_certificate_of_another_purpose_opens_no_connection(
             except httpx.TransportError:
                 return False
 
+    made = {ServicePurpose.PRODUCER: door.pki.producer, ServicePurpose.REGISTRAR: door.pki.registrar}[purpose]
     assert await connects(door.pki.caller())
-    assert not await connects(signer(door.pki, purpose, "enrolment"))
+    assert not await connects(made("enrolment"))
     assert not await connects(Pki(now=door.pki.now).caller()), "of another root"
     assert not await connects(door.pki.officer())
-    careless = SERVICE_PROFILES[ServicePurpose.CALLER].also
+    careless = SERVICE_PROFILES[ServicePurpose.CALLER].beside
     assert careless == {OID_CLIENT_AUTH}
-    profile = SERVICE_PROFILES[purpose]
-    monkeypatch.setitem(
-        SERVICE_PROFILES, purpose, type(profile)(profile.oid, profile.key_types, agrees=False, also=careless)
-    )
-    assert await connects(signer(door.pki, purpose, "enrolment"))
+    monkeypatch.setitem(SERVICE_PROFILES, purpose, replace(SERVICE_PROFILES[purpose], beside=careless))
+    assert await connects(made("enrolment"))

@@ -52,17 +52,12 @@ pytestmark = pytest.mark.stack
 HIGH, LOW = "50000.00", "1000.00"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Deployed(Ministry):
     """otp_dispatch, as who deploys starts it with one ceiling or another."""
 
-    dispatching: Dispatching | None = None
+    world: Dispatching
     health: Health = field(default_factory=lambda: Health("none"))
-
-    @property
-    def world(self) -> Dispatching:
-        assert self.dispatching is not None
-        return self.dispatching
 
     def settings(self, ceiling: str | None) -> dict[str, Any]:
         """What a policy says of this service, with that ceiling."""
@@ -88,7 +83,7 @@ class Deployed(Ministry):
             await self.starts(ceiling, **more)
         return str(caught.value)
 
-    async def said(self) -> str:
+    def said(self) -> str:
         """What the service last reported of the policy."""
         checks: Any = self.health.report()["checks"]
         return str(checks[settings_policy.CHECK]["detail"])
@@ -96,7 +91,7 @@ class Deployed(Ministry):
 
 @pytest.fixture
 def deployed(dispatching: Dispatching, tmp_path: Path) -> Deployed:
-    return Deployed(dispatching.pki, dispatching.settings.pki_dir, tmp_path / "own", dispatching=dispatching)
+    return Deployed(dispatching.pki, dispatching.settings.pki_dir, tmp_path / "own", world=dispatching)
 
 
 @pytest.fixture
@@ -123,7 +118,7 @@ def forget(monkeypatch: pytest.MonkeyPatch, before: Seen | None) -> None:
 async def test_who_deploys_changes_no_setting_alone_once_there_are_two_security_officers(deployed: Deployed) -> None:
     """ADM-1, I-60: before that, any; and by the policy, the one that it says."""
     await deployed.starts(HIGH)
-    assert await deployed.said() == settings_policy.NOT_HELD
+    assert deployed.said() == settings_policy.NOT_HELD
     deployed.certify(PEOPLE[0])
     deployed.certify(PEOPLE[0], file="another key of the same person")
     await deployed.starts(HIGH)
@@ -131,7 +126,7 @@ async def test_who_deploys_changes_no_setting_alone_once_there_are_two_security_
     assert "there is no" in await deployed.refused(HIGH)
     deployed.put(deployed.policy(1, LOW))
     await deployed.starts(LOW)
-    assert await deployed.said() == "held by policy 1"
+    assert deployed.said() == "held by policy 1"
     why = await deployed.refused(HIGH)
     for part in ("GPKI_EMAIL_OTP_CEILING_MYR", HIGH, LOW, "policy 1", "gpki policy approve"):
         assert part in why

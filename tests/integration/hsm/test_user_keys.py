@@ -1,4 +1,4 @@
-"""A user's key is in the HSM only while it signs, cannot leave it, and its wrapped form cannot be altered."""
+"""A user's key is in the HSM only while it signs, moves to another wrapping key only there, and cannot be altered."""
 
 import logging
 from typing import Any

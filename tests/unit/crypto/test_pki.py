@@ -206,7 +206,7 @@ def test_a_caller_that_was_certified_before_is_one_still_and_nobody_else_may_be_
     def without(purpose, identity, also):
         profile = SERVICE_PROFILES[purpose]
         with monkeypatch.context() as earlier:
-            earlier.setitem(SERVICE_PROFILES, purpose, replace(profile, also=frozenset(also)))
+            earlier.setitem(SERVICE_PROFILES, purpose, replace(profile, beside=frozenset(also)))
             return build_service(
                 pki.service_root,
                 identity.key.public_key(),

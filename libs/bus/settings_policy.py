@@ -107,19 +107,21 @@ def read(pki_dir: Path) -> SignedSettingsPolicy:
     return signed
 
 
-def stated(pki_dir: Path, at: datetime) -> SettingsPolicy | None:
-    """The policy that a service would be under that has met none; None while no two security officers were certified.
+def stated(pki_dir: Path, at: datetime) -> tuple[SettingsPolicy, bool] | None:
+    """The policy that lies there, and whether it counts anywhere: None while no two security officers were certified.
 
+    One whose signers' certificates have expired counts only where a service has met it before.
     Raises ConfigurationError: a sentence that says what is wrong with it.
     """
     root = read_service_root(pki_dir)
-    if people(security_officers(pki_dir, root, at, lapsed=True).values()) < IN_OFFICE:
+    once = security_officers(pki_dir, root, at, lapsed=True)
+    if people(once.values()) < IN_OFFICE:
         return None
     signed = read(pki_dir)
-    refused = fault(signed, security_officers(pki_dir, root, at))
+    refused = fault(signed, once)
     if refused is not None:
         raise ConfigurationError([f"{pki_dir / SETTINGS_POLICY_FILE} {refused}; {REMEDY}"])
-    return signed.policy
+    return signed.policy, fault(signed, security_officers(pki_dir, root, at)) is None
 
 
 def people(officers: Iterable[ServiceIdentity]) -> int:

@@ -19,7 +19,7 @@ def tls_context(root: File, *, certificate: File | None = None, key: File | None
     OSError, and CertificateError when the files are none or do not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_verify_locations(root)
         if certificate is not None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from pkcs11 import TokenFlag
+from pkcs11 import TokenFlag, UserType
 from pkcs11 import exceptions as ck
 from pydantic import SecretStr
 
@@ -60,15 +60,24 @@ _PIN_REFUSED: Final = (
 )
 
 
-def reason_not_to_login(flags: TokenFlag) -> str | None:
+_PIN_FLAGS: Final = {
+    UserType.USER: (TokenFlag.USER_PIN_LOCKED, TokenFlag.USER_PIN_FINAL_TRY),
+    UserType.SO: (TokenFlag.SO_PIN_LOCKED, TokenFlag.SO_PIN_FINAL_TRY),
+}
+
+
+def reason_not_to_login(flags: TokenFlag, who: UserType = UserType.USER) -> str | None:
     """Why a login must not even be tried, from CK_TOKEN_INFO.flags (PKCS#11 2.40 section 3.2); None when it may.
 
     Guards against a supervisor that restarts a process with a wrong PIN until the token locks.
     """
-    if flags & TokenFlag.USER_PIN_LOCKED:
-        return "the token's user PIN is locked"
-    if flags & TokenFlag.USER_PIN_FINAL_TRY:
-        return "one more wrong PIN would lock the token: log in once by hand with the right PIN, then restart"
+    locked, final_try = _PIN_FLAGS[who]
+    if flags & locked:
+        return f"the token's {who.name} PIN is locked"
+    if flags & final_try:
+        return (
+            f"one more wrong {who.name} PIN would lock the token: log in once by hand with the right one, then restart"
+        )
     return None
 
 

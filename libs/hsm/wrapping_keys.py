@@ -12,6 +12,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, To
 from pkcs11.exceptions import NoSuchKey, PinIncorrect, PinLocked, PKCS11Error, TemplateInconsistent
 from pydantic import SecretStr
 
+from libs.hsm.connection import reason_not_to_login
 from libs.hsm.errors import HsmRefused, ProvisionFailed
 from libs.hsm.keys import SECRET_KEY_USES, refuse_unless_confined
 from libs.hsm.module import claim_module, finalize, initialize, plain, release_module
@@ -84,8 +85,10 @@ def ensure_wrapping_key(
     claim_module()
     try:
         token = initialize(module_path).get_token(token_label=token_label)
+        _refuse_to_lock(token, UserType.USER)
         trusted = _known(token, label, user_pin)
         if trusted is None:
+            _refuse_to_lock(token, UserType.SO)
             _make(token, label, user_pin=user_pin, so_pin=so_pin())
             trusted = _known(token, label, user_pin)
     except (PinIncorrect, PinLocked) as error:
@@ -96,6 +99,12 @@ def ensure_wrapping_key(
         finalize(module_path)
         release_module()
     return trusted is True
+
+
+def _refuse_to_lock(token: Token, who: UserType) -> None:
+    reason = reason_not_to_login(token.flags, who)
+    if reason is not None:
+        raise ProvisionFailed(f"token {token.label!r}: {reason}")
 
 
 def _known(token: Token, label: str, user_pin: SecretStr) -> bool | None:

@@ -36,8 +36,15 @@ STALLED_MS: Final = 30_000
 STOP_SECONDS: Final = 5
 """Seconds that requests under way have when the server stops."""
 
-GOODBYE_SECONDS: Final = 1
-"""Seconds that a client has to answer the end of TLS."""
+GOODBYE_SECONDS: Final = 10
+"""Seconds that a client has to take the rest of an answer, and to answer the end of TLS."""
+
+MAX_SHOWN: Final = 3
+"""Certificates that a client may show: OpenSSL keeps all that came for as long as the connection lasts."""
+
+READ_AHEAD: Final = 16_384
+UNSENT: Final = 65_536
+"""Bytes of a connection above which no more is read, or written: uvloop's own limits under TLS are 256 and 512 KiB."""
 
 log = structlog.get_logger()
 
@@ -55,6 +62,11 @@ class _Protocol(H11Protocol):
         super().connection_made(transport)
         secured = transport.get_extra_info("ssl_object")
         if secured is not None:
+            transport.set_read_buffer_limits(high=READ_AHEAD)  # type: ignore[attr-defined]  # uvloop's has it
+            transport.set_write_buffer_limits(high=UNSENT)
+            if len(secured._sslobj.get_unverified_chain() or ()) > MAX_SHOWN:  # noqa: SLF001 (public from Python 3.13 on)
+                log.info("tls-refused", why="too many certificates")
+                transport.abort()
             self.app = _with_tls(self.app, secured)
         self._watch()
 

@@ -11,14 +11,15 @@ _NO_CHECK_TIME: Final = 0x200000
 
 
 def server_context(own: bytes, *, clients: bytes) -> ssl.SSLContext:
-    """What a server shows, and whom it takes for a client: TLS 1.3, or 1.2 with who has no other.
+    """What a server shows, and whom it takes for a client, over TLS 1.3.
 
     `own`: PEM of its private key and its certificate, a secret. A client may show a certificate: OpenSSL ends the
     handshake unless its path leads to `clients` (a root, DER), allows `clientAuth`, and its key signs. Not judged here
     is the time: the host's clock may be wrong, and who admits a call has a better one. Raises ConfigurationError.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # 1.2 resumes a session from a cache or a ticket: without the client's key, and with memory for who has left.
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     context.num_tickets = 0  # no resumption: each connection proves its key anew

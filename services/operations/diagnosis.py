@@ -90,14 +90,20 @@ def migrations(wanted: Mapping[str, Mapping[str, bytes]], applied: Mapping[str, 
     return Finding("PostgreSQL", "ok", f"answers, {len(wanted)} schemas are migrated")
 
 
-def settings(policy: int | None, running: Mapping[str, str]) -> Finding:
-    """Under which policy of settings services run: its number, None for none, and what those say that are under one."""
+def settings(policy: int | None, running: Mapping[str, str], *, everywhere: bool = True) -> Finding:
+    """Under which policy of settings services run: its number, None for none, and what those say that are under one.
+
+    `everywhere`: it also counts where no service has met it before.
+    """
     if policy is None:
         return Finding("settings", "ok", f"{NOT_HELD}: there are no two security officers")
     others = [f"{name} is {said}" for name, said in running.items() if said != in_force(policy)]
     if others:
         do = "start them again; one that does not start names in its log the setting, and what the policy says"
         return Finding("settings", "warn", f"policy {policy} is signed by two, and {', '.join(others)}", do)
+    if not everywhere:
+        do = "have two security officers sign it anew: a service with another database would not start"
+        return Finding("settings", "warn", f"certificates of those who signed policy {policy} have expired", do)
     told = f"policy {policy} is signed by two security officers"
     return Finding("settings", "ok", f"{told}, {len(running)} services run by it" if running else told)
 

@@ -186,7 +186,9 @@ class _Asking:
         for name in self._stack.health:
             with contextlib.suppress(Exception):  # who does not answer has a check of its own
                 running |= diagnosis.held(name, await self._report(name))
-        return diagnosis.settings(None if policy is None else policy.version, running)
+        if policy is None:
+            return diagnosis.settings(None, running)
+        return diagnosis.settings(policy[0].version, running, everywhere=policy[1])
 
     async def hsm(self) -> Finding:
         if SIGNER not in self._stack.health:

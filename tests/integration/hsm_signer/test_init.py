@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import structlog
-from pkcs11 import ObjectClass
+from pkcs11 import ObjectClass, UserType
 from pydantic import SecretBytes, SecretStr
 
 from libs.crypto.requests import new_signing_key
+from libs.hsm import wrapping_keys
 from libs.hsm.errors import ProvisionFailed
 from libs.hsm.hsm import Hsm
 from libs.runtime.health import Health
@@ -112,3 +113,15 @@ async def test_a_wrapping_key_of_before_is_taken_and_said(hsm: Hsm, tmp_path: Pa
 
 def test_the_service_is_not_told_where_that_pin_is() -> None:
     assert set(InitSettings.model_fields) - set(Settings.model_fields) == {"hsm_so_pin_file"}
+
+
+@pytest.mark.parametrize("who", [UserType.USER, UserType.SO])
+async def test_no_pin_is_tried_that_could_lock_the_token(
+    soft_hsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: UserType
+) -> None:
+    """SoftHSM locks none, so that its flags are given here: `init` is repeated by whoever starts the stack."""
+    monkeypatch.setattr(
+        wrapping_keys, "reason_not_to_login", lambda _flags, asked: "one more would lock it" if asked is who else None
+    )
+    with pytest.raises(ProvisionFailed, match="one more would lock it"):
+        await run(tmp_path, hsm_so_pin_file=so_pin_file(tmp_path, WRONG_PIN), wrapping_key="user-wrapping-9")

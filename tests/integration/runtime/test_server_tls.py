@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.responses import JSONResponse
 from structlog.testing import capture_logs
 
+from libs.gpki_client import tls_context
 from libs.runtime import http_server
 from libs.runtime.clock import utc_now
 from libs.runtime.server_tls import server_context
@@ -101,6 +102,50 @@ async def test_a_client_of_another_root_has_no_connection_and_the_log_says_why(t
         ("tls-refused", "unable to get local issuer certificate"),
         ("tls-refused", "unsuitable certificate purpose"),
     ]
+
+
+async def test_no_session_is_resumed_without_the_clients_key(tls: Tls, pki: Pki) -> None:
+    """TLS 1.2 would, from a ticket or a cache, and keep each session in memory for two hours."""
+    context = tls.client(pki.caller())
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with capture_logs() as logs:
+        async with serving(tls, pki) as port:
+            with pytest.raises(OSError):
+                await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            await eventually(lambda: logs, "it is logged")
+    assert [line["why"] for line in logs] == ["UNSUPPORTED_PROTOCOL"]
+
+
+@pytest.mark.parametrize("more", [http_server.MAX_SHOWN - 1, http_server.MAX_SHOWN])
+async def test_who_shows_more_certificates_than_a_path_has_is_cut_off(tls: Tls, pki: Pki, more: int) -> None:
+    """OpenSSL keeps them all, whatever they are, as long as the connection lasts: 840 KB for two hundred."""
+    caller = pki.caller()
+    file = tls.file(caller)
+    file.write_bytes(file.read_bytes() + more * pki.producer().pem)
+    async with serving(tls, pki) as port:
+        if more < http_server.MAX_SHOWN:
+            assert await told(port, tls_context(tls.root, certificate=file)) == [caller.pem.decode()]
+        else:
+            with pytest.raises(httpx.TransportError):
+                await told(port, tls_context(tls.root, certificate=file))
+
+
+async def test_what_is_read_ahead_of_a_request_and_kept_of_an_answer_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, tls: Tls, pki: Pki
+) -> None:
+    """uvloop's own limits would let a connection hold half a megabyte."""
+    limits: list[tuple[object, object]] = []
+    watch = http_server._Protocol._watch
+
+    def seen(protocol: Any) -> None:
+        transport = protocol.transport
+        limits.append((transport.get_read_buffer_limits()[1], transport.get_write_buffer_limits()[1]))
+        watch(protocol)
+
+    monkeypatch.setattr(http_server._Protocol, "_watch", seen)
+    async with serving(tls, pki) as port:
+        await told(port, tls.client())
+    assert set(limits) == {(http_server.READ_AHEAD, http_server.UNSENT)}
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_policy_is_in_force_by_two_and_none_before_it_is(pki: Pki, folder: Pat
     root = pki.service_root.certificate.public_bytes(Encoding.DER)
     assert stated(folder, EPOCH) is None
     signed = policy(pki, folder, 3)
-    assert stated(folder, EPOCH) == signed.policy
+    assert stated(folder, EPOCH) == (signed.policy, True)
     officers = security_officers(folder, root, EPOCH)
     digest = signed.policy.digest
     assert [fault(signed, officers, before) for before in (None, Seen(2, b"x"), Seen(3, digest))] == [None] * 3
@@ -151,8 +151,10 @@ def test_a_policy_is_in_force_by_two_and_none_before_it_is(pki: Pki, folder: Pat
     later = EPOCH + timedelta(days=400)
     assert fault(signed, security_officers(folder, root, later), Seen(3, digest)) is not None
     assert fault(signed, security_officers(folder, root, later, lapsed=True), Seen(3, digest)) is None
+    assert stated(folder, later) == (signed.policy, False)
+    (folder / SETTINGS_POLICY_FILE).write_text(signed.model_copy(update={"signatures": ()}).model_dump_json())
     with pytest.raises(ConfigurationError, match="two different people"):
-        stated(folder, later)
+        stated(folder, EPOCH)
 
 
 @pytest.mark.parametrize(

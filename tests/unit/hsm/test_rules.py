@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
-from pkcs11 import KeyType, TokenFlag
+from pkcs11 import KeyType, TokenFlag, UserType
 
 from libs.hsm.adapters import signer
 from libs.hsm.connection import reason_not_to_login
@@ -14,9 +14,13 @@ ORDINARY = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED | TokenF
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-@pytest.mark.parametrize("flag", [TokenFlag.USER_PIN_LOCKED, TokenFlag.USER_PIN_FINAL_TRY])
-def test_login_that_could_lock_the_token_is_not_tried(flag: TokenFlag) -> None:
-    assert reason_not_to_login(ORDINARY | flag)
+@pytest.mark.parametrize("who", [UserType.USER, UserType.SO])
+@pytest.mark.parametrize("flag", ["LOCKED", "FINAL_TRY"])
+def test_login_that_could_lock_the_token_is_not_tried(flag: str, who: UserType) -> None:
+    other = UserType.SO if who is UserType.USER else UserType.USER
+    flags = ORDINARY | TokenFlag[f"{who.name}_PIN_{flag}"]
+    assert reason_not_to_login(flags, who)
+    assert reason_not_to_login(flags, other) is None
 
 
 def test_ordinary_token_and_one_earlier_mistake_may_log_in() -> None:

@@ -19,7 +19,7 @@ def test_a_server_is_believed_only_from_the_authority_that_was_handed_over_and_f
     context = tls_context(tls.root)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert len(context.get_ca_certs()) == 1
-    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
 
 
 def test_a_certificate_without_its_own_key_is_refused(tls: Tls, tmp_path: Path) -> None:

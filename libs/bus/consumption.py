@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from libs.bus.dead_letter import DeadLetterLimit
@@ -16,6 +16,7 @@ from libs.bus.gathering import Outstanding
 from libs.bus.outcomes import Poison, Unavailable
 from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.reach import Reach
+from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
 from libs.bus.work import Progress
@@ -39,7 +40,6 @@ UNSETTLED = "unsettled"
 _DECODE_IN_THREAD = 256 * 1024
 """Bytes of a batch above which it is decoded off the event loop."""
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 Offsets: TypeAlias = "dict[TopicPartition, int]"
 
 log = structlog.get_logger()

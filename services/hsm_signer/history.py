@@ -27,7 +27,7 @@ from libs.runtime import metrics
 from libs.runtime.health import Health
 from libs.runtime.kafka_access import KafkaAccess
 from libs.storage.errors import is_unavailable
-from libs.storage.pool import Pool
+from libs.storage.pool import Connection, Pool
 from libs.storage.queries import load_queries
 from services.hsm_signer.genuine import Genuine
 from services.hsm_signer.reading import between, topic_reader
@@ -42,6 +42,9 @@ OURS: Final = (*custody.SAID, topics.KEYS)
 """Sealing keys are made daily and told for ever: by them a database is known that is older than all else on Kafka."""
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "history.sql")
+
+_KAFKA_IS_READ_IN_IT: Final = "SET LOCAL idle_in_transaction_session_timeout = '1min'"
+"""It locks no rows but those that it writes at its end, so it may stand where a replica works."""
 
 log = structlog.get_logger()
 
@@ -116,9 +119,17 @@ class History:
         """Compare from where the database was last known to agree, and keep up to where it does.
 
         The first look of a process reads all since then; later ones the newest record of each topic that carries a
-        record per use, which costs the same under any load. Raises WentBack, KafkaError, Unavailable.
+        record per use, which costs the same under any load. One transaction holds the tables, so that a database that
+        is put back meanwhile is put back after the look, not under what the look keeps. Raises WentBack, KafkaError,
+        Unavailable.
         """
-        kept = await self._kept()  # asked first: what a replica kept meanwhile lies before the ends
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_KAFKA_IS_READ_IN_IT)
+            until = await self._look(consumer, connection)
+        self._seen = until
+
+    async def _look(self, consumer: AIOKafkaConsumer, connection: Connection) -> dict[TopicPartition, int]:
+        kept = await self._kept(connection)  # asked first: what a replica kept meanwhile lies before the ends
         until = await self._until(consumer)
         begins = await consumer.beginning_offsets(list(until))
         lost = sorted(place for place, seen in self._seen.items() if kept.get(place, 0) < min(seen, until[place]))
@@ -131,15 +142,15 @@ class History:
                 start = max(start, end - 1)
             spans[place] = (start, end)
         async for batch in between(consumer, spans):
-            await self._compare(batch)
-        await self._keep(until, kept)
+            await self._compare(batch, connection)
+        await self._keep(until, kept, connection)
+        return until
 
     def _reader(self) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
         return topic_reader(self._kafka, self._group, self._topics.values())
 
-    async def _kept(self) -> dict[TopicPartition, int]:
-        async with self._pool.acquire() as connection:
-            rows = await connection.fetch(_SQL["known_up_to"], list(self._topics))
+    async def _kept(self, connection: Connection) -> dict[TopicPartition, int]:
+        rows = await connection.fetch(_SQL["known_up_to"], list(self._topics))
         return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
     async def _until(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
@@ -149,7 +160,7 @@ class History:
             until[place] = await consumer.committed(place) or 0
         return until
 
-    async def _compare(self, batch: Sequence[Raw]) -> None:
+    async def _compare(self, batch: Sequence[Raw], connection: Connection) -> None:
         asked: dict[UUID, Raw] = {}
         for raw in batch:
             identifier = self._identifier(raw)
@@ -159,8 +170,7 @@ class History:
             return
         topic = self._topics[batch[0].topic]
         query = _SQL["handled" if topic is self._certificate else "recorded"]
-        async with self._pool.acquire() as connection:
-            known = {row["id"] for row in await connection.fetch(query, list(asked))}
+        known = {row["id"] for row in await connection.fetch(query, list(asked))}
         for identifier, raw in asked.items():
             if identifier not in known and await self._genuine(topic, raw):
                 raise WentBack(f"it does not know {raw.topic} {raw.partition}:{raw.offset}, which it once did")
@@ -176,22 +186,22 @@ class History:
         except ValueError:
             return None
 
-    async def _keep(self, until: dict[TopicPartition, int], kept: dict[TopicPartition, int]) -> None:
+    async def _keep(
+        self, until: dict[TopicPartition, int], kept: dict[TopicPartition, int], connection: Connection
+    ) -> None:
         shrunk = {place: end for place, end in until.items() if end < kept.get(place, 0)}
         for place in shrunk:
             if place.topic != self._certificate.name:
                 log.warning("the topic has less than the database has seen: it was made anew", topic=place.topic)
         moved = {place: end for place, end in until.items() if kept.get(place) != end}
-        async with self._pool.acquire() as connection:
-            for query, places in (("begin_anew", shrunk), ("move_on", moved)):
-                if places:
-                    await connection.execute(
-                        _SQL[query],
-                        [place.topic for place in places],
-                        [place.partition for place in places],
-                        list(places.values()),
-                    )
-        self._seen = dict(until)
+        for query, places in (("begin_anew", shrunk), ("move_on", moved)):
+            if places:
+                await connection.execute(
+                    _SQL[query],
+                    [place.topic for place in places],
+                    [place.partition for place in places],
+                    list(places.values()),
+                )
 
 
 def _is_away(error: Exception) -> bool:

@@ -1,11 +1,15 @@
 """A database of the signer that is put back while the signer runs: it ends, and the next one waits."""
 
 import asyncio
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from libs.runtime.health import Health
 from services.hsm_signer import history
+from services.hsm_signer.history import History, WentBack
 from tests.attacks.test_backup import archive
 from tests.support.backups import Archive
 from tests.support.bus import reports
@@ -45,3 +49,35 @@ async def test_a_database_that_is_put_back_under_a_running_signer_ends_it(
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.parametrize("defence", ["on", "off"])
+async def test_a_database_that_is_put_back_during_a_look_is_found_by_the_next(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, defence: str
+) -> None:
+    """I-51: a look does not say of the database that comes what it saw in the one that went."""
+    officer = await archive.cabinet.enrol(PIN)
+    await archive.look()
+    dump = await archive.dump()
+    await EVENTS["the third wrong PIN"](archive, officer)
+    keep, putting_back = History._keep, asyncio.Event()
+
+    async def keep_late(look: History, *arguments: Any) -> None:
+        putting_back.set()
+        await eventually(lambda: back.done() or archive.waits_for_a_lock(), "it is put back, or waits")
+        await keep(look, *arguments)
+
+    async def put_back() -> None:
+        await putting_back.wait()
+        await archive.put_back(dump)
+
+    watched, back = archive.history(), asyncio.create_task(put_back())
+    async with watched._reader() as consumer:
+        with monkeypatch.context() as during:
+            during.setattr(History, "_keep", keep_late)
+            if defence == "off":
+                during.setattr(PoolConnectionProxy, "transaction", lambda _: nullcontext())
+            await watched.look(consumer)
+        await back
+        with nullcontext() if defence == "off" else pytest.raises(WentBack):
+            await watched.look(consumer)

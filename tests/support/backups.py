@@ -29,6 +29,11 @@ from tests.support.requests import key_id
 REPLAYED = (topics.MEDIUM_RESOLVED, topics.PROGRESSED, topics.COMPLETED, topics.KEYS)
 """What a restore reads, beside what a cabinet has told."""
 
+_WAITING = """
+SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+WHERE NOT granted AND relnamespace = $1::regnamespace
+"""
+
 
 @dataclass
 class Archive:
@@ -49,6 +54,10 @@ class Archive:
         drop = f"drop schema {self.cabinet.room.schema} cascade"
         quiet = ("--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", os.devnull)
         await self._run("psql", *quiet, "--command", drop, "--file", str(dump))
+
+    async def waits_for_a_lock(self) -> bool:
+        """Whether something waits for one of its tables."""
+        return bool(await self.cabinet.room.pool.fetchval(_WAITING, self.cabinet.room.schema))
 
     def history(self) -> History:
         """The signer's look, as a process that begins takes it. All that is ours here is genuine."""

@@ -43,8 +43,11 @@ OURS: Final = (*custody.SAID, topics.KEYS)
 
 _SQL = load_queries(Path(__file__).parent / "sql" / "history.sql")
 
-_KAFKA_IS_READ_IN_IT: Final = "SET LOCAL idle_in_transaction_session_timeout = '1min'"
-"""It locks no rows but those that it writes at its end, so it may stand where a replica works."""
+_HOLD: Final = """
+SET LOCAL idle_in_transaction_session_timeout = '1min';
+LOCK TABLE history, outcome, inbox IN ACCESS SHARE MODE
+"""
+"""Kafka is read while it holds; replicas are not held, since nothing but a table that is taken away waits for it."""
 
 log = structlog.get_logger()
 
@@ -119,12 +122,11 @@ class History:
         """Compare from where the database was last known to agree, and keep up to where it does.
 
         The first look of a process reads all since then; later ones the newest record of each topic that carries a
-        record per use, which costs the same under any load. One transaction holds the tables, so that a database that
-        is put back meanwhile is put back after the look, not under what the look keeps. Raises WentBack, KafkaError,
-        Unavailable.
+        record per use, which costs the same under any load. The tables are held meanwhile: a database that is put back
+        is put back before or after a look, not under what the look keeps. Raises WentBack, KafkaError, Unavailable.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_KAFKA_IS_READ_IN_IT)
+            await connection.execute(_HOLD)
             until = await self._look(consumer, connection)
         self._seen = until
 

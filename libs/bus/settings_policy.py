@@ -81,7 +81,7 @@ async def hold(
         if refused is None and await policies.remember(connection, ours) != ours:
             refused = "is not the newest: another replica has met a later one, or another of its number"
     if refused is not None:
-        raise ConfigurationError([f"{settings.pki_dir / SETTINGS_POLICY_FILE} {refused}; {REMEDY}"])
+        raise _refusal(settings.pki_dir, refused)
     differing = list(differences(signed.policy, settings, token_key))
     if differing:
         raise ConfigurationError(differing)
@@ -120,8 +120,12 @@ def stated(pki_dir: Path, at: datetime) -> tuple[SettingsPolicy, bool] | None:
     signed = read(pki_dir)
     refused = fault(signed, once)
     if refused is not None:
-        raise ConfigurationError([f"{pki_dir / SETTINGS_POLICY_FILE} {refused}; {REMEDY}"])
+        raise _refusal(pki_dir, refused)
     return signed.policy, fault(signed, security_officers(pki_dir, root, at)) is None
+
+
+def _refusal(pki_dir: Path, why: str) -> ConfigurationError:
+    return ConfigurationError([f"{pki_dir / SETTINGS_POLICY_FILE} {why}; {REMEDY}"])
 
 
 def people(officers: Iterable[ServiceIdentity]) -> int:

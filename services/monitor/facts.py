@@ -6,17 +6,17 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from libs.bus.reader import Raw
 from libs.contracts import topics
 from libs.contracts.base import UtcTime
 from libs.contracts.manifest import Amount, Currency, DocumentId, Header
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Stage
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 Place: TypeAlias = "tuple[TopicPartition, int]"
 """Where a record lies: partition and offset."""
 

@@ -23,6 +23,7 @@ from libs.bus.log_start import LogStartGuard
 from libs.bus.outcomes import Unavailable
 from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
+from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE
 from libs.bus.subscriber import HEARTBEATS
 from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
@@ -34,7 +35,7 @@ from libs.storage.errors import is_unavailable
 from libs.storage.pool import Pool
 from services.monitor import store
 from services.monitor.clocks import Clocks
-from services.monitor.facts import READ, Batch, Place, Raw, taken_at
+from services.monitor.facts import READ, Batch, Place, taken_at
 
 READING: Final = "reading"
 """The check in /readyz."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.faults.conftest import Pukal
+from tests.faults.conftest import PUKAL, Pukal
 from tests.support.chain import Client, papers
 from tests.support.faults import Held, frozen, kill, replaced
 from tests.support.waiting import eventually
@@ -71,10 +71,18 @@ async def test_document_stage_killed_in_the_middle_of_its_slices(
 
 
 async def test_gateway_killed_while_it_follows(client: Client, pukal: Pukal) -> None:
-    pukal.begin()
-    async with Held(client.stack, "gateway", "timeline") as held:
-        pid = await pukal.caught(held, SHOWN, random.Random("gateway").choice(FIRST))
-        kill(pid)
+    """The signer stands meanwhile, so that the gateway cannot have followed to the end before it is struck."""
+    at = random.Random("gateway").choice(FIRST)
+    async with Held(client.stack, "hsm_signer", "outcome") as signing:
+        pukal.begin()
+        await pukal.caught(signing, SIGNED, at)
+        await pukal.reaches(SHOWN, at)
+        async with Held(client.stack, "gateway", "timeline") as held:
+            await signing.writer()  # again: its own lock_timeout may have ended the first wait
+            await signing.step()
+            pid = await held.writer()
+            assert at <= await pukal.count(SHOWN) < PUKAL, "in the middle"
+            kill(pid)
     await replaced(client.stack, "gateway", pid)
     await pukal.happened_once()
     assert pukal.request is not None

@@ -66,11 +66,13 @@ class Victim:
                 await self.do(f"CREATE TABLE public.saved_{table} AS TABLE posting.{table}")
             yield
         finally:
-            for table in TABLES:
-                await self.do(f"TRUNCATE posting.{table}")
-                await self.do(f"INSERT INTO posting.{table} SELECT * FROM public.saved_{table}")
-                await self.do(f"DROP TABLE public.saved_{table}")
-            self.client.stack.kill("posting", signal.SIGCONT)
+            try:
+                for table in TABLES:
+                    await self.do(f"TRUNCATE posting.{table}")
+                    await self.do(f"INSERT INTO posting.{table} SELECT * FROM public.saved_{table}")
+                    await self.do(f"DROP TABLE public.saved_{table}")
+            finally:  # others use the stack too
+                self.client.stack.kill("posting", signal.SIGCONT)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -20,7 +20,7 @@ from libs.contracts import topics
 from libs.contracts.custody import READ_AGAIN
 from libs.contracts.topics import TOPICS, Topic
 from libs.runtime.kafka_access import KafkaAccess
-from tests.attacks.broker import CLUSTER_DENIED, DENIED, DONE, GROUP_DENIED, Attacker, names_of, not_denied
+from tests.attacks.broker import ANSWER_MS, CLUSTER_DENIED, DENIED, DONE, GROUP_DENIED, Attacker, names_of, not_denied
 from tests.support.journal import NOBODY
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
@@ -181,9 +181,9 @@ async def test_the_controllers_know_the_brokers_alone(full_stack: Stack) -> None
 
 async def comes_in(options: dict[str, object]) -> bool:
     """Whether a client with these options is told of the cluster."""
-    admin = AIOKafkaAdminClient(**options, request_timeout_ms=5_000)
+    admin = AIOKafkaAdminClient(**options, request_timeout_ms=ANSWER_MS)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(2 * ANSWER_MS / 1000):
             await admin.start()
             return bool((await admin.describe_cluster())["brokers"])
     except KafkaError:
@@ -203,7 +203,7 @@ async def authenticates(access: KafkaAccess, mechanism: str) -> bool:
             sasl_mechanism=mechanism,
             sasl_plain_username=access.principal,
             sasl_plain_password=access.password.get_secret_value(),
-            request_timeout_ms=5_000,
+            request_timeout_ms=ANSWER_MS,
         )
     except (KafkaError, OSError):
         return False

@@ -102,8 +102,7 @@ class Cabinet:
 
     async def public_key(self) -> tuple[str, X25519PublicKey]:
         """What a PIN is sealed to today."""
-        async with self.room.pool.acquire() as connection:
-            row = await connection.fetchrow("select key_id, chain from sealing_key where retired_at is null")
+        row = await self.room.pool.fetchrow("select key_id, chain from sealing_key where retired_at is null")
         assert row is not None
         public = x509.load_der_x509_certificate(row["chain"][0]).public_key()
         assert isinstance(public, X25519PublicKey)
@@ -184,7 +183,6 @@ class Cabinet:
     def unlock(self, credential_id: UUID, *signers: Signer, ordered_at: datetime | None = None) -> PinUnlockOrdered:
         """An order as these administrators sign it."""
         order = PinUnlock(unlock=uuid4(), credential_id=credential_id, ordered_at=ordered_at or utc_now())
-        signed_by = signers or self.administrators
         return PinUnlockOrdered.model_validate(
             {
                 "order": order,
@@ -192,7 +190,7 @@ class Cabinet:
                     AdministratorSignature(
                         key_id=key_id_of(one), signature=one.key.sign(pin_unlock_signature_input(order))
                     )
-                    for one in signed_by
+                    for one in signers or self.administrators
                 ],
             }
         )
@@ -214,12 +212,8 @@ class Cabinet:
 
     async def told(self, topic: Topic, kind: type[E], which: Callable[[E], bool]) -> E:
         """The event of this topic that is meant; wait for it."""
-
-        def found() -> list[E]:
-            return list(filter(which, self.tap.events(topic, kind)))
-
-        await self.tap.until(found, topic.name)
-        return found()[0]
+        found: list[E] = await self.tap.until(lambda: list(filter(which, self.tap.events(topic, kind))), topic.name)
+        return found[0]
 
     async def kept(self, credential_id: UUID) -> Credential:
         """The credential as it lies in the database."""
@@ -233,11 +227,15 @@ class Cabinet:
         """Have the signer hear of the certificate's status, and return when it has judged that."""
         known = await self.certificate_of(credential_id)
         state_now = known.model_copy(update={"status": status, "version": version, "lifting": None, **values})
-        read = self.certificate, f"{self.room.schema}.{STATE_GROUP}"
-        before = sum((await self.room.committed(*read)).values())
         await self.room.send(self.certificate, [state_now])
-        await self.room.all_committed(read[0], before + 1, read[1])
+        await self.handled(self.certificate, STATE_GROUP)
         return state_now
+
+    async def handled(self, topic: Topic, lane: str = "") -> None:
+        """Wait until the signer has handled all that is on a topic of its own, and read what it told of it."""
+        await self.tap.read()  # which counts it: what was answered last may not be committed yet
+        await self.room.all_committed(topic, len(self.tap.of(topic)), lane and f"{self.room.schema}.{lane}")
+        await self.tap.read()
 
     async def certificate_of(self, credential_id: UUID) -> Certificate:
         """The state of the officer's certificate as the signer keeps it."""

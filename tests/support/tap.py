@@ -37,7 +37,7 @@ class Tap:
         keys = None if key is None else str(key).encode()
         return [record for record in self.records if record.topic == name and keys in {None, record.key}]
 
-    def events(self, topic: Topic, kind: type[E]) -> list[E]:
+    def events(self, topic: Topic | str, kind: type[E]) -> list[E]:
         """What came on a topic and is one. Not all is: rubbish of other tests lies on the stack's own topics."""
         found = []
         for record in self.of(topic):

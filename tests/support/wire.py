@@ -44,18 +44,14 @@ class Wire:
 
     def events(self, topic: Topic, model: type[E], request_id: object) -> list[E]:
         """What was read of a request; an event that came twice stands twice."""
-        # Others write to a topic too, and not only what can be read: that has no `ce_id`.
-        written = [record for record in self.tap.of(topic) if any(name == "ce_id" for name, _ in record.headers)]
-        events = [model.model_validate_json(record.value or b"") for record in written]
-        return [event for event in events if getattr(event, "request_id", None) == request_id]
+        return [event for event in self.tap.events(topic, model) if getattr(event, "request_id", None) == request_id]
 
     async def buried(self, topic: Topic, events: Iterable[E]) -> None:
         """Wait until these are dead letters of a topic."""
         expected = list(events)
 
         def all_buried() -> bool:
-            buried = self.tap.of(topic.dead_letter)
-            letters = [type(expected[0]).model_validate_json(record.value or b"") for record in buried]
+            letters = self.tap.events(topic.dead_letter, type(expected[0]))
             return all(event in letters for event in expected)
 
         await self.tap.until(all_buried, "the dead letters")

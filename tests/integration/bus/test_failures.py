@@ -245,8 +245,6 @@ async def test_a_consumer_that_no_longer_reaches_its_group_ends_the_process(
     """I-32."""
     ended = asyncio.Event()
     monkeypatch.setattr("libs.bus.reach.end_process", ended.set)
-    monkeypatch.setattr("libs.bus.consumption.COMMIT_TIMEOUT", 0.1)
-    monkeypatch.setattr("libs.bus.log_start.ASK_TIMEOUT", 1.5)
     source, target = await room.topic(), await room.topic()
     bus, tap = room.bus(), await room.tap(source, target)
     bus.consume({source: pass_on(target)})
@@ -254,6 +252,8 @@ async def test_a_consumer_that_no_longer_reaches_its_group_ends_the_process(
         await room.send(source, [room.event()])
         await eventually(lambda: room.committed(source), "one is committed")
         with monkeypatch.context() as patch:
+            patch.setattr("libs.bus.consumption.COMMIT_TIMEOUT", 0.1)
+            patch.setattr("libs.bus.log_start.ASK_TIMEOUT", 1.5)
             # As it was seen: the consumer waits for its coordinator for ever, and fetches all the same.
             patch.setattr(GroupCoordinator, "ensure_coordinator_known", lambda _: asyncio.Event().wait())
             await room.send(source, [room.event()])

@@ -16,6 +16,8 @@ from tests.support.waiting import eventually
 SOON = timedelta(milliseconds=100)
 LATER = timedelta(hours=1)
 SHORT = timedelta(milliseconds=900)
+LEASE = timedelta(seconds=3)
+"""Renewed each second: a busy machine, or its disk, may be two late with that."""
 
 
 async def test_a_parked_record_comes_back_to_the_same_handler_and_its_offset_moves_on(room: Room) -> None:
@@ -222,16 +224,16 @@ async def test_a_row_that_is_worked_for_longer_than_its_lease_stays_with_its_wor
 
     async def outlived() -> bool:
         leases.add(await room.pool.fetchval("SELECT leased_until FROM due"))
-        return max(leases) - min(leases) > 4 * SHORT
+        return max(leases) - min(leases) > LEASE * 1.2
 
     pools = [room.pool, await room.more_connections()]
-    replicas = [room.bus(pool=pool, lease=SHORT) for pool in pools]
+    replicas = [room.bus(pool=pool, lease=LEASE) for pool in pools]
     for replica in replicas:
         replica.consume({source: handle})
     async with replicas[0], replicas[1]:
         await room.send(source, [room.event("a")])
         await eventually(lambda: working, "one works on it")
-        await eventually(outlived, "several leases long", every=0.1)
+        await eventually(outlived, "longer than the first lease, and than the twin's next look", every=0.1)
         assert working == ["a"]
         enough.set()
         await eventually(lambda: room.empty("due"), "handled")

@@ -10,7 +10,17 @@ from libs.contracts.suspension import LiftingRequested, SignedLifting
 from libs.runtime.clock import utc_now
 from services.certificate_authority import standing
 from tests.integration.certificate_authority.conftest import Authority
-from tests.integration.certificate_authority.orders import again, issue, lift, lifting, newest, said, suspend, unlisted
+from tests.integration.certificate_authority.orders import (
+    again,
+    issue,
+    lift,
+    lifting,
+    look_again,
+    newest,
+    said,
+    suspend,
+    unlisted,
+)
 from tests.support.applications import signed_lifting, suspension_requested
 
 NOT_TWO = "not-signed-by-two-administrators"
@@ -108,13 +118,14 @@ async def test_a_lifting_does_not_lift_a_suspension_that_its_signers_did_not_kno
 async def test_a_lifting_that_overtakes_its_suspension_waits_for_it(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "PENDING", timedelta(seconds=2))
+    monkeypatch.setattr(standing, "PENDING", timedelta(hours=1))
     async with authority.running():
         state = await issue(authority)
         topic = authority.routes.lifting_requested
         await authority.room.send(topic, [lifting(authority, state, version=2)])
         await authority.room.all_committed(topic, 1)
         await suspend(authority, state)
+        await look_again(authority)
         assert (await said(authority, state, 3)).status == "good"
     assert authority.dead_letters(topic) == []
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from libs.crypto.crl import RevocationReason
 from services.certificate_authority import crls, standing, store
 from tests.integration.certificate_authority.conftest import Authority, crl, openssl, trust
-from tests.integration.certificate_authority.orders import issue, listed, revoke, serial
+from tests.integration.certificate_authority.orders import issue, listed, look_again, revoke, serial
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.support.applications import application, certificate_requested, revocation_requested
 from tests.support.waiting import eventually
@@ -120,12 +120,14 @@ async def test_what_no_registrar_signed_revokes_nothing(authority: Authority) ->
 async def test_a_revocation_that_overtakes_its_certificate_waits_for_it(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "PENDING", timedelta(seconds=2))
+    monkeypatch.setattr(standing, "PENDING", timedelta(hours=1))
     event = certificate_requested(application(), authority.registrar)
     async with authority.running() as client:
         await revoke(authority, revocation_requested(event.credential_id, authority.registrar))
         await authority.room.all_committed(authority.routes.revocation_requested, 1)
         await authority.room.send(authority.routes.certificate_requested, [event])
+        await authority.certified(1)
+        await look_again(authority)
         (_, revoked) = await authority.certified(2)
         assert revoked.status == "revoked"
         await listed(client, revoked)

@@ -17,6 +17,7 @@ from tests.integration.certificate_authority.orders import (
     lift,
     lifting,
     listed,
+    look_again,
     newest,
     revoke,
     said,
@@ -127,13 +128,15 @@ async def test_after_a_revocation_nothing_is_suspended_or_lifted(authority: Auth
 async def test_a_suspension_that_overtakes_its_certificate_waits_for_it(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "PENDING", timedelta(seconds=2))
+    monkeypatch.setattr(standing, "PENDING", timedelta(hours=1))
     event = certificate_requested(application(), authority.registrar)
     topic = authority.routes.suspension_requested
     async with authority.running() as client:
         await authority.room.send(topic, [suspension_requested(event.credential_id, authority.registrar)])
         await authority.room.all_committed(topic, 1)
         await authority.room.send(authority.routes.certificate_requested, [event])
+        await authority.certified(1)
+        await look_again(authority)
         (_, suspended) = await authority.certified(2)
         assert suspended.status == "suspended"
         await listed(client, suspended)

@@ -79,9 +79,7 @@ class Verifier:
 
         await eventually(known, "the certificate's state known")
 
-    async def answers(
-        self, documents: Sequence[Signed | TokenSigned], *, seconds: float = 30
-    ) -> list[Verified | Rejected]:
+    async def answers(self, documents: Sequence[Signed | TokenSigned]) -> list[Verified | Rejected]:
         """The one answer to each of these documents, in their order."""
         request = documents[0].request_id
         ids = [each.entry.id for each in documents]
@@ -92,7 +90,7 @@ class Verifier:
                 found |= dict.fromkeys(event.documents or (), event)
             return found
 
-        await self.wire.tap.until(lambda: by_id().keys() >= set(ids), "answered", seconds=seconds)
+        await self.wire.tap.until(lambda: by_id().keys() >= set(ids), "answered")
         assert len(self.verified(request)) + len(self.rejected(request)) == len(ids)
         return [by_id()[each] for each in ids]
 

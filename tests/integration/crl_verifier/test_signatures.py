@@ -9,6 +9,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected, Signed, Verified
 from libs.crypto.pki import Validity
 from libs.runtime.clock import utc_now
+from services.crl_verifier import handlers
 from tests.integration.crl_verifier.conftest import Verifier
 from tests.support.documents import document, fresh_ids, manifest, officer, sign, signed
 
@@ -97,14 +98,20 @@ async def test_the_state_counts_at_once_though_the_crl_does_not_list_it(verifier
     assert answer.reason is reason
 
 
-async def test_a_certificate_that_is_registered_late_is_waited_for_once(verifier: Verifier):
+async def test_a_certificate_that_is_registered_late_is_waited_for_once(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(handlers, "OVERTAKEN", timedelta(hours=1))
     verifier.server.serve(*verifier.crls())
     async with verifier.start():
         late, never = officer(verifier.pki), officer(verifier.pki)
         soon, in_vain = signed(late), signed(never)
         await verifier.wire.send(topics.SIGNED, soon + in_vain)
-        await verifier.parked(in_vain, "certificate-unknown")
+        for waiting in (soon, in_vain):
+            await verifier.parked(waiting, "certificate-unknown")
         await verifier.tell(late)
+        for waiting in (soon, in_vain):
+            await verifier.look_again(waiting[0].request_id)
         assert isinstance((await verifier.answers(soon))[0], Verified)
         [answer] = await verifier.answers(in_vain)
     assert isinstance(answer, Rejected)

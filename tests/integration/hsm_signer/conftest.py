@@ -146,13 +146,16 @@ class Signer:
             await state.put_keys(connection, [key_state(caller, "caller", "igfmas", self.pki)])
 
     async def parked(self, why: str) -> None:
-        """Wait until one record waits for this reason, and have it waited long enough."""
+        """Wait until one record waits for this reason."""
         query = "select count(*) from due where why like $1 and partition is not null"
 
         async def waits() -> bool:
             return await self.room.count(query, f"%{why}%") == 1
 
         await eventually(waits, f"parked: {why}")
+
+    async def look_again(self) -> None:
+        """Have what is parked waited long enough."""
         await self.room.pool.execute("update due set at = now() where partition is not null")
 
     async def rejected(self, request: MediumResolved) -> Rejected:

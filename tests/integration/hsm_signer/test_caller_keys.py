@@ -11,6 +11,7 @@ async def test_a_callers_key_that_comes_a_moment_later_is_waited_for(signer: Sig
     await signer.submit(request)
     await signer.parked("caller's key")
     await signer.know_caller(late)
+    await signer.look_again()
     # It is judged by its content then; one wait is enough for all that is not known.
     assert (await signer.rejected(request)).reason is Reason.CREDENTIAL_UNKNOWN
     assert signer.dead_letters() == []
@@ -20,6 +21,7 @@ async def test_a_callers_key_that_never_comes_is_put_aside_after_one_wait_and_en
     request = signer.request(user_state(new_user()), caller=signer.pki.caller())
     await signer.submit(request)
     await signer.parked("caller's key")
+    await signer.look_again()
     await signer.tap.until(signer.dead_letters, "put aside")
     assert signer.dead_letters() == [Reason.CALLER_SIGNATURE_INVALID]
     assert await signer.room.empty("request")

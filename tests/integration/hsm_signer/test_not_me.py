@@ -2,6 +2,9 @@
 
 from datetime import timedelta
 
+import pytest
+
+from libs.bus import outcomes
 from libs.contracts.not_me import NotMe
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import MediumResolved
@@ -65,8 +68,9 @@ async def test_what_is_signed_stays_signed_and_the_rest_is_rejected_by_name(sign
     assert (rejected.reason, rejected.documents) == (Reason.NOT_ME, ("B", "C"))
 
 
-async def test_forged_stale_and_borrowed_words_end_nothing(signer: Signer) -> None:
+async def test_forged_stale_and_borrowed_words_end_nothing(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     """I-47: of another device, of another officer, of another day, changed, or of a request that is somebody else's."""
+    monkeypatch.setattr(outcomes, "OVERTAKEN", timedelta(hours=1))  # until it is had to look again
     phone, others, stranger = Phone(), Phone(), Phone()
     (user, mine), (other, theirs) = await asked(signer, phone), await asked(signer, others)
     genuine = phone.not_me(mine.request_id, user.user)
@@ -87,7 +91,7 @@ async def test_forged_stale_and_borrowed_words_end_nothing(signer: Signer) -> No
         return await signer.room.count(query) == len(words)
 
     await eventually(waiting, "each is looked at twice")
-    await signer.room.pool.execute("update due set at = now() where partition is not null")
+    await signer.look_again()
     await signer.tap.until(lambda: len(signer.dead_letters(signer.not_me)) == len(words), "dead letters")
     assert [signer.rejections(one) for one in (mine, theirs)] == [[], []]
     await signer.deny(genuine)

@@ -17,15 +17,7 @@ from tests.support.pki import p256_key
 from tests.support.requests import new_user, user_state
 from tests.support.waiting import eventually
 
-SOON = timedelta(seconds=1)
-"""When a request expires here, of which no code was heard."""
-
 COUNTED = "select wrong_otps + wrong_pins from request where request_id = $1"
-
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "UNDISPATCHED_EXPIRY", SOON)
 
 
 async def begun(signer: Signer) -> MediumResolved:
@@ -37,8 +29,16 @@ async def begun(signer: Signer) -> MediumResolved:
     return request
 
 
+async def expire(signer: Signer, request: MediumResolved) -> None:
+    """Have its time run out: a moment from now, since the broker's clock, by which it was submitted, counts in ms."""
+    soon = "now() + interval '10 ms' where request_id = $1"
+    await signer.room.pool.execute(f"update request set expires_at = {soon}", request.request_id)
+    await signer.room.pool.execute(f"update due set at = {soon} and partition is null", request.request_id)
+
+
 async def expiry_waits(signer: Signer, request: MediumResolved) -> None:
-    """Until the expiry row has come due, and been put off."""
+    """Have its expiry row come due, and wait until it has been put off."""
+    await expire(signer, request)
     query = "select count(*) from due where request_id = $1 and why like 'what was submitted in time%'"
 
     async def put_off() -> bool:
@@ -50,7 +50,10 @@ async def expiry_waits(signer: Signer, request: MediumResolved) -> None:
     assert signer.rejections(request) == []
 
 
-async def test_a_request_for_which_nothing_was_submitted_ends_by_its_expiry_row(signer: Signer) -> None:
+async def test_a_request_for_which_nothing_was_submitted_ends_by_its_expiry_row(
+    signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UNDISPATCHED_EXPIRY", timedelta(seconds=1))
     request = await begun(signer)
     rejected = await signer.rejected(request)
     assert (rejected.reason, rejected.documents, rejected.safe_to_retry) == (Reason.EXPIRED, None, True)

@@ -28,23 +28,26 @@ async def test_who_sends_no_whole_head_is_cut_off_and_the_others_are_served(
             writer.write(sent)
 
         async def served() -> bool:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                return (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            try:
+                async with httpx.AsyncClient(trust_env=False) as client:
+                    return (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+            except httpx.TransportError:
+                return False  # on a busy machine we may be as slow ourselves
 
-        await eventually(served, "a place", seconds=10)
+        await eventually(served, "a place")
         for reader, writer in silent:
             await asyncio.wait_for(reader.read(), 10)  # to the end of what the server sends: it has closed
             writer.close()
 
 
 async def test_a_long_answer_and_a_kept_connection_are_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.5)  # less, and a busy machine cuts us off before we have asked
 
     async def slow(scope, receive, send):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.7)
         await PlainTextResponse("late")(scope, receive, send)
 
     async with http_server.http_server(slow, 0) as port, httpx.AsyncClient(trust_env=False) as client:
         for _ in range(2):
             assert (await client.get(f"http://127.0.0.1:{port}/")).text == "late"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)

@@ -16,6 +16,7 @@ from libs.contracts.waiting import WaitsFor
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
 from libs.runtime.settings import secret_fields
+from services.otp_dispatch import under_way
 from services.otp_dispatch.app import serve
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
 from tests.support.stack import WITH_US
@@ -49,7 +50,10 @@ async def test_a_crash_between_mail_and_record_sends_the_same_code_again(dispatc
     assert otp not in await dispatching.dump()
 
 
-async def test_while_the_relay_is_away_requests_wait_and_then_get_one_mail_each(dispatching: Dispatching) -> None:
+async def test_while_the_relay_is_away_requests_wait_and_then_get_one_mail_each(
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_way, "PATIENCE", 30.0)  # no relay is called slow for this machine's sake
     await dispatching.publish_keys()
     async with dispatching.replica():
         users = [await dispatching.user() for _ in range(8)]

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from deploy.native.ports import HOST
 
 MAX_MESSAGE_BYTES = 1_048_576
+LOOK = 0.05
+"""Seconds between two looks at the rule of a message that is held."""
+
 log = logging.getLogger("smtp_sink")
 
 
@@ -33,6 +36,8 @@ class Rule(BaseModel):
     """Answer after DATA, for example "451 4.3.0 Try later"; the message is not kept."""
     seconds: float = Field(default=0, ge=0, le=300)
     """Delay before the answer to DATA."""
+    held: bool = False
+    """No answer to DATA for as long as the rule says so."""
 
 
 class Keeper:
@@ -59,6 +64,9 @@ class Keeper:
         """Keep the message and answer 250 only after it and its directory entry are on the disk."""
         rules = [self._rule(address) for address in envelope.rcpt_tos]
         await asyncio.sleep(max((rule.seconds for rule in rules), default=0))
+        while any(rule.held for rule in rules):
+            await asyncio.sleep(LOOK)
+            rules = [self._rule(address) for address in envelope.rcpt_tos]
         for rule in rules:
             if rule.data:
                 return rule.data

@@ -29,6 +29,7 @@ from tests.support.requests import key_state
 from tests.support.service import kafka_settings
 from tests.support.stack import Stack
 from tests.support.tap import Tap
+from tests.support.waiting import eventually
 
 
 class RoomSettings(Settings):
@@ -81,6 +82,19 @@ class Office:
         """The reasons of what was put aside."""
         records = self.tap.of(topic.dead_letter)
         return [bytes(value).decode() for r in records for name, value in r.headers if name == "x-dead-letter-reason"]
+
+    async def parked(self, why: str, count: int) -> None:
+        """Wait until so many records wait for what they may have overtaken."""
+        query = "select count(*) from due where why = $1"
+
+        async def all_parked() -> bool:
+            return await self.room.count(query, why) == count
+
+        await eventually(all_parked, f"{count} wait: {why}")
+
+    async def wait_is_over(self) -> None:
+        """Have what is parked looked at now."""
+        await self.room.pool.execute("update due set at = now()")
 
     async def until(self, found: Sequence[str], count: int) -> None:
         """Wait until the named lists hold so many events each."""

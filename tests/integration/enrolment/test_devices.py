@@ -1,13 +1,12 @@
 """An officer's GPKI Mobile: what a registrar confirmed is the officer's device, and nothing else is."""
 
-import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from libs.bus.outcomes import OVERTAKEN
 from libs.contracts.enrolment import DeviceRegistration, DeviceRegistrationSubmitted
 from services.enrolment import devices
 from tests.integration.enrolment.conftest import Office
@@ -80,12 +79,15 @@ async def test_what_no_registrar_confirmed_is_nobodys_device(office: Office) -> 
 async def test_a_device_of_nobody_is_refused_and_one_that_overtakes_its_officer_waits(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "OVERTAKEN", OVERTAKEN / 10)
+    monkeypatch.setattr(devices, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     wanted, stranger = application(), application()
     early, never = Phone().registration(wanted.user), Phone().registration(stranger.user)
     async with office.running():
         await register(office, confirmed(office, early), confirmed(office, never))
-        await asyncio.gather(office.submit(submitted(wanted, office.registrar.key)))
+        await office.parked("user-unknown", 2)
+        await office.submit(submitted(wanted, office.registrar.key))
+        await office.until(["users"], 1)
+        await office.wait_is_over()
         await office.until(["users"], 2)
         await office.until(["refusals"], 1)
     (refusal,) = office.refusals()

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,6 +17,7 @@ from libs.runtime.clock import utc_now
 from tests.integration.enrolment.conftest import Office
 from tests.support.applications import application, submitted
 from tests.support.requests import certificate_state, key_id, key_state
+from tests.support.waiting import eventually
 
 
 def by(office: Office, wanted: Application) -> ApplicationSubmitted:
@@ -151,12 +153,16 @@ async def test_only_a_registrar_of_today_registers(office: Office, who: str, mon
 async def test_an_application_that_overtakes_its_registrars_key_waits_for_it(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(administrators, "OVERTAKEN", OVERTAKEN / 2)
+    monkeypatch.setattr(administrators, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     newcomer = office.pki.registrar()
     async with office.running():
         await office.submit(submitted(application(), newcomer.key))
-        await office.handled(office.routes.application_submitted, 1)
-        await office.room.send(office.routes.keys, [key_state(newcomer, "registrar", "mygpki", office.pki)])
+        await office.parked("registrar-unknown", 1)
+        key = key_state(newcomer, "registrar", "mygpki", office.pki)
+        await office.room.send(office.routes.keys, [key])
+        known = "select count(*) from key_state where key_id = $1"
+        await eventually(lambda: office.room.count(known, key.key_id), "the key is known")
+        await office.wait_is_over()
         await office.until(["users"], 1)
     assert office.dead_letters(office.routes.application_submitted) == []
 

@@ -12,6 +12,10 @@ from services.gateway.authentication import key_id_of
 from tests.support.requests import Caller, key_id
 from tests.support.tls import Tls
 
+PATIENCE = 60.0
+"""Seconds for an answer, and between two rows of a stream: the client's own 5 are less than a row of the timeline may
+take while the group is rebalanced."""
+
 
 class Connections(AsyncExitStack):
     """Connections to one gateway, closed in the end."""
@@ -27,7 +31,8 @@ class Connections(AsyncExitStack):
         """This caller's connections; without one those of who has no certificate."""
         name = None if caller is None else key_id(caller)
         if name not in self._made:
-            made = httpx.AsyncClient(base_url=self._url, verify=self._tls.client(caller), trust_env=False)
+            tls = self._tls.client(caller)
+            made = httpx.AsyncClient(base_url=self._url, verify=tls, trust_env=False, timeout=PATIENCE)
             self._made[name] = await self.enter_async_context(made)
         return self._made[name]
 

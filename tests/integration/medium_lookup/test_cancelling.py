@@ -1,9 +1,12 @@
 """A cancel of what medium_lookup ends is answered once; what it has handed on is another's to answer."""
 
+from datetime import timedelta
+
 import pytest
 
 from libs.contracts.reasons import Reason
 from libs.storage import cancels
+from services.medium_lookup import handlers
 from tests.integration.medium_lookup.conftest import Lookup
 from tests.support.requests import (
     cancel_of,
@@ -39,7 +42,10 @@ async def test_a_cancel_before_its_request_ends_it_when_it_comes_and_is_answered
     assert lookup.dead_letters(lookup.routes.cancel_requested) == []
 
 
-async def test_a_cancel_of_a_request_that_waits_for_its_user_ends_it_instead(lookup: Lookup) -> None:
+async def test_a_cancel_of_a_request_that_waits_for_its_user_ends_it_instead(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     user = user_state(new_user())
     event = requested(header(user.user), documents(1), lookup.caller)
     await lookup.room.send(lookup.routes.requested, [event])
@@ -47,7 +53,8 @@ async def test_a_cancel_of_a_request_that_waits_for_its_user_ends_it_instead(loo
     asked = cancel_of(event.manifest.header)
     await lookup.cancel(asked)
     await lookup.room.send(lookup.routes.certificate, [certificate_state(user)])
-    await lookup.room.send(lookup.routes.user, [user])
+    await lookup.tell(lookup.routes.user, user)
+    await lookup.room.pool.execute("update due set at = now()")
     await lookup.tap.until(lambda: lookup.answers(asked.request_id), "answered")
     (rejected,) = lookup.rejected(asked.request_id)
     assert rejected.reason is Reason.CANCELLED

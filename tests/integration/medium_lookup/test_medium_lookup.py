@@ -1,5 +1,6 @@
 """medium_lookup on real Kafka and PostgreSQL: one answer per request, and none to a forgery."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Requested
 from libs.contracts.state import User
 from libs.contracts.token_route import MAX_TOKEN_DOCUMENTS
+from services.medium_lookup import handlers
 from tests.integration.medium_lookup.conftest import Lookup
 from tests.support.pki import Pki
 from tests.support.requests import (
@@ -149,7 +151,10 @@ async def test_a_certificate_that_never_comes_is_refused_after_one_wait(lookup: 
     assert rejected.reason is Reason.CERTIFICATE_UNKNOWN
 
 
-async def test_a_user_whose_state_comes_a_moment_later_is_waited_for(lookup: Lookup) -> None:
+async def test_a_user_whose_state_comes_a_moment_later_is_waited_for(
+    lookup: Lookup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     user = user_state(new_user())
     event = requested(header(user.user), documents(1), lookup.caller)
     await lookup.room.send(lookup.routes.requested, [event])
@@ -159,7 +164,8 @@ async def test_a_user_whose_state_comes_a_moment_later_is_waited_for(lookup: Loo
 
     await eventually(parked, "the request waits")
     await lookup.room.send(lookup.routes.certificate, [certificate_state(user)])
-    await lookup.room.send(lookup.routes.user, [user])
+    await lookup.tell(lookup.routes.user, user)
+    await lookup.room.pool.execute("update due set at = now()")
     await lookup.tap.until(lookup.resolved, "resolved")
     (resolved,) = lookup.resolved()
     assert str(resolved.request_id) == event.key

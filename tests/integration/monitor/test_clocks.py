@@ -53,6 +53,7 @@ async def test_what_waited_or_is_published_again_is_no_alarm(watch: Watch) -> No
     asked = request()
     with capture_logs() as logs:
         async with watch.running() as health:
+            await eventually(lambda: health.ready, "reader and witness have begun")
             await watch.send(topics.SIGNED, signed(asked))
             await watch.send(topics.POSTED, posted(asked, utc_now() - HOUR))
             await watch.read()

@@ -45,9 +45,9 @@ async def chain(watch: Watch, asked: Manifest, *, refused: int = 0, by_whom: boo
     await watch.send(topics.COMPLETED, [completed(asked, NOON, refused=tuple(names))])
 
 
-async def written(watch: Watch, day: date) -> None:
+async def written(watch: Watch, day: date, *, seconds: float = 30) -> None:
     query = "SELECT files IS NOT NULL FROM daily_file WHERE day = $1"
-    await eventually(lambda: watch.database.fetchval(query, day), f"the file of {day}")
+    await eventually(lambda: watch.database.fetchval(query, day), f"the file of {day}", seconds=seconds)
 
 
 async def prune(watch: Watch) -> None:
@@ -100,7 +100,7 @@ async def test_what_is_repeated_after_it_was_pruned_stands_in_no_second_file(wat
     watch.now = GONE
     async with watch.running(clock=watch.clock, keep=KEEP, **PATIENT):
         await eventually(lambda: gone(watch, asked), "it is pruned")
-        await written(watch, GONE.date() - timedelta(days=1))
+        await written(watch, GONE.date() - timedelta(days=1), seconds=120)  # of each day since: for each it catches up
         await chain(watch, asked)
         await watch.send(topics.MEDIUM_RESOLVED, [resolved(late)])
         await watch.send(topics.POSTED, posted(late, GONE))

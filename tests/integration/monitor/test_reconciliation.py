@@ -146,6 +146,7 @@ async def test_what_is_no_event_is_passed_over(watch: Watch) -> None:
     """Those who act on a topic bury it; the monitor writes nowhere, and reads on."""
     asked = request()
     async with watch.running() as health:
+        await eventually(lambda: health.ready, "reader and witness have begun")
         for name in READ:
             for key, value in ((b"x", b"no event"), (None, b""), (b"\xff\x00", b'{"request_id": 7}'), (b"x", b"[1]")):
                 await watch.wire.producer.send_and_wait(name, key=key, value=value, headers=[("x", b"\xff")])
@@ -165,6 +166,7 @@ async def test_a_forged_rejection_answers_for_nothing(watch: Watch) -> None:
     bare = replace(forged, headers=forged.headers[:-1])
     answered = "SELECT rejected_at IS NOT NULL FROM document WHERE request_id = $1"
     async with watch.running(**PATIENT) as health:
+        await eventually(lambda: health.ready, "reader and witness have begun")
         await watch.send(topics.SIGNED, signed(asked))
         await watch.wire.append([forged, bare])
         await watch.read()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretBytes, SecretStr
 
+from deploy.native.ports import reserve
 from deploy.native.secret_files import ensure_secret
 from libs.bus.signing import PRODUCER_KEY
 from libs.bus.topics import create_topics
@@ -36,7 +37,7 @@ from services.otp_dispatch.init import make_keys
 from services.otp_dispatch.routes import DEFAULT_ROUTES, Routes
 from services.otp_dispatch.store import MIGRATIONS
 from tests.integration.otp_dispatch.replica import RoomSettings, routes
-from tests.integration.otp_dispatch.sink import HOST, Sink, free_port
+from tests.integration.otp_dispatch.sink import HOST, Sink
 from tests.support.bus import ROLE, Room, open_room, waits_for
 from tests.support.devices import resend_of
 from tests.support.pki import Identity, Pki
@@ -194,10 +195,16 @@ def pki() -> Pki:
     return Pki(now=utc_now())
 
 
+@pytest.fixture(scope="session")
+def relay_ports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Below the ephemeral range: a relay that was away finds its port as it left it."""
+    return reserve(tmp_path_factory.mktemp("relays"), ("own", "shared"))
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
+async def sink(tmp_path: Path, relay_ports: dict[str, int]) -> AsyncIterator[Sink]:
     """A relay that does not run yet."""
-    relay = Sink(tmp_path, free_port())
+    relay = Sink(tmp_path, relay_ports["own"])
     try:
         yield relay
     finally:
@@ -205,9 +212,9 @@ async def sink(tmp_path: Path) -> AsyncIterator[Sink]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
+async def shared_sink(tmp_path_factory: pytest.TempPathFactory, relay_ports: dict[str, int]) -> AsyncIterator[Sink]:
     """A relay for tests whose addresses are their own; whoever kills it, the next one starts it."""
-    relay = Sink(tmp_path_factory.mktemp("sink"), free_port())
+    relay = Sink(tmp_path_factory.mktemp("sink"), relay_ports["shared"])
     try:
         yield relay
     finally:

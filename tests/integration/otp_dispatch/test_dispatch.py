@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from libs.contracts.manifest import MAX_DOCUMENTS
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import MediumResolved
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
+from services.otp_dispatch import dispatch
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
 from tests.support.requests import documents, header, key_state, medium_resolved, new_user, user_state
 from tests.support.waiting import eventually, loop_is_never_held
@@ -95,7 +98,11 @@ async def test_a_forged_or_foreign_event_is_put_aside_and_nothing_else(dispatchi
     assert len(dispatching.sink.mails(user.email)) == 1
 
 
-async def test_a_callers_key_that_comes_a_moment_later_is_waited_for(dispatching: Dispatching) -> None:
+async def test_a_callers_key_that_comes_a_moment_later_is_waited_for(
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "OVERTAKEN", timedelta(hours=1))  # its end is said below
+
     async def parked() -> bool:
         return not await dispatching.room.empty("due where why = 'caller-key-unknown'")
 
@@ -105,7 +112,11 @@ async def test_a_callers_key_that_comes_a_moment_later_is_waited_for(dispatching
         event = medium_resolved(header(user.user), documents(1), late)
         await dispatching.room.send(dispatching.routes.medium_resolved, [event])
         await eventually(parked, "the request waits")
-        await dispatching.room.send(dispatching.routes.keys, [key_state(late, "caller", "igfmas", dispatching.pki)])
+        key = key_state(late, "caller", "igfmas", dispatching.pki)
+        await dispatching.room.send(dispatching.routes.keys, [key])
+        known = "select count(*) from key_state where key_id = $1"
+        await eventually(lambda: dispatching.room.count(known, key.key_id), "the key is known")
+        await dispatching.room.pool.execute("update due set at = now()")
         await dispatching.dispatched(event)
     assert dispatching.dead_letters() == []
 
@@ -150,7 +161,10 @@ async def test_who_cannot_get_a_code_is_told_why(dispatching: Dispatching) -> No
     assert not dispatching.all_dispatched(token)
 
 
-async def test_a_user_whose_state_comes_a_moment_later_gets_the_code(dispatching: Dispatching) -> None:
+async def test_a_user_whose_state_comes_a_moment_later_gets_the_code(
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     await dispatching.publish_keys()
     async with dispatching.replica():
         user = user_state(new_user())
@@ -162,6 +176,9 @@ async def test_a_user_whose_state_comes_a_moment_later_gets_the_code(dispatching
 
         await eventually(parked, "the request waits")
         await dispatching.room.send(dispatching.routes.user, [user])
+        known = "select count(*) from user_state where user_id = $1"
+        await eventually(lambda: dispatching.room.count(known, user.user), "the user is known")
+        await dispatching.room.pool.execute("update due set at = now()")
         await dispatching.dispatched(event)
     assert len(dispatching.sink.mails(user.email)) == 1
 

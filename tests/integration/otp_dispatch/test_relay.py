@@ -83,12 +83,16 @@ async def test_a_relay_that_hangs_up_over_one_message_defers_that_message_alone(
 async def test_a_mailbox_that_hangs_waits_alone_while_the_relay_answers(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MESSAGE_TIMEOUT", 0.5)
     await sink.start()
     relay = Relay(host=HOST, port=sink.port, tls="when-offered")
-    sink.rules(**{"siti@anm.example": {"seconds": 3}})
-    answers = await asyncio.gather(deliver(relay, "siti@anm.example"), deliver(relay, "ali@anm.example"))
-    assert list(answers) == [Deferred(0), Delivered()]
+    sink.rules(**{"siti@anm.example": {"held": True}})
+    hanging = asyncio.create_task(deliver(relay, "siti@anm.example"))
+    assert await deliver(relay, "ali@anm.example") == Delivered()
+    assert not hanging.done()
+    monkeypatch.setattr(module, "MESSAGE_TIMEOUT", 0.5)
+    assert await deliver(relay, "siti@anm.example") == Deferred(0)
+    sink.rules()
+    assert await hanging == Delivered()
     await relay.aclose()
 
 

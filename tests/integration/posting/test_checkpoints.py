@@ -133,8 +133,10 @@ async def test_a_log_that_is_not_the_one_that_was_signed_is_not_signed_again(
     }[what]
     with capture_logs() as logs:
         await as_superuser(stack, change, last, leaf_hash(b"another"))
-        await post(posting, 1)
-        await eventually(lambda: [log for log in logs if log.get("alarm") == "signing-log-changed"], "an alarm")
-        assert await posting.database.fetchval("SELECT max(size) FROM checkpoint") == last
-        await as_superuser(stack, change, last, undo)
+        try:
+            await post(posting, 1)
+            await eventually(lambda: [log for log in logs if log.get("alarm") == "signing-log-changed"], "an alarm")
+            assert await posting.database.fetchval("SELECT max(size) FROM checkpoint") == last
+        finally:
+            await as_superuser(stack, change, last, undo)
     await signed_to_the_end(posting, log_tap)

@@ -52,7 +52,7 @@ async def test_a_peraku_by_the_user_who_certified_is_refused_at_once(posting: Po
     maker = await post_sah(posting, ids)
     peraku = signed(maker, ids, action="peraku")
     await posting.verify(peraku)
-    end = await posting.completed(peraku[0].request_id, seconds=4)
+    end = await posting.completed(peraku[0].request_id)
     assert [(each.reason, each.documents) for each in end.rejected] == [(Reason.SAH_NOT_POSTED, tuple(sorted(ids)))]
     assert {event.detail for event in posting.rejected(end.request_id)} == {"sah-by-same-user"}
 
@@ -64,7 +64,7 @@ async def test_a_peraku_of_other_content_is_refused_at_once(posting: Posting, ot
     checker = await posting.officer()
     peraku = sign(checker, manifest(checker.user, [document(ids[0], **other)], action="peraku"))
     await posting.verify(peraku)
-    end = await posting.completed(peraku[0].request_id, seconds=4)
+    end = await posting.completed(peraku[0].request_id)
     assert [each.reason for each in end.rejected] == [Reason.SAH_NOT_POSTED]
     assert {event.detail for event in posting.rejected(end.request_id)} == {"sah-of-other-content"}
 
@@ -85,7 +85,7 @@ async def test_a_peraku_that_overtook_its_sah_waits_for_it(posting: Posting):
     await posting.verify(peraku)
     await parked(posting, peraku[0].request_id, 3)
     await post_sah(posting, ids)
-    end = await posting.completed(peraku[0].request_id, seconds=15)
+    end = await posting.completed(peraku[0].request_id)
     assert [each.document_id for each in end.posted] == ids
 
 

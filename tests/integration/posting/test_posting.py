@@ -1,16 +1,19 @@
 """A document is posted once, by those who may, and its request is completed once."""
 
 import asyncio
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
 
+from libs.bus.outcomes import OVERTAKEN
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected
 from libs.crypto.cms import CmsTemplate
 from libs.crypto.cms_reading import parse
 from libs.storage import state
+from services.posting import sitting
 from tests.integration.posting.conftest import Posting
 from tests.support.documents import document, fresh_ids, manifest, officer, sign, signed, verified
 
@@ -175,7 +178,10 @@ async def test_a_certificate_of_another_user_posts_nothing(posting: Posting):
     assert [each.reason for each in end.rejected] == [Reason.CERTIFICATE_MISMATCH]
 
 
-async def test_a_certificate_that_is_registered_late_is_waited_for_once(posting: Posting):
+async def test_a_certificate_that_is_registered_late_is_waited_for_once(
+    posting: Posting, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sitting, "OVERTAKEN", timedelta(hours=1))  # its end is said below
     late, never = officer(posting.pki), officer(posting.pki)
     soon, in_vain = signed(late, fresh_ids(1)), signed(never, fresh_ids(1))
     await posting.verify(soon + in_vain)
@@ -187,6 +193,12 @@ async def test_a_certificate_that_is_registered_late_is_waited_for_once(posting:
 
     await posting.wire.tap.until(both_parked, "both parked")
     await posting.tell(late)
+    monkeypatch.undo()
+    await posting.database.execute(
+        "update due set created_at = created_at - $2::interval, at = now() where request_id = any ($1)",
+        requests,
+        OVERTAKEN,
+    )
     assert len((await posting.completed(requests[0])).posted) == 1
     assert [each.reason for each in (await posting.completed(requests[1])).rejected] == [Reason.CERTIFICATE_UNKNOWN]
 

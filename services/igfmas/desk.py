@@ -187,7 +187,8 @@ class Desk:
 
     async def _newest(self, pressed: Pressed) -> Dispatch | None:
         status = await self._gateway.status(pressed.request_id, pressed.user)
-        return status.dispatches[-1] if status.dispatches else None
+        sent = max(pressed.seen.dispatched)
+        return next((one for one in reversed(status.dispatches) if one.number >= sent), None)
 
     async def authorise(self, pressed: Pressed, *, pin: str, otp: str) -> str:
         """Step 8: seal PIN and OTP and hand them in; returns the attempt. Raises GpkiError."""
@@ -218,7 +219,7 @@ class Desk:
         )
 
     async def end(self, pressed: Pressed) -> None:
-        """Steps 9-14: return when the request has ended, and all that it posted was seen. Raises NotInTime."""
+        """Steps 9-14: return when the request has ended, and what it verified and posted was seen. Raises NotInTime."""
         await self.until(pressed, lambda: False, "the end of the request")
 
     async def _sealing_key(self, user: str) -> SealingKey:

@@ -68,12 +68,11 @@ class RequestSeen:
 
     @property
     def settled(self) -> bool:
-        """Whether the end was seen, and the `posted` of all that it lists: they come on another topic."""
-        return self.ended is not None and all(
-            self.documents[item.document_id].posted is not None
-            for item in self.ended.posted
-            if item.document_id in self.documents
-        )
+        """Whether the end was seen, with `verified` and `posted` of all that it lists: each has a topic of its own."""
+        if self.ended is None:
+            return False
+        listed = (self.documents.get(item.document_id) for item in self.ended.posted)
+        return all(one is None or (one.verified is not None and one.posted is not None) for one in listed)
 
 
 class Observation:

@@ -73,8 +73,7 @@ async def test_a_pukal_of_ten_thousand_cancelled_in_the_middle_says_exactly_what
     await request.authorise(otp=await request.otp())
     documents = request.seen.documents
     await request.until(lambda: sum(bool(one.posted) for one in documents.values()) >= 200, "200 posted")
-    status = await client.gateway.status(request.id, officer.user)
-    assert status.state == "signing"
+    await eventually(lambda: state_is(request, "signing"), "the gateway knows that it is being signed")
 
     asked = await take_back(request)
 

@@ -103,12 +103,13 @@ def of_stack(state: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            told = [*process.cmdline(), *process.environ().values()]
+            command = process.cmdline()  # once: it may be gone the next time
+            told = [*command, *process.environ().values()]
             running = process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid()
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
         if running and any(text == str(state) or f"{state}/" in text for text in told):
-            found.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
+            found.append(f"{process.pid} {' '.join(command)[:120]}")
     return found
 
 

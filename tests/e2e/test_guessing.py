@@ -1,5 +1,7 @@
 """What a guesser tries with the slots of attempts: no order of blobs and requests gives a guess that is not counted."""
 
+from functools import partial
+
 import pytest
 
 from libs.contracts.reasons import Reason
@@ -7,6 +9,7 @@ from libs.crypto.sealing import PURPOSE_AUTHORISATION, seal, sealing_info
 from libs.crypto.secrets import Secrets
 from services.igfmas.enrolment import Officer
 from tests.support.chain import PIN_PREFIX, Client, Request, papers, wrong
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -58,6 +61,8 @@ async def test_no_slot_stays_taken_when_the_request_ends_before_it_is_tried(clie
         code = await ended.otp()
         sealing_key_id, blob = await sealed_for(client, ended, otp=code, pin=officer.pin)
         submission = await ended.submission(key_id=sealing_key_id, sealed=blob)
+        here = "SELECT true FROM hsm_signer.request WHERE request_id = $1"
+        await eventually(partial(client.value, here, ended.id), "the signer has the request")
         await client.database.execute(
             "INSERT INTO hsm_signer.attempt (request_id, attempt, credential_id) VALUES ($1, $2, $3)",
             ended.id,

@@ -13,6 +13,7 @@ from libs.contracts.reasons import Reason
 from libs.gpki_client.device import Device
 from services.igfmas.desk import Refused
 from tests.support.chain import PIN_PREFIX, Client, papers
+from tests.support.copies import registered
 from tests.support.journal import of_request
 from tests.support.mobile import Mobile, on_phone
 from tests.support.waiting import eventually
@@ -70,6 +71,7 @@ async def test_a_forgotten_pin_is_a_new_key_and_certificate_and_the_old_key_is_g
     ended = "SELECT NOT live FROM enrolment.officer WHERE user_id = $1"
     await eventually(lambda: client.value(ended, old.user), "enrolment has heard of it")
     certificate = await client.desk.enrol(renewed)
+    await registered(client, renewed.user, renewed.credential_id)
     assert renewed.credential_id != old.credential_id
     assert _key(certificate.certificate) != _key(before), "never a recovered key"
     destroyed = "SELECT wrapped IS NULL FROM hsm_signer.credential WHERE credential_id = $1"

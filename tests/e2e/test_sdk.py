@@ -19,6 +19,7 @@ from services.igfmas.evidence import write_evidence
 from services.igfmas.keys import CALLER, CALLER_KEY, SYSTEM
 from services.igfmas.settings import SERVICE_ROOT
 from tests.support.chain import MAIL_SECONDS, Client, Officers, papers
+from tests.support.copies import certified, registered
 from tests.support.officer_token import RSA, TokenFolder
 from tests.support.sdk import SDK, installed, interpreter
 from tests.support.token_officers import TokenOfficer, opened
@@ -188,6 +189,8 @@ async def known(client: Client, asked: Manifest) -> bool:
 
 
 async def test_the_medium_of_an_officer_is_told(client: Client, officers: Officers) -> None:
+    await registered(client, officers.maker.user, officers.maker.credential_id, ["gateway"])
+    await certified(client, officers.maker.credential_id, "good", ["gateway"])
     medium = await client.gateway.medium(officers.maker.user)
     assert (medium.user, medium.medium) == (officers.maker.user, "roaming-otp")
     assert medium.certificate is not None

@@ -73,6 +73,7 @@ async def test_a_p256_officer_signs_too(client: Client, tmp_path: Path) -> None:
 async def test_events_come_in_the_order_of_the_chain(client: Client, officers: Officers) -> None:
     request = await client.press(officers.maker, papers(3))
     await request.sign()
+    await client.chain.drain()  # read in no order of topics
     seen = request.seen
     (completed,) = await of_request(client.stack, topics.COMPLETED, request.id)
     for document in seen.documents.values():
@@ -236,6 +237,11 @@ async def test_a_pukal_of_ten_thousand_is_posted_whole_with_one_pin_and_one_code
     await request.authorise(otp=await request.otp())
     documents = request.seen.documents
     await request.until(lambda: sum(bool(one.posted) for one in documents.values()) >= 2_000, "2,000 posted")
+
+    async def shown() -> bool:
+        return (await client.gateway.status(request.id, officer.user)).counts.posted > 0
+
+    await eventually(shown, "the gateway counts them too")
     under_way = (await client.gateway.status(request.id, officer.user)).counts
     completed = await request.end()
     assert {one.document_id for one in completed.posted} == {paper.entry.id for paper in request.papers}

@@ -1,38 +1,21 @@
 """A suspended certificate signs and posts nothing until two registrars lift that; its officer is told. I-53, I-55."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Completed
-from libs.contracts.state import Certificate
 from services.igfmas.enrolment import Officer
 from tests.e2e.test_signing import openssl_agrees, signed_of, struck_in_the_middle
 from tests.e2e.test_token_ends import asked, hand_in
 from tests.support.chain import Client, papers
+from tests.support.copies import certified
 from tests.support.officer_token import P256, TokenFolder
 from tests.support.token_officers import TokenOfficer, opened
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
-
-COPIES = ("medium_lookup", "hsm_signer", "crl_verifier", "posting")
-"""Who keeps the state of certificates and refuses by it."""
-
-
-async def known(client: Client, credential_id: UUID, status: str) -> None:
-    """Wait until every service's copy says so."""
-
-    async def everywhere() -> bool:
-        values = [
-            await client.value(f"SELECT value FROM {one}.certificate_state WHERE credential_id = $1", credential_id)
-            for one in COPIES
-        ]
-        return all(Certificate.model_validate_json(value).status == status for value in values)
-
-    await eventually(everywhere, f"{status} in every copy")
 
 
 async def told(client: Client, officer: Officer, *texts: str) -> None:
@@ -60,7 +43,7 @@ async def test_a_suspended_officer_signs_nothing_and_once_two_lifted_it_as_befor
     code = await under_way.otp()
     await client.desk.suspend(officer)
     await told(client, officer, "sijil digital anda telah digantung", "your digital certificate was suspended")
-    await known(client, officer.credential_id, "suspended")
+    await certified(client, officer.credential_id, "suspended")
     await under_way.authorise(otp=code)
     refused = await under_way.end()
     late = await client.press(officer, papers(1))
@@ -73,7 +56,7 @@ async def test_a_suspended_officer_signs_nothing_and_once_two_lifted_it_as_befor
 
     await client.desk.lift(officer)
     await told(client, officer, "telah ditarik balik", "suspension of your digital certificate was lifted")
-    await known(client, officer.credential_id, "good")
+    await certified(client, officer.credential_id, "good")
     again = await client.press(officer, under_way.papers)
     assert len((await again.sign()).posted) == 2
     await openssl_agrees(client, again, tmp_path)
@@ -88,7 +71,7 @@ async def test_a_pukal_whose_officer_is_suspended_in_its_middle_stops_there_and_
     assert struck.reasons == {Reason.CERTIFICATE_SUSPENDED}
 
     await client.desk.lift(officer)
-    await known(client, officer.credential_id, "good")
+    await certified(client, officer.credential_id, "good")
     rest = [paper for paper in struck.request.papers if paper.entry.id not in struck.posted]
     end = await (await client.press(officer, rest)).sign()
     assert {one.document_id for one in end.posted} == {paper.entry.id for paper in rest}
@@ -101,11 +84,11 @@ async def test_an_officer_who_is_suspended_again_is_lifted_again_and_revoked_in_
     for _ in range(2):
         await client.desk.suspend(officer)
         await client.desk.lift(officer)
-    await known(client, officer.credential_id, "good")
+    await certified(client, officer.credential_id, "good")
     assert (await (await client.press(officer, papers(1))).sign()).posted
     await client.desk.suspend(officer)
     await client.desk.revoke(officer)
-    await known(client, officer.credential_id, "revoked")
+    await certified(client, officer.credential_id, "revoked")
     destroyed = "SELECT destroyed_at IS NOT NULL FROM hsm_signer.credential WHERE credential_id = $1"
     assert await client.value(destroyed, officer.credential_id)
     end = await (await client.press(officer, papers(1))).end()
@@ -121,7 +104,7 @@ async def test_a_suspended_token_signs_nothing_until_two_lifted_it(client: Clien
         request = await asked(client, officer, 2)
         signatures = await officer.signatures(token, request.manifest)
         await client.desk.suspend(officer.officer)
-        await known(client, credential_id, "suspended")
+        await certified(client, credential_id, "suspended")
         await hand_in(request, signatures)
         completed = await request.end()
         later = await (await client.press(officer.officer, papers(1))).end()
@@ -129,7 +112,7 @@ async def test_a_suspended_token_signs_nothing_until_two_lifted_it(client: Clien
         assert reasons(completed, later) == {Reason.CERTIFICATE_SUSPENDED}
 
         await client.desk.lift(officer.officer)
-        await known(client, credential_id, "good")
+        await certified(client, credential_id, "good")
         again = await asked(client, officer, 1)
         await hand_in(again, await officer.signatures(token, again.manifest))
         assert len((await again.end()).posted) == 1

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -14,6 +14,7 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import RESERVE_WITHIN, Completed
 from tests.e2e.test_cancelling import answers, take_back
 from tests.support.chain import Client, Request, papers
+from tests.support.copies import certified, registered
 from tests.support.officer_token import P256, RSA, TokenFolder
 from tests.support.token_officers import TokenOfficer, opened
 from tests.support.waiting import eventually
@@ -56,17 +57,6 @@ async def hand_in(request: Request, signatures: dict[str, bytes], *names: str) -
 
 def refused(completed: Completed) -> dict[str, Reason]:
     return {name: one.reason for one in completed.rejected for name in one.documents or ()}
-
-
-async def knows(client: Client, services: tuple[str, ...], user: str, credential_id: UUID) -> None:
-    """Wait until these services have the officer's new credential."""
-    for service in services:
-        query = f"SELECT value FROM {service}.user_state WHERE user_id = $1"
-
-        async def known(query: str = query) -> bool:
-            return str(credential_id).encode() in bytes(await client.value(query, user) or b"")
-
-        await eventually(known, f"{service} knows the credential")
 
 
 async def test_one_document_is_posted(client: Client, folder: TokenFolder, signer: TokenOfficer) -> None:
@@ -126,8 +116,7 @@ async def test_who_moves_to_roaming_signs_with_the_token_no_more_and_with_pin_an
         signatures = await officer.signatures(token, request.manifest)
     moved = dataclasses.replace(officer.officer, application=uuid4())
     await client.desk.enrol(moved)
-    services = ("medium_lookup", "otp_dispatch", "hsm_signer", "crl_verifier")
-    await knows(client, services, moved.user, moved.credential_id)
+    await registered(client, moved.user, moved.credential_id)
     await hand_in(request, signatures)
     completed = await request.end()
     assert completed.posted == ()
@@ -143,13 +132,7 @@ async def test_a_revoked_token_signs_nothing_more(client: Client, tmp_path: Path
         request = await asked(client, officer, 1)
         signatures = await officer.signatures(token, request.manifest)
     await client.desk.revoke(officer.officer)
-    status = "SELECT value FROM crl_verifier.certificate_state WHERE credential_id = $1"
-
-    async def known() -> bool:
-        value = await client.value(status, officer.certificate.credential_id)
-        return b'"revoked"' in bytes(value)
-
-    await eventually(known, "crl_verifier knows the revocation")
+    await certified(client, officer.certificate.credential_id, "revoked")
     await hand_in(request, signatures)
     completed = await request.end()
     assert completed.posted == ()

@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -85,11 +85,12 @@ def search(what: Wanted, folder: Path, files: str = "*") -> Found:
     """Files below a folder in which a text or a code stands, and what stands there."""
     found: Found = {}
     for file in folder.rglob(files):
-        if file.is_file() and file.stat().st_size:
-            with opened(file) as content:
-                hit = what.text_in(content)
-            if hit:
-                found[str(file.relative_to(folder)), "text"] = hit
+        with suppress(FileNotFoundError):  # it was deleted meanwhile
+            if file.is_file() and file.stat().st_size:
+                with opened(file) as content:
+                    hit = what.text_in(content)
+                if hit:
+                    found[str(file.relative_to(folder)), "text"] = hit
     for name, at in places(what.codes, folder, files):
         with opened(Path(name)) as content:
             if alone(content, at):

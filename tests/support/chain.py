@@ -145,7 +145,7 @@ class Request:
         return failures[attempt]
 
     async def end(self) -> Completed:
-        """The end of the request, and every `posted` that it lists."""
+        """The end of the request, and `verified` and `posted` of every document that it lists as posted."""
         await self.client.desk.end(self.pressed)
         assert self.seen.ended is not None
         return self.seen.ended

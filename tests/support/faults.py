@@ -69,6 +69,7 @@ class Held:
                 lambda: observer.fetchval(_WAITING, f"{self._service}.{self._table}", self._service),
                 f"{self._service} waits to write to {self._table}",
                 every=LOOK_EVERY,
+                seconds=STARTED_SECONDS,  # it may have been killed just now
             )
         return _process_on(self._stack, port)
 

@@ -68,7 +68,8 @@ async def halted(stack: Stack, service: str) -> None:
         return answer is not None and any(name.endswith(":log-start-passed") for name in answer.json()["checks"])
 
     await eventually(says, f"{service} stands before a gap", every=0.2, seconds=STARTED_SECONDS)
-    assert '"log-start-passed"' in stack.layout.log(service).read_text()
+    log = stack.layout.log(service)  # written by the supervisor, to which the service told it
+    await eventually(lambda: '"log-start-passed"' in log.read_text(), f"{service} says so in its log")
 
 
 async def republish(stack: Stack, *arguments: str) -> tuple[int, str, str]:

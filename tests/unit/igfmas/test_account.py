@@ -237,6 +237,8 @@ def test_a_request_is_settled_when_its_end_and_all_that_it_lists_was_seen(run: R
     run.complete(asked, [posted])
     assert not seen.settled
     run.see(topics.POSTED, asked, posted)
+    assert not seen.settled, "`verified` may be read after it"
+    run.verify(asked, run.sign(asked))
     assert seen.settled
 
 

@@ -52,17 +52,12 @@ class Archive:
     async def put_back(self, dump: Path) -> None:
         """The schema is what it was, at once.
 
-        Locked in the order of a look, so that the two do not deadlock; of a deadlock with whatever else a signer that
-        runs may be at, PostgreSQL ends the signer's transaction, which comes again.
+        Of a deadlock with whatever a signer that runs is at, PostgreSQL ends the signer's transaction, which comes again.
         """
-        schema = self.cabinet.room.schema
-        lock = f"lock table {', '.join(f'{schema}.{table}' for table in ('history', 'outcome', 'inbox'))}"
-        quiet = ("--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", os.devnull)
-        drop = f"drop schema {schema} cascade"
         patient = "set local deadlock_timeout = '1min'"  # who looks first is the one that is ended
-        await self._run(
-            "psql", *quiet, *("--command", patient), *("--command", lock), *("--command", drop), "--file", str(dump)
-        )
+        drop = f"drop schema {self.cabinet.room.schema} cascade"
+        quiet = ("--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", os.devnull)
+        await self._run("psql", *quiet, *("--command", patient), *("--command", drop), "--file", str(dump))
 
     async def waits_for_a_lock(self) -> bool:
         """Whether something waits for one of its tables."""

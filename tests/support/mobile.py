@@ -63,15 +63,10 @@ async def phone_is_known(
     services: Sequence[str] = ("medium_lookup", "otp_dispatch", "gateway", "hsm_signer"),
 ) -> None:
     """Wait until each of these services has this phone as the officer's own."""
-    await officer_is_known(client, user, device_id, services)
-
-
-async def officer_is_known(client: Client, user: str, what: str, services: Sequence[str]) -> None:
-    """Wait until this stands in each of these services' own copy of the officer's state."""
 
     async def known(service: str) -> bool:
         value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", user)
-        return value is not None and what.encode() in bytes(value)
+        return value is not None and device_id.encode() in bytes(value)
 
     for service in services:
-        await eventually(partial(known, service), f"{service} knows {what} of the officer")
+        await eventually(partial(known, service), f"{service} knows the phone")

@@ -52,7 +52,7 @@ class Archive:
     async def put_back(self, dump: Path) -> None:
         """The schema is what it was, at once.
 
-        Of a deadlock with whatever a signer that runs is at, PostgreSQL ends the signer's transaction, which comes again.
+        Of a deadlock with what a running signer is at, PostgreSQL ends the signer's transaction, which comes again.
         """
         patient = "set local deadlock_timeout = '1min'"  # who looks first is the one that is ended
         drop = f"drop schema {self.cabinet.room.schema} cascade"

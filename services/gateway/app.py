@@ -38,7 +38,7 @@ DOCUMENTS: Final = "documents"
 """The lane of what comes per document, so that a long batch does not stand before another officer's OTP."""
 
 
-SLICES_FOLLOW: Final = Gathering(0.15, after=range(1, 100))
+SLICES_FOLLOW: Final = Gathering(0.3, after=range(1, 100))
 """Each record tells of a slice of documents: others follow at once, and nobody waits for it."""
 
 

@@ -40,7 +40,7 @@ RESENDS = "resends"
 ANSWERS = "answers"
 """The lane of what became of codes, and of what officers are told: it waits for no relay."""
 
-SLICES_FOLLOW = Gathering(0.15, after=range(1, 100))
+SLICES_FOLLOW = Gathering(0.3, after=range(1, 100))
 """A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
 
 

@@ -23,7 +23,8 @@ def server_context(own: bytes, *, clients: bytes) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     context.num_tickets = 0  # no resumption: each connection proves its key anew
-    context.load_verify_locations(cadata=clients)
+    # PEM: after DER, Python takes for its own what an HSM's module has left in OpenSSL's queue of errors.
+    context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(clients))
     with os.fdopen(os.memfd_create("tls"), "wb", buffering=0) as memory:  # Python's ssl takes keys from files alone
         memory.write(own)
         try:

@@ -195,16 +195,15 @@ def pki() -> Pki:
     return Pki(now=utc_now())
 
 
-@pytest.fixture(scope="session")
-def relay_ports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+def relay_ports(factory: pytest.TempPathFactory) -> dict[str, int]:
     """Below the ephemeral range: a relay that was away finds its port as it left it."""
-    return reserve(tmp_path_factory.mktemp("relays"), ("own", "shared"))
+    return reserve(factory.getbasetemp() / "relays", ("own", "shared"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sink(tmp_path: Path, relay_ports: dict[str, int]) -> AsyncIterator[Sink]:
+async def sink(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
     """A relay that does not run yet."""
-    relay = Sink(tmp_path, relay_ports["own"])
+    relay = Sink(tmp_path, relay_ports(tmp_path_factory)["own"])
     try:
         yield relay
     finally:
@@ -212,9 +211,9 @@ async def sink(tmp_path: Path, relay_ports: dict[str, int]) -> AsyncIterator[Sin
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_sink(tmp_path_factory: pytest.TempPathFactory, relay_ports: dict[str, int]) -> AsyncIterator[Sink]:
+async def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
     """A relay for tests whose addresses are their own; whoever kills it, the next one starts it."""
-    relay = Sink(tmp_path_factory.mktemp("sink"), relay_ports["shared"])
+    relay = Sink(tmp_path_factory.mktemp("sink"), relay_ports(tmp_path_factory)["shared"])
     try:
         yield relay
     finally:

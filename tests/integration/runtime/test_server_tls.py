@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import ctypes
 import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -42,6 +43,12 @@ def pki() -> Pki:
 @pytest.fixture
 def tls(tmp_path: Path) -> Tls:
     return Tls.make(tmp_path)
+
+
+def test_what_another_library_left_in_openssl_s_queue_of_errors_is_none_of_a_context_s(tls: Tls, pki: Pki) -> None:
+    """SoftHSM leaves such an error in the thread that loads it."""
+    assert not ctypes.CDLL("libcrypto.so.3").ENGINE_by_id(b"no such engine")
+    server_context(tls.server, clients=pki.service_root.certificate.public_bytes(Encoding.DER))
 
 
 @asynccontextmanager

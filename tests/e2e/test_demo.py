@@ -115,7 +115,7 @@ def of_stack(state: Path) -> list[str]:
 
 def no_process_of(state: Path) -> bool:
     """Whether none is left; those that were told to end have a moment."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while left := of_stack(state):
         if time.monotonic() > deadline:
             pytest.fail("left running:\n" + "\n".join(left))

@@ -44,7 +44,7 @@ async def listed(client: httpx.AsyncClient, state: Certificate) -> None:
     async def is_listed() -> bool:
         return (await crl(client)).status(serial(state)) is not None
 
-    await eventually(is_listed, "the serial number in the CRL", seconds=10)
+    await eventually(is_listed, "the serial number in the CRL")
 
 
 def lifting(authority: Authority, suspended: Certificate, **values: object) -> LiftingRequested:
@@ -93,4 +93,4 @@ async def unlisted(client: httpx.AsyncClient, state: Certificate) -> None:
     async def is_unlisted() -> bool:
         return (await crl(client)).status(serial(state)) is None
 
-    await eventually(is_unlisted, "the serial number gone from the CRL", seconds=10)
+    await eventually(is_unlisted, "the serial number gone from the CRL")

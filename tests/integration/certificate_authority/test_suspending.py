@@ -120,7 +120,7 @@ async def test_after_a_revocation_nothing_is_suspended_or_lifted(authority: Auth
         async def is_final() -> bool:
             return (await crl(client)).status(serial(state)) == final
 
-        await eventually(is_final, "revoked in the CRL", seconds=10)
+        await eventually(is_final, "revoked in the CRL")
         assert len(await crl(client)) == 1
     assert authority.dead_letters(liftings) == authority.dead_letters(suspensions) == []
 

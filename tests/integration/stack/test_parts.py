@@ -86,7 +86,7 @@ async def test_the_stack_runs_under_the_supervisord_whose_waits_have_a_bound(sta
 
 async def test_a_topic_that_nobody_declared_does_not_appear(stack: Stack) -> None:
     topic = stack.unique_topic("mistyped")
-    producer = AIOKafkaProducer(**stack.kafka.options(), request_timeout_ms=2000)
+    producer = AIOKafkaProducer(**stack.kafka.options(), request_timeout_ms=10_000)
     await producer.start()
     with pytest.raises((KafkaError, TimeoutError)):
         await asyncio.wait_for(producer.send_and_wait(topic, b"x"), 3)

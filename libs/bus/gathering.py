@@ -4,6 +4,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from libs.contracts.base import Event
@@ -27,6 +28,10 @@ class Gathering:
 
     seconds: float
     after: range = range(5, 100)
+
+
+SLICES_FOLLOW: Final = Gathering(0.3, after=range(1, 100))
+"""Of `progressed`: each record tells of a slice of documents, others follow at once, and nobody waits for it."""
 
 
 class Outstanding:

@@ -44,7 +44,8 @@ async def open_pool(
     """Open a pool whose connections see only `schema`.
 
     `lock_timeout` and `idle_in_transaction_session_timeout` of 5 s hold nobody behind a frozen replica (design
-    section 3), but for what `end_stalled_sessions` ends. Raises DatabaseUnavailable.
+    section 3), but for what `end_stalled_sessions` ends and for who sets others in a transaction. Raises
+    DatabaseUnavailable.
     """
     try:
         return await asyncpg.create_pool(

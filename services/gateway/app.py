@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from libs.bus.gathering import Gathering
+from libs.bus.gathering import SLICES_FOLLOW
 from libs.bus.projection import project_certificates, project_keys, project_users
 from libs.bus.service import service_bus
 from libs.bus.trust import key_trust, read_service_root
@@ -36,10 +36,6 @@ MAX_LISTS: Final = 10
 
 DOCUMENTS: Final = "documents"
 """The lane of what comes per document, so that a long batch does not stand before another officer's OTP."""
-
-
-SLICES_FOLLOW: Final = Gathering(0.3, after=range(1, 100))
-"""Each record tells of a slice of documents: others follow at once, and nobody waits for it."""
 
 
 @dataclass(frozen=True)

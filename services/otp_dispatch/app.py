@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from libs.bus.gathering import Gathering
+from libs.bus.gathering import SLICES_FOLLOW
 from libs.bus.outcomes import Unavailable
 from libs.bus.projection import project_keys
 from libs.bus.service import service_bus
@@ -39,9 +39,6 @@ RESENDS = "resends"
 
 ANSWERS = "answers"
 """The lane of what became of codes, and of what officers are told: it waits for no relay."""
-
-SLICES_FOLLOW = Gathering(0.3, after=range(1, 100))
-"""A Pukal says `progressed` for each slice; of all that follow from one right code, the first counts."""
 
 
 @asynccontextmanager
@@ -90,7 +87,7 @@ async def serve(
                 routes.certificate: officers.certificate,
             },
             lane=ANSWERS,
-            gather=SLICES_FOLLOW,
+            gather=SLICES_FOLLOW,  # of all that follow from one right code, the first counts
         )
         bus.timer(NOTICE, notices.tell)
         async with bus:

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from asyncpg.pool import PoolConnectionProxy
+from aiokafka import AIOKafkaConsumer
+from structlog.testing import capture_logs
 
 from libs.runtime.health import Health
 from services.hsm_signer import history
@@ -71,13 +72,65 @@ async def test_a_database_that_is_put_back_during_a_look_is_found_by_the_next(
         await putting_back.wait()
         await archive.put_back(dump)
 
+    async def unheld(look: History, consumer: AIOKafkaConsumer) -> None:
+        async with look._pool.acquire() as connection:
+            look._seen = await look._look(consumer, connection)
+
     watched, back = archive.history(), asyncio.create_task(put_back())
-    async with watched._reader() as consumer:
-        with monkeypatch.context() as during:
-            during.setattr(History, "_keep", keep_late)
-            if defence == "off":
-                during.setattr(PoolConnectionProxy, "transaction", lambda _: nullcontext())
-            await watched.look(consumer)
-        await back
-        with nullcontext() if defence == "off" else pytest.raises(WentBack):
-            await watched.look(consumer)
+    try:
+        async with watched._reader() as consumer:
+            with monkeypatch.context() as during:
+                during.setattr(History, "_keep", keep_late)
+                if defence == "off":
+                    during.setattr(History, "look", unheld)
+                await watched.look(consumer)
+            await back
+            with nullcontext() if defence == "off" else pytest.raises(WentBack):
+                await watched.look(consumer)
+    finally:
+        back.cancel()
+        await asyncio.gather(back, return_exceptions=True)
+
+
+async def test_who_keeps_the_signer_from_looking_is_told_of(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I-51: by who administers the database, and holds the table before it is put back."""
+    monkeypatch.setattr(history, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(history, "BLIND_LOOKS", 2)
+    await archive.look()
+    health, watched = Health("hsm_signer"), archive.history()
+    holder = await archive.cabinet.room.superuser()
+    with capture_logs() as logs:
+        watching = asyncio.create_task(watched.watch("hsm_signer", health))
+        try:
+            async with holder.transaction():
+                await holder.execute(f"LOCK TABLE {archive.cabinet.room.schema}.history IN ACCESS EXCLUSIVE MODE")
+                await eventually(lambda: any(line.get("alarm") == "custody-unseen" for line in logs), "an alarm")
+                assert not health.ready
+            await eventually(lambda: health.ready, "it looks again")
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await holder.close()
+
+
+async def test_what_a_look_has_found_is_not_lost_with_its_session(archive: Archive) -> None:
+    """I-51: by who administers the database, puts it back, and ends whoever looks."""
+    officer = await archive.cabinet.enrol(PIN)
+    await archive.look()
+    dump = await archive.dump()
+    await EVENTS["the third wrong PIN"](archive, officer)
+    await archive.put_back(dump)
+    holder, watched = await archive.cabinet.room.superuser(), archive.history()
+
+    async def genuine(*_: object) -> bool:
+        ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1"
+        assert await holder.fetchval(ended, archive.cabinet.room.schema) > 0
+        return True
+
+    watched._genuine = genuine
+    try:
+        async with watched._reader() as consumer:
+            with pytest.raises(WentBack):
+                await watched.look(consumer)
+    finally:
+        await holder.close()

@@ -11,7 +11,7 @@ import pytest
 from libs.contracts.reasons import Reason
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Request, papers
-from tests.support.copies import registered
+from tests.support.copies import certified, registered
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
@@ -77,6 +77,7 @@ async def test_who_writes_database_and_broker_and_reads_the_codes_signs_nothing_
     """I-12, I-14: X's request, as iGFMAS made it; the code; Y's key in the place of X's, and Y in the place of X."""
     x, y = [await client.enrol(algorithm="p-256") for _ in range(2)]
     await registered(client, x.user, x.credential_id, STATES)  # what is to be written over has come
+    await certified(client, y.credential_id, "good", COPIES["certificate_state"][1])
     address = await redirected(client, x)
     kept = await client.database.fetchrow(
         "SELECT * FROM hsm_signer.credential WHERE credential_id = $1", x.credential_id

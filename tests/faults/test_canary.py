@@ -92,7 +92,7 @@ def search(what: Wanted, folder: Path, files: str = "*") -> Found:
                 if hit:
                     found[str(file.relative_to(folder)), "text"] = hit
     for name, at in places(what.codes, folder, files):
-        with opened(Path(name)) as content:
+        with suppress(FileNotFoundError), opened(Path(name)) as content:
             if alone(content, at):
                 found[str(Path(name).relative_to(folder)), "code"] = around(content, at)
     return found

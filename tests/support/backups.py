@@ -54,7 +54,7 @@ class Archive:
 
         Of a deadlock with what a running signer is at, PostgreSQL ends the signer's transaction, which comes again.
         """
-        patient = "set local deadlock_timeout = '1min'"  # who looks first is the one that is ended
+        patient = "set local deadlock_timeout = '1min'"  # we look for a deadlock last, so that the other is ended
         drop = f"drop schema {self.cabinet.room.schema} cascade"
         quiet = ("--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", "--output", os.devnull)
         await self._run("psql", *quiet, *("--command", patient), *("--command", drop), "--file", str(dump))

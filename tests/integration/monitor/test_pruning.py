@@ -89,6 +89,7 @@ async def test_what_is_settled_listed_and_old_goes_in_steps_and_nothing_else(
     assert await kept(watch, told) == (0, 0), "once it is answered it goes too"
 
 
+@pytest.mark.timeout(240)
 async def test_what_is_repeated_after_it_was_pruned_stands_in_no_second_file(watch: Watch) -> None:
     """I-36."""
     asked, late = request(2), request()

@@ -195,15 +195,15 @@ def pki() -> Pki:
     return Pki(now=utc_now())
 
 
-def relay_ports(factory: pytest.TempPathFactory) -> dict[str, int]:
-    """Below the ephemeral range: a relay that was away finds its port as it left it."""
-    return reserve(factory.getbasetemp() / "relays", ("own", "shared"))
+def relay_port(folder: Path) -> int:
+    """One of its own, below the ephemeral range: a relay that was away finds it as it left it."""
+    return reserve(folder, ("smtp",))["smtp"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def sink(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
     """A relay that does not run yet."""
-    relay = Sink(tmp_path, relay_ports(tmp_path_factory)["own"])
+    relay = Sink(tmp_path, relay_port(tmp_path_factory.getbasetemp() / "relay"))
     try:
         yield relay
     finally:
@@ -212,8 +212,11 @@ async def sink(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_sink(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sink]:
-    """A relay for tests whose addresses are their own; whoever kills it, the next one starts it."""
-    relay = Sink(tmp_path_factory.mktemp("sink"), relay_ports(tmp_path_factory)["shared"])
+    """A relay for tests whose addresses are their own; whoever kills it, the next one starts it.
+
+    A module that borrows this fixture has one of its own, beside that of this folder.
+    """
+    relay = Sink(tmp_path_factory.mktemp("sink"), relay_port(tmp_path_factory.mktemp("relay")))
     try:
         yield relay
     finally:

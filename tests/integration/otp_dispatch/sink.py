@@ -44,7 +44,10 @@ class Sink:
         self.process = await asyncio.create_subprocess_exec(*command, *folders, stdout=asyncio.subprocess.DEVNULL)
         relay = Relay(host=HOST, port=self.port, tls="when-offered")
 
+        process = self.process
+
         async def answers() -> bool:
+            assert process.returncode is None, "it has ended, and whoever answers is another"
             try:
                 await relay.probe()
             except Unavailable:

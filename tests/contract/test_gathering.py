@@ -72,14 +72,14 @@ async def at_once(broker: Broker, topic: str, count: int) -> None:
 
 async def taken(poll: Poll, consumer: AIOKafkaConsumer) -> Batch:
     """The next batch that is not empty."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(NEVER / 2):
         while not (batch := await poll(consumer)):
             pass
     return batch
 
 
 async def test_in_a_stream_of_documents_the_next_batch_has_what_came_meanwhile(broker: Broker) -> None:
-    async with polled(broker, Gathering(2.0)) as (poll, consumer, topic):
+    async with polled(broker, Gathering(8.0)) as (poll, consumer, topic):  # a busy broker took 2 s for two of them
         await at_once(broker, topic, STREAM.start)
         came = len(await taken(poll, consumer))
         next_batch = asyncio.create_task(taken(poll, consumer))

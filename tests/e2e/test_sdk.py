@@ -20,6 +20,7 @@ from services.igfmas.keys import CALLER, CALLER_KEY, SYSTEM
 from services.igfmas.settings import SERVICE_ROOT
 from tests.support.chain import MAIL_SECONDS, Client, Officers, papers
 from tests.support.copies import certified, registered
+from tests.support.mobile import phone_is_known
 from tests.support.officer_token import RSA, TokenFolder
 from tests.support.sdk import SDK, installed, interpreter
 from tests.support.token_officers import TokenOfficer, opened
@@ -228,8 +229,7 @@ async def test_a_device_without_a_screen_gives_the_code(client: Client) -> None:
     officer, device = await client.enrol(algorithm="p-256"), Device.new()
     event = device_registration_of(officer.user, device, client.registrars, registration=uuid4())
     await client.chain.send(topics.DEVICE_REGISTRATION_SUBMITTED, event)
-    for service in ("medium_lookup", "otp_dispatch", "gateway"):
-        await eventually(partial(knows, client, service, officer.user, device), f"{service} knows the device")
+    await phone_is_known(client, officer.user, device.device_id, ("medium_lookup", "otp_dispatch", "gateway"))
     request = await client.press(officer, papers(1))
     dispatched = await request.dispatched()
     async with client.stack.mobile(device, officer.user) as phone:
@@ -238,8 +238,3 @@ async def test_a_device_without_a_screen_gives_the_code(client: Client) -> None:
     client.otps.add(message.otp)
     await request.authorise(otp=message.otp)
     assert len((await request.end()).posted) == 1
-
-
-async def knows(client: Client, service: str, user: str, device: Device) -> bool:
-    value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", user)
-    return value is not None and device.device_id.encode() in bytes(value)

@@ -1,6 +1,6 @@
 """The services' own copies of what is known of officers: each reads it in its own time, and later than the client."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -31,10 +31,17 @@ async def certified(
 
 async def registered(client: Client, user: str, credential_id: UUID, services: Sequence[str] = OF_USERS) -> None:
     """Wait until the copy of each of these services has the officer with this credential."""
+    await officer_is(client, user, lambda known: known.credential_id == credential_id, "the credential", services)
+
+
+async def officer_is(
+    client: Client, user: str, which: Callable[[User], bool], what: str, services: Sequence[str]
+) -> None:
+    """Wait until the copy of each of these services has the officer as meant."""
 
     async def known(service: str) -> bool:
         value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", user)
-        return value is not None and User.model_validate_json(value).credential_id == credential_id
+        return value is not None and which(User.model_validate_json(value))
 
     for service in services:
-        await eventually(partial(known, service), f"{service} knows the credential")
+        await eventually(partial(known, service), f"{service} knows {what}")

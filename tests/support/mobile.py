@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from libs.contracts import topics
+from libs.contracts.state import User
 from services.gateway.inbox_schemas import Message, Messages
 from services.igfmas.enrolment import Officer, device_registered
 from tests.support.chain import Client, Request
+from tests.support.copies import officer_is
 from tests.support.devices import Phone
 from tests.support.waiting import eventually
 
@@ -64,9 +65,7 @@ async def phone_is_known(
 ) -> None:
     """Wait until each of these services has this phone as the officer's own."""
 
-    async def known(service: str) -> bool:
-        value = await client.value(f"SELECT value FROM {service}.user_state WHERE user_id = $1", user)
-        return value is not None and device_id.encode() in bytes(value)
+    def has_it(known: User) -> bool:
+        return known.device is not None and known.device.device_id == device_id
 
-    for service in services:
-        await eventually(partial(known, service), f"{service} knows the phone")
+    await officer_is(client, user, has_it, "the phone", services)

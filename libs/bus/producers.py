@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from libs.bus import records, stopping
+from libs.bus import defences
 from libs.bus.delivery import record_of
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER
@@ -94,8 +94,7 @@ class Producers:
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            records.install()
-            stopping.install()
+            defences.install()
             consumer = AIOKafkaConsumer(
                 **self._kafka.options(),
                 enable_auto_commit=False,

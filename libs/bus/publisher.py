@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from libs.bus import defences
 from libs.bus.outcomes import Unavailable
 from libs.contracts.cloudevents import Record
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES, MAX_DOCUMENT_RECORD_BYTES
@@ -86,6 +87,7 @@ class Publisher:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
+                defences.install()
                 fresh = AIOKafkaProducer(
                     **self._kafka.options(),
                     client_id=self._client_id,

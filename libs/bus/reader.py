@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from libs.bus import records, stopping
+from libs.bus import defences
 from libs.contracts.topics import Topic
 from libs.runtime.kafka_access import KafkaAccess
 
@@ -35,8 +35,7 @@ async def reader(
     known at once, where aiokafka learns of anything else one topic after another, 0.1 s each; and what is paused has no
     fetch that stands at the broker before every question.
     """
-    records.install()
-    stopping.install()
+    defences.install()
     consumer = AIOKafkaConsumer(**kafka.options(), group_id=group, enable_auto_commit=False, **options)
     try:
         await consumer.start()

@@ -18,7 +18,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 
-from libs.bus import records, stopping
+from libs.bus import defences
 from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.log_start import LogStartGuard, places
 from libs.bus.reach import Reach
@@ -99,8 +99,7 @@ def subscribe(
 
     `commit` is called when nothing comes, and before partitions are given up: what is handled may not be committed yet.
     """
-    records.install()
-    stopping.install()
+    defences.install()
 
     async def parse(batch: Batch, _original: object) -> KafkaAckableMessage:
         return KafkaAckableMessage(body=b"", headers={}, raw_message=batch, message_id="", consumer=subscriber.consumer)

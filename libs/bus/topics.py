@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NodeNotReadyError, TopicAlreadyExistsError, for_code
 
+from libs.bus import defences
 from libs.contracts.topics import CHAIN_RETENTION, MAX_DEAD_LETTER_BYTES, TOPICS, Topic
 from libs.runtime.kafka_access import KafkaAccess
 
@@ -45,6 +46,7 @@ class TopicError(Exception):
 @asynccontextmanager
 async def administration(kafka: KafkaAccess, *, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client, connected. Raises KafkaError when the broker cannot be asked."""
+    defences.install()
     admin = AIOKafkaAdminClient(**kafka.options(), request_timeout_ms=timeout_ms)
     try:
         await admin.start()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from libs.bus import stopping
+from libs.bus import defences
 from libs.bus.reader import partitions_of
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -114,7 +114,7 @@ class Chain:
         self._reading: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        stopping.install()
+        defences.install()
         try:
             await self._producer.start()
             for consumer in (self._requests, self._documents):

@@ -16,7 +16,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from libs.bus import records, stopping
+from libs.bus import defences
 from libs.bus.consumption import COMMIT_TIMEOUT
 from libs.bus.delivery import record_of
 from libs.bus.log_start import LogStartGuard
@@ -84,8 +84,7 @@ class Reader:
 
     async def run(self) -> None:
         """Until cancelled. Raises nothing else."""
-        records.install()
-        stopping.install()
+        defences.install()
         wait = FIRST_WAIT
         while True:
             began = time.monotonic()

@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from libs.bus import records
+from libs.bus import defences
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.slices import DATABASE
@@ -82,7 +82,7 @@ class Witness:
 
     async def run(self) -> None:
         """Until cancelled. Raises nothing else."""
-        records.install()
+        defences.install()
         publisher = Publisher(self._kafka, client_id=f"{self._service}.witness")
         try:
             while True:

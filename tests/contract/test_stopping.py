@@ -43,8 +43,9 @@ async def resting_after_a_failed_fetch(broker: Broker, topic: str) -> AIOKafkaCo
 
 async def test_aiokafkas_own_stop_cancels_its_caller(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault, open upstream (aiokafka issue 647)."""
+    topic = await topic_with_a_leader(broker)
     monkeypatch.setattr(Fetcher, "close", stopping._close)
-    consumer = await resting_after_a_failed_fetch(broker, await topic_with_a_leader(broker))
+    consumer = await resting_after_a_failed_fetch(broker, topic)
     with pytest.raises(asyncio.CancelledError):
         await consumer.stop()
     await consumer._client.close()

@@ -11,13 +11,15 @@ from tests.load.measuring import SETTLING, Bench, Figure
 from tests.load.mixed import SINGLES_PER_S, half_load
 from tests.load.processes import used_between
 from tests.load.progress import say
-from tests.load.signings import percentile, side_by_side, single
+from tests.load.signings import one_after_another, percentile, side_by_side, single
 from tests.support.faults import members, twin
 
 Found = dict[str, Any]
 """What a part adds to the results, by name."""
 
-WARM_UP, SINGLES = 20, 200
+WARM_UP, WARM_UP_PUKALS = 20, 5
+"""What a new stack signs before anything is measured: its broker compiles meanwhile, and its plans are made."""
+SINGLES = 200
 SIZES = (100, 1_000, 10_000, 100_000)
 LONGEST = 10_000
 """Documents that one request may have; more of them are several requests in sequence."""
@@ -33,7 +35,7 @@ async def pukal(bench: Bench) -> Found:
     for _ in range(WARM_UP):
         await single(bench.client, bench.officers[0])
     count = bench.scaled(1_000, least=50)
-    await side_by_side(bench.client, bench.officers[:1], count)
+    await one_after_another(bench.client, bench.officers[0], count, WARM_UP_PUKALS)
     figure = await bench.pukals(f"Pukal of {count:,}", count=count)
     return {
         "pukal": asdict(figure),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 
 @contextmanager
@@ -16,3 +17,19 @@ def without(module: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[module]
+
+
+@contextmanager
+def without_mocks() -> Iterator[None]:
+    """Imports within find a `unittest.mock` of bare names, unless it is there: nobody uses the tools that want one."""
+    if "unittest" in sys.modules:
+        yield
+        return
+    mock, package = ModuleType("unittest.mock"), ModuleType("unittest")
+    vars(mock).update(AsyncMock=object, MagicMock=object)
+    vars(package).update(mock=mock)
+    sys.modules.update({"unittest": package, "unittest.mock": mock})
+    try:
+        yield
+    finally:
+        del sys.modules["unittest"], sys.modules["unittest.mock"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.load import crls, fills, yardstick
 from tests.load.growth import growth_of
-from tests.load.measuring import SETTLING, Bench, Figure
+from tests.load.measuring import COMPARED_ROUNDS, SETTLING, Bench, Figure
 from tests.load.mixed import SINGLES_PER_S, half_load
 from tests.load.processes import used_between
 from tests.load.progress import say
@@ -36,7 +36,7 @@ async def pukal(bench: Bench) -> Found:
         await single(bench.client, bench.officers[0])
     count = bench.scaled(1_000, least=50)
     await one_after_another(bench.client, bench.officers[0], count, WARM_UP_PUKALS)
-    figure = await bench.pukals(f"Pukal of {count:,}", count=count)
+    figure = await bench.pukals(f"Pukal of {count:,}", count=count, rounds=COMPARED_ROUNDS)
     return {
         "pukal": asdict(figure),
         "raw_hsm_per_s": figure.raw_hsm_per_s.median,

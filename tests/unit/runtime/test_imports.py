@@ -1,0 +1,28 @@
+"""What services do without: megabytes that a dependency brings for uses that are none of ours."""
+
+import subprocess
+import sys
+
+_NONE_OF = """
+import sys
+import libs.bus
+print(sorted({name.split(".")[0] for name in sys.modules} & {"uvicorn", "opentelemetry", "unittest"}))
+"""
+
+_STILL_THERE = """
+import libs.bus
+from unittest.mock import MagicMock
+print(MagicMock(return_value=3)())
+"""
+
+
+def told(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_loop_brings_no_server_no_tracing_and_no_mocks() -> None:
+    assert told(_NONE_OF) == "[]"
+
+
+def test_whoever_wants_mocks_later_gets_real_ones() -> None:
+    assert told(_STILL_THERE) == "3"

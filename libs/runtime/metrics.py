@@ -3,8 +3,8 @@
 from typing import Final
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+
+from libs.runtime.prometheus import Counter, Gauge, Histogram, MetricWrapperBase
 
 LATENCY_BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 5, 10, 30, 60, 300)
 """Seconds; dense around the targets of design section 8 (p50 60 ms, p99 400 ms), wide for an outage."""

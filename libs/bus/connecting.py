@@ -3,41 +3,66 @@
 aiokafka 0.14 makes one connection at a time, waits for it as long as for an answer, and begins again after 0.1 s; a
 name for which no resolver answers (that of a host that is down, often) takes the system 10 s; and uvloop looks up two
 names at a time. So a few clients that ask for a broker that is away found no other for minutes: with one broker of
-three away a Pukal took up to 160 s. tests/contract holds the faults and this defence.
+three away a Pukal took more than 160 s. tests/contract holds the faults and this defence.
 """
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError
 
 CONNECT_BOUND: Final = 3.0
-"""Seconds until a connection stands, its name looked up and its account known: less than any question is given."""
+"""Seconds until a connection stands, its name looked up and its account known: less than any question is given.
+
+It doubles with each time-out, since a slow resolver or a busy host is no broker that is away.
+"""
+
+LONGEST: Final = 12.0
+"""Seconds that it grows to; and of a process's first connection, of which nothing is known and nobody waits for."""
 
 _connect = AIOKafkaConnection.connect
-_away: dict[tuple[str, int], float] = {}
-"""Until when a broker that kept us waiting is not tried again: as long as it did."""
+
+
+@dataclass
+class _Broker:
+    """What this process knows of one address, as one account, by the monotonic clock."""
+
+    bound: float = field(default_factory=lambda: CONNECT_BOUND)
+    reached_at: float = 0.0
+    left_until: float = 0.0
+    """Who kept us waiting is left alone for as long."""
+
+
+_brokers: dict[tuple[str, int, str, str | None], _Broker] = {}
 
 _asked: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Any]]]" = WeakKeyDictionary()
 """The names that are being looked up, of each loop."""
 
 
 async def _connect_bounded(connection: AIOKafkaConnection) -> Any:
-    place = (connection.host, connection.port)
+    account = (connection._security_protocol, connection._sasl_plain_username)  # noqa: SLF001 (what it was given)
+    broker = _brokers.setdefault((connection.host, connection.port, *account), _Broker())
     began = time.monotonic()
-    if began < _away.get(place, 0.0):
-        raise KafkaConnectionError(f"{connection.host}:{connection.port} has not answered a moment ago")
+    if began < broker.left_until:
+        raise KafkaConnectionError(f"{connection.host}:{connection.port} was not reached a moment ago")
+    bound = broker.bound if any(known.reached_at for known in _brokers.values()) else LONGEST
     try:
-        async with asyncio.timeout(CONNECT_BOUND):
+        async with asyncio.timeout(bound):
             await _found(connection.host)
-            return await _connect(connection)
-    except (OSError, KafkaError):  # TimeoutError is one
+            stream = await _connect(connection)
+    except OSError as error:  # TimeoutError is one; KafkaError, as of an account that is refused, is an answer
         now = time.monotonic()
-        _away[place] = now + (now - began)
+        if began > broker.reached_at:  # else another attempt, made since, has shown that it is there
+            broker.left_until = now + min(now - began, bound)
+            if isinstance(error, TimeoutError):
+                broker.bound = min(2 * broker.bound, LONGEST)
         raise
+    broker.bound, broker.reached_at, broker.left_until = CONNECT_BOUND, time.monotonic(), 0.0
+    return stream
 
 
 async def _found(host: str) -> None:

@@ -36,6 +36,10 @@ FINISH: Final = 3.0
 """Seconds that a look under way may take at the end: aiokafka leaves a connection open that is cancelled while it is
 made."""
 
+SOONER: Final = 5.0
+"""Seconds to the next look after one that failed: a broker that was still starting kept a new stack from being ready
+for the 30 s to the next one."""
+
 log = structlog.get_logger()
 
 
@@ -98,8 +102,9 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
 
 
 async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, health: Health, check: str) -> None:
-    """Look until cancelled. A look that fails is told, and taken again."""
+    """Look until cancelled. A look that fails is told, and soon taken again."""
     while True:
+        pause = every
         try:
             await _whole(look)
             health.set(check, ok=True)
@@ -108,7 +113,8 @@ async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, he
                 metrics.alarm("monitor", "look-failed", check=check)
             log.warning("look failed", check=check, exc_info=error)
             health.set(check, ok=False, detail=type(error).__name__)
-        await asyncio.sleep(every)
+            pause = min(every, SOONER)
+        await asyncio.sleep(pause)
 
 
 async def _whole(look: Callable[[], Awaitable[None]]) -> None:

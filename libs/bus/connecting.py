@@ -1,9 +1,10 @@
-"""A broker that is away must not keep a client from those that are there.
+"""A broker whose name nobody answers for must not keep a client from those that are there.
 
-aiokafka 0.14 makes one connection at a time, waits for it as long as for an answer, and begins again after 0.1 s; a
-name for which no resolver answers (that of a host that is down, often) takes the system 10 s; and uvloop looks up two
-names at a time. So a few clients that ask for a broker that is away found no other for minutes: with one broker of
-three away a Pukal took more than 160 s. tests/contract holds the faults and this defence.
+The name of a host that is down is often answered by no resolver, which takes the system 10 s; uvloop looks two names up
+at a time; and aiokafka 0.14 makes one connection at a time and begins again after 0.1 s. So a few clients that asked
+for a broker that was away found no other for minutes: with one of three away a Pukal took more than 160 s.
+tests/contract holds the fault and this defence. How long a connection takes once its name is known is aiokafka's
+matter: a broker that starts, or is busy, needs its time.
 """
 
 import asyncio
@@ -15,58 +16,61 @@ from weakref import WeakKeyDictionary
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
-CONNECT_BOUND: Final = 3.0
-"""Seconds until a connection stands, its name looked up and its account known: less than any question is given.
+LOOK_UP_BOUND: Final = 3.0
+"""Seconds until a name is known: less than any question to a broker is given.
 
-It doubles with each time-out, since a slow resolver or a busy host is no broker that is away.
+It doubles with each time-out, since a slow resolver is no broker that is away.
 """
 
 LONGEST: Final = 12.0
-"""Seconds that it grows to; and of a process's first connection, of which nothing is known and nobody waits for."""
+"""Seconds that it grows to; and of a process's first name, of which nothing is known and nobody waits for."""
 
 _connect = AIOKafkaConnection.connect
 
 
 @dataclass
-class _Broker:
-    """What this process knows of one address, as one account, by the monotonic clock."""
+class _Name:
+    """What this process knows of a broker's name, by the monotonic clock."""
 
-    bound: float = field(default_factory=lambda: CONNECT_BOUND)
-    reached_at: float = 0.0
+    bound: float = field(default_factory=lambda: LOOK_UP_BOUND)
+    found_at: float = 0.0
     left_until: float = 0.0
     """Who kept us waiting is left alone for as long."""
 
 
-_brokers: dict[tuple[str, int, str, str | None], _Broker] = {}
+_names: dict[str, _Name] = {}
 
 _asked: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Any]]]" = WeakKeyDictionary()
 """The names that are being looked up, of each loop."""
 
 
-async def _connect_bounded(connection: AIOKafkaConnection) -> Any:
-    account = (connection._security_protocol, connection._sasl_plain_username)  # noqa: SLF001 (what it was given)
-    broker = _brokers.setdefault((connection.host, connection.port, *account), _Broker())
+async def _connect_by_known_name(connection: AIOKafkaConnection) -> Any:
+    await _known(connection.host)
+    return await _connect(connection)
+
+
+async def _known(host: str) -> None:
+    """Return when the system knows the name. Raises OSError, KafkaConnectionError: it does not, or did not just now."""
+    name = _names.setdefault(host, _Name())
     began = time.monotonic()
-    if began < broker.left_until:
-        raise KafkaConnectionError(f"{connection.host}:{connection.port} was not reached a moment ago")
-    bound = broker.bound if any(known.reached_at for known in _brokers.values()) else LONGEST
+    if began < name.left_until:
+        raise KafkaConnectionError(f"the name {host} was not known a moment ago")
+    bound = name.bound if any(other.found_at for other in _names.values()) else LONGEST
     try:
         async with asyncio.timeout(bound):
-            await _found(connection.host)
-            stream = await _connect(connection)
-    except OSError as error:  # TimeoutError is one; KafkaError, as of an account that is refused, is an answer
+            await _answer(host)
+    except OSError as error:  # TimeoutError is one
         now = time.monotonic()
-        if began > broker.reached_at:  # else another attempt, made since, has shown that it is there
-            broker.left_until = now + min(now - began, bound)
+        if began > name.found_at:  # else somebody has been answered since
+            name.left_until = now + min(now - began, bound)
             if isinstance(error, TimeoutError):
-                broker.bound = min(2 * broker.bound, LONGEST)
+                name.bound = min(2 * name.bound, LONGEST)
         raise
-    broker.bound, broker.reached_at, broker.left_until = CONNECT_BOUND, time.monotonic(), 0.0
-    return stream
+    name.bound, name.found_at, name.left_until = LOOK_UP_BOUND, time.monotonic(), 0.0
 
 
-async def _found(host: str) -> None:
-    """Return when the system knows the name; whoever asks for it meanwhile waits for the same answer."""
+async def _answer(host: str) -> None:
+    """Ask the system for a name; whoever asks for it meanwhile waits for the same answer."""
     loop = asyncio.get_running_loop()
     asked = _asked.setdefault(loop, {})
     if host not in asked:
@@ -87,4 +91,4 @@ def _answered(asked: dict[str, asyncio.Task[Any]], host: str, done: "asyncio.Tas
 
 def install() -> None:
     """Make every client of this process connect so. Safe to call again."""
-    AIOKafkaConnection.connect = _connect_bounded
+    AIOKafkaConnection.connect = _connect_by_known_name

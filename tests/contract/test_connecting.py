@@ -1,152 +1,114 @@
-"""What aiokafka and uvloop do when a broker is away, or its name is; and that it is kept from the others."""
+"""What uvloop does when a broker's name is known to nobody; and that it is kept from the other brokers."""
 
 import asyncio
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
 from libs.bus import connecting
-from tests.contract.broker import Broker
 from tests.support.waiting import eventually
 
-BOUND = 1.0
-
-Known = dict[tuple[str, int, str, str | None], connecting._Broker]
+BOUND = 0.3
 
 
-class Silent:
-    """A broker that takes connections and says nothing."""
+class Resolver:
+    """The system's, which answers when it is told to: that there is no such name."""
 
     def __init__(self) -> None:
-        self.connections: list[asyncio.StreamWriter] = []
-        self.port = 0
+        self.asked: list[str] = []
+        self.answer = asyncio.Event()
 
-    def connection(self) -> AIOKafkaConnection:
-        """One to it, that would wait a minute."""
-        return AIOKafkaConnection("127.0.0.1", self.port, request_timeout_ms=60_000)
-
-    async def seconds_to_time_out(self) -> float:
-        """How long one attempt takes, made as soon as it is not left alone any more."""
-
-        began = 0.0
-
-        async def given_up() -> bool:
-            nonlocal began
-            began = time.monotonic()
-            with pytest.raises((TimeoutError, KafkaConnectionError)) as raised:
-                await self.connection().connect()
-            return raised.type is TimeoutError
-
-        await eventually(given_up, "an attempt", every=0.01)
-        return time.monotonic() - began
-
-    async def taken(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer)
+    async def getaddrinfo(self, host: str, *_: Any, **__: Any) -> None:
+        self.asked.append(host)
+        await self.answer.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Known:
-    """What is known of brokers: nothing."""
-    found: Known = {}
-    monkeypatch.setattr(connecting, "_brokers", found)
-    monkeypatch.setattr(connecting, "CONNECT_BOUND", BOUND)
+async def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    """In place of the system's, of a process that has found another broker."""
+    monkeypatch.setattr(connecting, "_names", {"there": connecting._Name(found_at=time.monotonic())})
+    monkeypatch.setattr(connecting, "LOOK_UP_BOUND", BOUND)
     connecting.install()
+    found = Resolver()
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found.getaddrinfo)
     return found
 
 
-@pytest.fixture
-async def silent() -> AsyncIterator[Silent]:
-    found = Silent()
-    server = await asyncio.start_server(found.taken, "127.0.0.1", 0)
-    found.port = server.sockets[0].getsockname()[1]
-    yield found
-    server.close()
-    for writer in found.connections:
-        writer.close()
+def connecting_to(host: str, port: int = 1) -> asyncio.Task[Any]:
+    """An attempt of a client that would wait a minute."""
+    return asyncio.create_task(AIOKafkaConnection(host, port, request_timeout_ms=60_000).connect())
 
 
-async def test_a_broker_that_says_nothing_is_given_up_and_left_alone_for_as_long_as_it_took(
-    broker: Broker, known: Known, silent: Silent
-) -> None:
-    await broker.producer()  # a broker is there: what is not reached now is not the start of a stack
-    took = await silent.seconds_to_time_out()
+async def seconds_to_time_out(host: str) -> float:
+    """How long one attempt takes, made as soon as the name is not left alone any more."""
+    began = 0.0
+
+    async def given_up() -> bool:
+        nonlocal began
+        began = time.monotonic()
+        with pytest.raises((TimeoutError, KafkaConnectionError)) as raised:
+            await connecting_to(host)
+        return raised.type is TimeoutError
+
+    await eventually(given_up, "an attempt", every=0.01)
+    return time.monotonic() - began
+
+
+async def test_a_name_without_an_answer_is_given_up_and_left_alone_for_as_long_as_it_took(resolver: Resolver) -> None:
+    took = await seconds_to_time_out("gone")
     given_up = time.monotonic()
     with pytest.raises(KafkaConnectionError, match="a moment ago"):
-        await silent.connection().connect()
+        await connecting_to("gone")
+    longer = await seconds_to_time_out("gone")
     assert BOUND <= took < connecting.LONGEST
-    assert len(silent.connections) == 1
-    longer = await silent.seconds_to_time_out()
-    assert len(silent.connections) == 2
-    assert time.monotonic() - given_up - longer >= BOUND * 0.99
-    assert longer >= 2 * BOUND  # a slow resolver, or a host that is busy, is found in the end
+    assert time.monotonic() - given_up - longer >= 0.99 * BOUND
+    assert longer >= 2 * BOUND  # a slow resolver is waited for in the end
+    resolver.answer.set()
 
 
-async def test_the_first_connection_of_a_process_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, known: Known, silent: Silent
-) -> None:
+async def test_the_first_name_of_a_process_is_waited_for(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "_names", {})
     monkeypatch.setattr(connecting, "LONGEST", 3 * BOUND)
-    assert await silent.seconds_to_time_out() >= 3 * BOUND
+    assert await seconds_to_time_out("gone") >= 3 * BOUND
+    resolver.answer.set()
 
 
-async def test_a_failure_of_before_does_not_keep_anybody_from_a_broker_that_was_reached_since(
-    broker: Broker, known: Known, silent: Silent
-) -> None:
-    await broker.producer()
-    attempt = asyncio.create_task(silent.connection().connect())
-    await eventually(lambda: bool(silent.connections), "a connection", every=0.01)
-    known["127.0.0.1", silent.port, "PLAINTEXT", None].reached_at = time.monotonic()
+async def test_a_failure_of_before_does_not_keep_anybody_from_a_name_that_was_found_since(resolver: Resolver) -> None:
+    attempt = connecting_to("gone")
+    await eventually(lambda: bool(resolver.asked), "the question", every=0.01)
+    connecting._names["gone"].found_at = time.monotonic()
     with pytest.raises(TimeoutError):
         await attempt
-    assert await silent.seconds_to_time_out() < 2 * BOUND
-    assert len(silent.connections) == 2
-
-
-async def test_an_account_that_is_refused_keeps_nobody_from_the_broker(broker: Broker, known: Known) -> None:
-    stranger = AIOKafkaProducer(**{**broker.stack.kafka.options(), "sasl_plain_password": "wrong"})
-    with pytest.raises(KafkaConnectionError, match="Unable to bootstrap"):
-        await stranger.start()
-    await stranger.stop()
-    await broker.producer()
-    assert [one.left_until for one in known.values()] == [0.0]
+    with pytest.raises(TimeoutError):
+        await connecting_to("gone")
+    resolver.answer.set()
 
 
 async def test_a_name_is_looked_up_once_for_all_who_ask_meanwhile(
-    known: Known, monkeypatch: pytest.MonkeyPatch
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    answer = asyncio.Event()
-
-    async def looked_up(host: str, *_: Any, **__: Any) -> None:
-        asked.append(host)
-        await answer.wait()
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looked_up)
-    attempts = [asyncio.create_task(AIOKafkaConnection("gone", port).connect()) for port in (1, 2, 3)]
-    await eventually(lambda: bool(asked), "the question", every=0.01)
+    monkeypatch.setattr(connecting, "LOOK_UP_BOUND", connecting.LONGEST)
+    attempts = [connecting_to("gone", port) for port in (1, 2, 3)]
+    await eventually(lambda: bool(resolver.asked), "the question", every=0.01)
     attempts[0].cancel()
-    answer.set()
+    resolver.answer.set()
     cancelled, *failed = await asyncio.gather(*attempts, return_exceptions=True)
     assert isinstance(cancelled, asyncio.CancelledError)
     assert [type(one) for one in failed] == [socket.gaierror] * 2
-    assert asked == ["gone"]
-    with pytest.raises(socket.gaierror):
-        await AIOKafkaConnection("gone", 4).connect()
-    assert asked == ["gone", "gone"]
+    assert resolver.asked == ["gone"]
 
 
 _WHO_COMES_FIRST = """
 import asyncio, fcntl, socket, struct, sys, uvloop
-from libs.bus.connecting import _found
+from libs.bus.connecting import _known
 
 SET_FLAGS, UP = 0x8914, 1
 silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -163,7 +125,7 @@ async def look(host, up):
 
 async def main():
     bare = lambda host: asyncio.get_running_loop().getaddrinfo(host, None)
-    up = _found if sys.argv[1] == "defended" else bare
+    up = _known if sys.argv[1] == "defended" else bare
     gone = [asyncio.create_task(look("gone", up)) for _ in range(3)]
     await asyncio.sleep(0)
     await look("localhost", up)

@@ -38,6 +38,9 @@ BETWEEN_PUKALS: Final = 2.0
 AGAIN: Final = 0.5
 """Seconds until an officer or iGFMAS tries again what was not answered."""
 
+DATABASE_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last of them is asyncpg's of a statement that begins while its connection is being lost."""
+
 MESSAGE: Final = "SELECT message_id FROM otp_dispatch.code WHERE request_id = $1"
 
 PATIENCE: Final = 180.0
@@ -83,7 +86,7 @@ async def _code(request: Request) -> str | None:
             await request.until(lambda: bool(request.seen.dispatched), "the OTP")
             # An officer has some hundred codes here in ten minutes: two of one reference are not rare.
             return await request.otp(message=await request.client.value(MESSAGE, request.id))
-        except (GpkiUnavailable, NoMail, NotInTime, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except (GpkiUnavailable, NoMail, NotInTime, OSError, *DATABASE_AWAY):
             await asyncio.sleep(AGAIN)
         except AssertionError:  # it ended before a code was sent
             break

@@ -2,6 +2,7 @@
 
 from aiokafka import AIOKafkaProducer
 
+from libs.bus import defences
 from libs.contracts.cloudevents import Record
 from libs.contracts.topics import MAX_DEAD_LETTER_BYTES
 from libs.runtime.kafka_access import KafkaAccess
@@ -10,6 +11,7 @@ from services.operations.reading import TIMEOUT_MS
 
 async def send(kafka: KafkaAccess, *sent: Record) -> None:
     """One after another, each when the broker has the one before. Raises KafkaError."""
+    defences.install()
     producer = AIOKafkaProducer(
         **kafka.options(),
         acks="all",

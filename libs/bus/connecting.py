@@ -33,7 +33,7 @@ class _Name:
     """What this process knows of a broker's name, by the monotonic clock."""
 
     bound: float = field(default_factory=lambda: LOOK_UP_BOUND)
-    found_at: float = 0.0
+    found: bool = False
     left_until: float = 0.0
     """Who kept us waiting is left alone for as long."""
 
@@ -55,18 +55,17 @@ async def _known(host: str) -> None:
     began = time.monotonic()
     if began < name.left_until:
         raise KafkaConnectionError(f"the name {host} was not known a moment ago")
-    bound = name.bound if any(other.found_at for other in _names.values()) else LONGEST
+    bound = name.bound if any(other.found for other in _names.values()) else LONGEST
     try:
         async with asyncio.timeout(bound):
             await _answer(host)
     except OSError as error:  # TimeoutError is one
         now = time.monotonic()
-        if began > name.found_at:  # else somebody has been answered since
-            name.left_until = now + min(now - began, bound)
-            if isinstance(error, TimeoutError):
-                name.bound = min(2 * name.bound, LONGEST)
+        name.left_until = now + min(now - began, bound)
+        if isinstance(error, TimeoutError):
+            name.bound = min(2 * name.bound, LONGEST)
         raise
-    name.bound, name.found_at, name.left_until = LOOK_UP_BOUND, time.monotonic(), 0.0
+    name.bound, name.found, name.left_until = LOOK_UP_BOUND, True, 0.0
 
 
 async def _answer(host: str) -> None:

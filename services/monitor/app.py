@@ -24,7 +24,7 @@ from services.monitor.pruning import Pruning
 from services.monitor.reading import Reader
 from services.monitor.reconciliation import Reconciliation
 from services.monitor.settings import Settings
-from services.monitor.witness import Witness
+from services.monitor.witness import RETRY, Witness
 from services.monitor.witness_keys import Keys
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
@@ -35,10 +35,6 @@ CONNECTIONS: Final = 4
 FINISH: Final = 3.0
 """Seconds that a look under way may take at the end: aiokafka leaves a connection open that is cancelled while it is
 made."""
-
-SOONER: Final = 5.0
-"""Seconds to the next look after one that failed: a broker that was still starting kept a new stack from being ready
-for the 30 s to the next one."""
 
 log = structlog.get_logger()
 
@@ -113,7 +109,7 @@ async def _again_and_again(look: Callable[[], Awaitable[None]], every: float, he
                 metrics.alarm("monitor", "look-failed", check=check)
             log.warning("look failed", check=check, exc_info=error)
             health.set(check, ok=False, detail=type(error).__name__)
-            pause = min(every, SOONER)
+            pause = min(every, RETRY)
         await asyncio.sleep(pause)
 
 

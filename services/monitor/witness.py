@@ -52,7 +52,8 @@ FETCH_MIN: Final = 256 * 1024
 FETCH_WAIT_MS: Final = 1_000
 FETCH_MAX: Final = 512 * 1024
 RETRY: Final = 5.0
-"""Seconds until reading begins again after a failure."""
+"""Seconds until what failed is tried again: a look that came again after 30 s only kept a new stack, whose broker was
+still starting, from being ready for as long."""
 
 REMEMBERED: Final = 10_000
 """Alarms that are known as raised; then all are forgotten, and what goes on is told once more."""

@@ -34,7 +34,7 @@ class Resolver:
 @pytest.fixture
 async def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     """In place of the system's, of a process that has found another broker."""
-    monkeypatch.setattr(connecting, "_names", {"there": connecting._Name(found_at=time.monotonic())})
+    monkeypatch.setattr(connecting, "_names", {"there": connecting._Name(found=True)})
     monkeypatch.setattr(connecting, "LOOK_UP_BOUND", BOUND)
     connecting.install()
     found = Resolver()
@@ -78,17 +78,6 @@ async def test_the_first_name_of_a_process_is_waited_for(resolver: Resolver, mon
     monkeypatch.setattr(connecting, "_names", {})
     monkeypatch.setattr(connecting, "LONGEST", 3 * BOUND)
     assert await seconds_to_time_out("gone") >= 3 * BOUND
-    resolver.answer.set()
-
-
-async def test_a_failure_of_before_does_not_keep_anybody_from_a_name_that_was_found_since(resolver: Resolver) -> None:
-    attempt = connecting_to("gone")
-    await eventually(lambda: bool(resolver.asked), "the question", every=0.01)
-    connecting._names["gone"].found_at = time.monotonic()
-    with pytest.raises(TimeoutError):
-        await attempt
-    with pytest.raises(TimeoutError):
-        await connecting_to("gone")
     resolver.answer.set()
 
 

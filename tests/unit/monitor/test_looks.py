@@ -10,7 +10,7 @@ from tests.support.waiting import eventually
 
 
 async def test_a_look_that_failed_is_soon_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "SOONER", 0.01)
+    monkeypatch.setattr(app, "RETRY", 0.01)
     health, looks = Health("monitor", expects=["lag"]), 0
 
     async def look() -> None:

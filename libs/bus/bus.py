@@ -13,7 +13,6 @@ from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram256
 
 from libs.bus.consumption import COMMIT_EVERY, Consumption
-from libs.bus.delivery import nobody
 from libs.bus.due import LEASE, DueWorker
 from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.outcomes import Unavailable
@@ -250,7 +249,7 @@ class Bus:
             slicer=self._slicer(handlers),
             suspension=suspension,
             lease=self._lease,
-            judge=self.producers.judge if self.producers else nobody,
+            producers=self.producers,
         )
         return worker, suspension
 

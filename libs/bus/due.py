@@ -9,8 +9,10 @@ from typing import Self
 
 import structlog
 
-from libs.bus.delivery import Judge, decode_parked, nobody
+from libs.bus.delivery import Undecodable, decode_parked, nobody
 from libs.bus.outcomes import Unavailable
+from libs.bus.producers import UNKNOWN_KEY, Producers
+from libs.bus.publisher import BROKER
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
 from libs.bus.work import Ledgers, Progress, Work
@@ -89,9 +91,9 @@ class DueWorker:
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
         lease: timedelta = LEASE,
-        judge: Judge = nobody,
+        producers: Producers | None = None,
     ) -> None:
-        self._judge = judge
+        self._producers = producers
         self._ledgers = ledgers
         self._topics = topics
         self._suspension = suspension
@@ -135,15 +137,35 @@ class DueWorker:
         if not rows:
             return 0
         progress = Progress()
-        arrived = [decode_parked(self._topics[row.what], row, self._judge) for row in rows]
+        arrived = await self._decoded(rows)
         lease = Lease(self._ledgers.pool, rows, self._lease)
+        away: Unavailable | None = None
         try:
             async with lease:
                 for part in slices(sorted(arrived, key=lambda each: each.topic.name)):
-                    await self._slicer.run(part, progress)
+                    try:
+                        await self._slicer.run(part, progress)
+                    except Unavailable as unavailable:
+                        if unavailable.dependency in (BROKER, DATABASE):
+                            raise
+                        away = unavailable  # one that needs what is away keeps no others, and no timer, from their turn
         finally:
             handled = await self._finish(lease, arrived, progress)
+        if away:
+            raise away
         return handled
+
+    async def _decoded(self, rows: Sequence[Due]) -> list[Arrived]:
+        """Decode; a producer's key that is not known yet is looked for once, as for what comes from the broker."""
+        arrived = self._decode(rows)
+        if self._producers and any(isinstance(one, Undecodable) and one.why == UNKNOWN_KEY for one in arrived):
+            await self._producers.look()
+            arrived = self._decode(rows)
+        return arrived
+
+    def _decode(self, rows: Sequence[Due]) -> list[Arrived]:
+        judge = self._producers.judge if self._producers else nobody
+        return [decode_parked(self._topics[row.what], row, judge) for row in rows]
 
     async def _finish(self, lease: Lease, arrived: Sequence[Arrived], progress: Progress) -> int:
         """Mark, delete what was handled, give back the rest. What cannot be told to the database, the lease tells."""
@@ -165,7 +187,9 @@ class DueWorker:
             leftovers = await ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
         if leftovers:
             progress = Progress()
-            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)
+            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(
+                self._ledgers.again(leftovers)
+            )
             await self._slicer.mark_published(progress)
             self._next_look = 0.0
             log.warning("published what had lost its replay", count=len(leftovers))

@@ -85,24 +85,31 @@ class Publisher:
             raise Unavailable(BROKER) from error
 
     async def _connected(self) -> AIOKafkaProducer:
-        async with self._connecting:
-            if self._producer is None:
-                defences.install()
-                fresh = AIOKafkaProducer(
-                    **self._kafka.options(),
-                    client_id=self._client_id,
-                    enable_idempotence=True,
-                    max_request_size=MAX_DEAD_LETTER_BYTES,
-                    max_batch_size=MAX_BATCH_BYTES,
-                    request_timeout_ms=int(PUBLISH_TIMEOUT * 1000),
-                )
-                try:
-                    await fresh.start()
-                except (KafkaError, OSError) as error:
-                    await fresh.stop()
-                    raise Unavailable(BROKER) from error
-                self._producer = fresh
-            return self._producer
+        try:
+            # aiokafka asks for a producer's id until it has one, however long the broker cannot give any.
+            async with asyncio.timeout(PUBLISH_TIMEOUT), self._connecting:
+                if self._producer is None:
+                    self._producer = await self._started()
+                return self._producer
+        except (KafkaError, OSError) as error:  # TimeoutError is one
+            raise Unavailable(BROKER) from error
+
+    async def _started(self) -> AIOKafkaProducer:
+        defences.install()
+        fresh = AIOKafkaProducer(
+            **self._kafka.options(),
+            client_id=self._client_id,
+            enable_idempotence=True,
+            max_request_size=MAX_DEAD_LETTER_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
+            request_timeout_ms=int(PUBLISH_TIMEOUT * 1000),
+        )
+        try:
+            await fresh.start()
+        except BaseException:
+            await _close(fresh)
+            raise
+        return fresh
 
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         if producer is not self._producer:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from aiokafka.producer.sender import Sender
 
 from libs.bus import publisher as publisher_module
 from libs.bus.outcomes import Unavailable
@@ -67,6 +68,25 @@ async def test_while_the_broker_is_away_publishing_fails_in_bounded_time_and_lea
     await publisher.stop()
     got = await drain(await broker.consumer(topic), 6)
     assert {int(record.value) for record in got} == set(range(6))
+
+
+async def test_a_broker_that_gives_no_producer_id_is_unavailable_and_asked_again(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka asks for it until it has one."""
+    topic = await broker.topic()
+    publisher = Publisher(broker.stack.kafka, client_id="test")
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher_module, "PUBLISH_TIMEOUT", 0.5)
+        patch.setattr(Sender, "_maybe_wait_for_pid", lambda _: asyncio.sleep(3600))
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(publisher.probe(), 5)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(publisher.publish(records(topic, 0, 1)), 5)
+    await publisher.publish(records(topic, 1, 1))
+    await publisher.stop()
+    (got,) = await drain(await broker.consumer(topic), 1)
+    assert got.value == b"1"
 
 
 async def test_no_broker_is_unavailable(broker: Broker) -> None:

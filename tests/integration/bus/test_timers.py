@@ -3,8 +3,11 @@
 import dataclasses
 from datetime import datetime, timedelta
 
+import pytest
+
+from libs.bus import due
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import Done, Poison
+from libs.bus.outcomes import Done, Park, Poison, Unavailable
 from libs.bus.recording import TIMER_RETRY
 from libs.bus.work import Work
 from libs.contracts.cloudevents import encode, event_id
@@ -86,6 +89,36 @@ async def test_a_timer_moved_while_it_fires_fires_again(room: Room) -> None:
         await eventually(lambda: len(fired) == 2, "fired again")
         await eventually(lambda: room.empty("due"), "the row is gone")
     assert fired[0].id != fired[1].id
+
+
+async def test_what_waits_for_what_is_away_keeps_no_timer_from_firing(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that an HSM has lost would keep every other request from its end."""
+    monkeypatch.setattr(due, "RELEASE", timedelta())  # both are due, always
+    source, timer = await room.topic(), declared("timer.test")
+    assert source.name < timer.name, "or the timer has its turn first"
+    fired: list[Delivery[Step]] = []
+
+    async def waits(work: Work[Step]) -> None:
+        if all(delivery.parked for delivery in work.deliveries):
+            raise Unavailable("hsm")
+        async with work.recording(*work.deliveries) as recording:
+            for delivery in recording.deliveries:
+                recording.settle(delivery, Park(timedelta(), "waits"))
+
+    async def answers() -> None:
+        return
+
+    bus = room.bus(probes={"hsm": answers})
+    bus.consume({source: waits})
+    bus.timer(timer, deciding(fired, Done()))
+    await room.send(source, [room.event()])
+    async with bus:
+        await eventually(lambda: room.count("SELECT count(*) FROM due"), "parked")
+        await set_timer(room, timer, room.event(), timedelta())
+        await eventually(lambda: fired, "fired")
+    assert await room.count("SELECT count(*) FROM due") == 1
 
 
 async def test_a_timer_that_cannot_be_processed_is_never_lost(room: Room) -> None:

@@ -1,10 +1,13 @@
 """The account of a run: every document that was asked for is posted, refused, or lost; and how long each stage took."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from libs.contracts.reasons import Reason
+from libs.contracts.signing import Completed
 from services.igfmas.observation import Millis, Observation, RequestSeen
 
 END_TO_END: Final = "authorised_to_posted"
@@ -101,4 +104,20 @@ def _contradictions(request: RequestSeen) -> list[str]:
         return [f"{request.request_id}: completed twice, differently"]
     said = {item.document_id: item.record_id for item in request.ended.posted}
     seen = {name: document.posted.record_id for name, document in request.documents.items() if document.posted}
-    return [] if said == seen else [f"{request.request_id}: completed lists other documents than were posted"]
+    wrong = [] if said == seen else [f"{request.request_id}: completed lists other documents than were posted"]
+    refused = _refused_by(request.ended, set(request.documents) - set(said))
+    if set(said) | set(refused) != set(request.documents):
+        wrong.append(f"{request.request_id}: completed does not list every document as posted or rejected")
+    for name, reason in refused.items():
+        if reason not in {refusal.reason for refusal in request.documents[name].refusals}:
+            wrong.append(f"{name}: completed says rejected as {reason}, which was not said before")
+    return wrong
+
+
+def _refused_by(ended: Completed, rest: Collection[str]) -> dict[str, Reason]:
+    """Documents of the request that its end lists as rejected, and why; `rest` are those that it does not post."""
+    refused: dict[str, Reason] = {}
+    for item in sorted(ended.rejected, key=lambda item: item.documents is None):  # what names all others comes last
+        for name in rest if item.documents is None else set(item.documents) & set(rest):
+            refused.setdefault(name, item.reason)
+    return refused

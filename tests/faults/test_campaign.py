@@ -54,5 +54,9 @@ async def test_nothing_is_lost_and_nothing_happens_twice(shared: Shared, name: s
     why = fault.stack.impossible()
     if why is not None:
         pytest.skip(why)
-    line = await strike(await shared.of(fault.stack), fault, SEED, LIGHT)
+    try:
+        line = await strike(await shared.of(fault.stack), fault, SEED, LIGHT)
+    except BaseException:
+        await shared.stop()  # nobody knows what it left of the stack
+        raise
     assert line["holds"], line

@@ -32,6 +32,8 @@ LOOK_EVERY = 0.002
 
 STARTED_SECONDS = 150
 
+LISTENS = {"GPKI_HEALTH_PORT", "GPKI_GATEWAY_PORT", "GPKI_CRL_PORT"}
+
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -150,8 +152,9 @@ async def answering(stack: Stack, name: str) -> None:
 
 @asynccontextmanager
 async def twin(stack: Stack, service: str) -> AsyncIterator[int]:
-    """A second process of a service, like the first in all but its health port. Wait for its membership yourself."""
-    environment = inherited() | service_environment(stack.layout, service) | {"GPKI_HEALTH_PORT": "0"}
+    """A second process of a service, like the first in all but its ports. Wait for its membership yourself."""
+    environment = inherited() | service_environment(stack.layout, service)
+    environment |= dict.fromkeys(LISTENS.intersection(environment), "0")
     command = [*WITH_US, sys.executable, "-m", f"services.{service}"]
     process = spawn(command, stack.layout.checkout, environment, stack.layout.log(f"{service}-twin"))
     try:

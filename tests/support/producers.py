@@ -62,9 +62,13 @@ class Hands:
 def as_service(stack: Stack, topic: Topic, event: Event, *, by: str = "", source: str = "") -> Record:
     """The record of an event with the key of a service of a full stack, of the topic's first producer unless told."""
     name = by or topic.producers[0]
-    pem = (stack.layout.secrets(name) / PRODUCER_KEY).read_bytes()
-    record = encode(topic, event, source=source or name, time=utc_now())
-    return with_signature(record, public_key_id(read_signing_key(pem).public_key()), read_signing_key(pem).sign)
+    return signed_as_service(stack, encode(topic, event, source=source or name, time=utc_now()), name)
+
+
+def signed_as_service(stack: Stack, record: Record, name: str) -> Record:
+    """Any record, signed with the key of this service of a full stack."""
+    key = read_signing_key((stack.layout.secrets(name) / PRODUCER_KEY).read_bytes())
+    return with_signature(record, public_key_id(key.public_key()), key.sign)
 
 
 async def send_as_service(stack: Stack, topic: Topic, event: Event) -> None:

@@ -26,10 +26,14 @@ class Toll:
     contradictions: tuple[str, ...]
     recovery: float
 
-    def holds(self, refuses: frozenset[str]) -> bool:
-        """Nothing lost, nothing twice, nothing refused but for what was done to the stack, and back in time."""
+    def holds(self, refuses: frozenset[str], *, mails_again: bool) -> bool:
+        """Nothing lost, nothing twice, nothing refused but for what was done to the stack, and back in time.
+
+        A mail may come twice only where the fault can come between the relay and the record: `mails_again`.
+        """
         wrong = self.lost or self.duplicated or self.contradictions or set(self.rejected) - refuses
-        return self.posted > 0 and not wrong and self.recovery < RECOVERY
+        mailed = mails_again or not self.otp_sent_twice
+        return self.posted > 0 and mailed and not wrong and self.recovery < RECOVERY
 
 
 def toll_of(

@@ -3,13 +3,15 @@
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from deploy.native import programs
 from deploy.native.parts import inherited, service_environment
 from deploy.native.supervisor import Supervisor
-from tests.faults.campaign.fault import AWAY, Inflict, moment
+from services.igfmas.observation import Observation
+from tests.faults.campaign.applying import applied_during
+from tests.faults.campaign.fault import AWAY, Inflict, Judge, moment
 from tests.support.chain import Client
 from tests.support.faults import answering, ended, spawn
 from tests.support.stack import WITH_US, Stack
@@ -18,7 +20,7 @@ from tests.support.stack import WITH_US, Stack
 def wrong(service: str, offset: str) -> Inflict:
     """The service runs for a while with another clock; `offset` is libfaketime's."""
 
-    async def inflict(client: Client, seeded: random.Random) -> None:
+    async def inflict(client: Client, seeded: random.Random) -> Judge:
         await moment(seeded)
         environment = {
             "LD_PRELOAD": str(programs.libfaketime()),
@@ -26,8 +28,18 @@ def wrong(service: str, offset: str) -> Inflict:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
+        log = client.stack.layout.log(f"{service}-instead")
+        said_before = log.stat().st_size if log.exists() else 0
         async with _instead(client.stack, service, environment):
+            applied = applied_during(client, service)
             await asyncio.sleep(AWAY)
+
+        async def judge(seen: Observation) -> Sequence[str]:
+            wrong = await applied(seen) if applied else ()
+            alarmed = b"clock-wrong" in log.read_bytes()[said_before:]
+            return wrong if alarmed else [*wrong, f"{service} raised no clock-wrong: nothing was tried"]
+
+        return judge
 
     return inflict
 

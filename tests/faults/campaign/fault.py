@@ -22,12 +22,16 @@ Inflict = Callable[[Client, random.Random], Awaitable[Judge | None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault; `refuses` are the reasons for which it may have documents rejected, `stack` is what it is done to."""
+    """One fault; `refuses` are the reasons for which it may have documents rejected, `stack` is what it is done to.
+
+    `mails_again`: whether it can come between the relay, which took a mail, and the record of that.
+    """
 
     name: str
     inflict: Inflict
     refuses: frozenset[str] = frozenset()
     stack: Kind = ORDINARY
+    mails_again: bool = False
 
 
 async def moment(seeded: random.Random, least: float = 0.3, most: float = 1.5) -> None:

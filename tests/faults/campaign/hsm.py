@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from libs.contracts.reasons import Reason
+from libs.contracts.waiting import WaitsFor
 from services.igfmas.observation import Observation
 from tests.faults.campaign.fault import AWAY, Inflict, Judge, moment
+from tests.faults.campaign.ledgers import waiting_is_told
 from tests.faults.campaign.stacks import COMPRESSION
 from tests.support.chain import Client
 
@@ -90,10 +92,12 @@ def _damaged(tokens: Path) -> Iterator[None]:
 
 
 def _costs_no_attempt(client: Client) -> Judge:
+    """Officers were told to wait, and no attempt of theirs counts."""
+
     async def judge(seen: Observation) -> Sequence[str]:
         row = await client.database.fetchrow(COUNTED, list(seen.requests))
         assert row is not None
-        wrong = []
+        wrong = [*await waiting_is_told(client, WaitsFor.HSM)(seen)]
         if row["requests"]:
             wrong.append(f"an attempt was counted in {row['requests']} requests")
         if row["credentials"]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
+from uuid import UUID
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -100,10 +101,12 @@ class Load:
     client: Client
     officers: Sequence[Officer]
     weight: Weight = FULL
+    _before: "set[UUID]" = field(default_factory=set)
     _walking: "list[asyncio.Task[None]]" = field(default_factory=list)
     _pressing: "list[asyncio.Task[None]]" = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
+        self._before = set(self.client.chain.observation.requests)
         self._pressing = [asyncio.create_task(self._singles()), asyncio.create_task(self._pukals())]
         return self
 
@@ -120,9 +123,23 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._pressing, return_exceptions=True)
 
-    async def settled(self) -> None:
-        """Every request that was begun has ended, or was given up."""
-        await asyncio.gather(*self._walking)
+    async def flows(self) -> None:
+        """Return when documents of it are being posted: what is struck before that is an idle stack."""
+        requests = self.client.chain.observation.requests
+
+        def posted_of_pukal() -> bool:
+            own = (requests[name].documents.values() for name in requests.keys() - self._before)
+            return any(document.posted for documents in own if len(documents) > 1 for document in documents)
+
+        await self.client.chain.wait(posted_of_pukal, "a document of the first Pukal posted", seconds=PATIENCE)
+
+    def under_way(self) -> "list[asyncio.Task[None]]":
+        """Every request that was begun so far."""
+        return list(self._walking)
+
+    async def settled(self, requests: "Sequence[asyncio.Task[None]]") -> None:
+        """Return when these have ended, or were given up."""
+        await asyncio.gather(*requests)
 
     def _begin(self, officer: Officer, count: int) -> None:
         self._walking.append(asyncio.create_task(journey(self.client, officer, papers(count))))

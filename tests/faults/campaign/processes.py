@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import random
+import time
 from typing import Final
 
 import psutil
 
 from deploy.native import lifecycle
 from deploy.native.layout import SERVICES
-from tests.faults.campaign.fault import Inflict, moment
+from tests.faults.campaign.applying import applied_during
+from tests.faults.campaign.fault import Inflict, Judge, moment
 from tests.support import faults
 from tests.support.chain import Client
 from tests.support.faults import members, replaced, twin
@@ -17,17 +19,19 @@ from tests.support.faults import members, replaced, twin
 FROZEN: Final = 20.0
 """Seconds."""
 
-LISTENING: Final = ("gateway", "certificate_authority")
+OF_DOCUMENTS: Final = ("hsm_signer", "crl_verifier", "posting")
 
 
 def killed(part: str, times: int) -> Inflict:
     """kill -9, at seeded moments."""
 
-    async def inflict(client: Client, seeded: random.Random) -> None:
+    async def inflict(client: Client, seeded: random.Random) -> Judge | None:
+        judge = applied_during(client, part)
         for _ in range(times):
             await moment(seeded, 0.3, 2.0)
             pid = client.stack.kill(part)
             await replaced(client.stack, part, pid)
+        return judge
 
     return inflict
 
@@ -35,13 +39,15 @@ def killed(part: str, times: int) -> Inflict:
 def frozen(part: str) -> Inflict:
     """SIGSTOP, the whole family of the part, for FROZEN seconds."""
 
-    async def inflict(client: Client, seeded: random.Random) -> None:
+    async def inflict(client: Client, seeded: random.Random) -> Judge | None:
         await moment(seeded)
+        judge = applied_during(client, part)
         head = psutil.Process(client.stack.pid(part))
         with contextlib.ExitStack() as ice:
             for process in (head, *head.children(recursive=True)):
                 ice.enter_context(faults.frozen(process.pid))
             await asyncio.sleep(FROZEN)
+        return judge
 
     return inflict
 
@@ -49,12 +55,9 @@ def frozen(part: str) -> Inflict:
 async def rolling_restart(client: Client, seeded: random.Random) -> None:
     """Each service in turn: a second replica comes, the first goes and is replaced, the second goes.
 
-    Those that listen on a port of this stack cannot have a second one here: they are restarted.
+    The second of one that listens has a port of its own, where nobody calls: callers of the first try again.
     """
     for service in seeded.sample(SERVICES, len(SERVICES)):
-        if service in LISTENING:
-            await lifecycle.restart(client.stack.layout, service)
-            continue
         async with twin(client.stack, service):
             await members(client.stack, service, 2)
             await lifecycle.restart(client.stack.layout, service)
@@ -62,9 +65,11 @@ async def rolling_restart(client: Client, seeded: random.Random) -> None:
 
 
 async def rebalance_storm(client: Client, seeded: random.Random) -> None:
-    """Replicas of the services of documents join and leave every 5 s."""
+    """Replicas of the services of documents join and leave every 5 s, or as soon as all have joined."""
     for _ in range(4):
         async with contextlib.AsyncExitStack() as twins:
-            for service in ("hsm_signer", "crl_verifier", "posting"):
+            for service in OF_DOCUMENTS:
                 await twins.enter_async_context(twin(client.stack, service))
-            await asyncio.sleep(seeded.uniform(4.0, 6.0))
+            began = time.monotonic()
+            await asyncio.gather(*(members(client.stack, service, 2) for service in OF_DOCUMENTS))
+            await asyncio.sleep(max(0.0, began + seeded.uniform(4.0, 6.0) - time.monotonic()))

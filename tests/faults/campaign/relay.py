@@ -4,24 +4,34 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from deploy.native.supervisor import Supervisor
 from libs.contracts.manifest import Header
+from libs.contracts.reasons import Reason
+from libs.contracts.waiting import WaitsFor
 from libs.runtime.clock import utc_now
 from services.igfmas.observation import Observation
 from tests.faults.campaign.fault import AWAY, Inflict, Judge, moment
+from tests.faults.campaign.ledgers import waiting_is_told
 from tests.support.chain import Client
 
 OWNERS: Final = "SELECT request_id, header FROM hsm_signer.request WHERE request_id = ANY ($1)"
+
+LATE: Final = 10.0
+"""Seconds after which a code is late."""
 
 FAIR: Final = 5.0
 """Seconds before its end within which what is asked need not be served during the fault."""
 
 
-async def relay_down(client: Client, seeded: random.Random) -> None:
+Felt = Callable[[Client], Judge]
+"""Judges that the fault was felt by something; else nothing was tried."""
+
+
+async def relay_down(client: Client, seeded: random.Random) -> Judge:
     """Nobody listens where the relay was."""
     await moment(seeded)
     supervisor = Supervisor(client.stack.layout)
@@ -29,15 +39,17 @@ async def relay_down(client: Client, seeded: random.Random) -> None:
     await asyncio.sleep(AWAY)
     await asyncio.to_thread(supervisor.start, "smtp")
     await client.stack.ready("smtp")
+    return held_up(client)
 
 
-def relay_answers(rule: Mapping[str, object], *, lasting: float) -> Inflict:
+def relay_answers(rule: Mapping[str, object], felt: Felt, *, lasting: float) -> Inflict:
     """The relay treats every mailbox by this rule for so long, and is back when it has answered for what it took so."""
 
-    async def inflict(client: Client, seeded: random.Random) -> None:
+    async def inflict(client: Client, seeded: random.Random) -> Judge:
         await moment(seeded)
         async with _ruled(client, {"*": rule}):
             await asyncio.sleep(lasting)
+        return felt(client)
 
     return inflict
 
@@ -55,6 +67,32 @@ def one_mailbox(rule: Mapping[str, object], *, lasting: float) -> Inflict:
         return _others_served(client, victim, began, ended)
 
     return inflict
+
+
+def held_up(client: Client) -> Judge:
+    """Some officer was told to wait for the relay, or for the own mailbox."""
+    return waiting_is_told(client, WaitsFor.RELAY, WaitsFor.MAILBOX)
+
+
+def slow(_client: Client) -> Judge:
+    """Some code came late."""
+
+    async def judge(seen: Observation) -> Sequence[str]:
+        codes = [(request.resolved_at, request.dispatched.get(1)) for request in seen.requests.values()]
+        late = any(resolved and code and code[0] - resolved > 1000 * LATE for resolved, code in codes)
+        return [] if late else [f"no code took more than {LATE:.0f} s: nothing was tried"]
+
+    return judge
+
+
+def refused(_client: Client) -> Judge:
+    """Some code could not be delivered."""
+
+    async def judge(seen: Observation) -> Sequence[str]:
+        reasons = {refusal.reason for _, document in seen.all_documents() for refusal in document.refusals}
+        return [] if Reason.OTP_UNDELIVERABLE in reasons else ["every code was delivered: nothing was tried"]
+
+    return judge
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from deploy.native.layout import BROKERS, CHECKOUT, Layout, open_layout
 from services.igfmas.demo.stack import running_stack
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, connected
-from tests.support.stack import SESSION_MS, Stack
+from tests.support.stack import Stack
 
 OFFICERS: Final = 17
 """One for the Pukals. Of the others nobody has ten codes unanswered after 30 s in which nothing moves: the pace of
@@ -78,8 +78,7 @@ class Struck:
 async def running(kind: Kind, state: Path, say: Say) -> AsyncIterator[Struck]:
     """A new stack of this kind while entered. Raises StackError."""
     layout = open_layout(state, brokers=kind.brokers)
-    settings = {**kind.settings, "GPKI_KAFKA_SESSION_MS": str(SESSION_MS)}
-    with _emptied(layout), _environment(settings), _small_disks(layout, wanted=kind.small_disks):
+    with _emptied(layout), _environment(kind.settings), _small_disks(layout, wanted=kind.small_disks):
         async with running_stack(layout, say), connected(Stack(layout)) as client:
             officers = [await client.enrol() for _ in range(OFFICERS)]
             yield Struck(client, tuple(officers))

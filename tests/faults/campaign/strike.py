@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 
 from services.igfmas.observation import Observation
+from tests.faults.campaign import ledgers
 from tests.faults.campaign.account import toll_of
 from tests.faults.campaign.fault import Fault
 from tests.faults.campaign.load import FULL, Load, Weight
@@ -16,15 +17,21 @@ RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
 
 
 async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL) -> Line:
-    """Do it to a stack that runs, wait until everything has ended, and count."""
+    """Do it to a stack that is at work, wait until everything has ended, and count.
+
+    The load goes on while the stack recovers: recovery is over when all that was asked before has ended.
+    """
     client = struck.client
     asked_before, sent_before = set(client.chain.observation.requests), len(client.stack.messages())
     async with Load(client, struck.officers, weight) as load:
+        await load.flows()
+        began = time.monotonic()
         judge = await fault.inflict(client, random.Random(f"{seed} {fault.name}"))
         back = time.monotonic()
-        await load.stop_pressing()
-        await load.settled()
+        await load.settled(load.under_way())
         recovery = time.monotonic() - back
+        await load.stop_pressing()
+        await load.settled(load.under_way())
     await client.chain.drain()
     seen = Observation()
     seen.requests = {name: one for name, one in client.chain.observation.requests.items() if name not in asked_before}
@@ -34,11 +41,12 @@ async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL)
     mails = [
         (str(mail["Message-ID"]), mail.get_content().splitlines()[0]) for mail in client.stack.messages()[sent_before:]
     ]
-    wrong = () if judge is None else await judge(seen)
+    wrong = [*await ledgers.disagree(client, seen), *(await judge(seen) if judge else ())]
     toll = toll_of(seen, [row["document_id"] for row in rows], mails, recovery, wrong)
     return {
         "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
         "rejected": dict(toll.rejected), "lost": toll.lost, "duplicated": toll.duplicated,
-        "otp_sent_twice": toll.otp_sent_twice, "recovery_s": round(recovery, 1),
-        "contradictions": list(toll.contradictions), "holds": toll.holds(fault.refuses),
+        "otp_sent_twice": toll.otp_sent_twice, "struck_s": round(back - began, 1), "recovery_s": round(recovery, 1),
+        "contradictions": list(toll.contradictions),
+        "holds": toll.holds(fault.refuses, mails_again=fault.mails_again),
     }  # fmt: skip

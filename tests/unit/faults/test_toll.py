@@ -9,7 +9,7 @@ import pytest
 from libs.contracts import topics
 from libs.contracts.manifest import UncheckedManifest
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, Requested
+from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, RejectedDocuments, Requested
 from services.igfmas.observation import Observation
 from tests.faults.campaign.account import RECOVERY, Toll, toll_of
 from tests.support.documents import document, fresh_ids, manifest
@@ -40,17 +40,23 @@ class Run:
         self.seen.see(topics.POSTED, self.request_id, event, 2)
         return PostedDocument(document_id=name, record_id=record_id)
 
-    def refuse(self, name: str) -> None:
+    def refuse(self, name: str, reason: Reason = Reason.OTP_UNDELIVERABLE) -> None:
         event = Rejected(
             request_id=self.request_id, header=self.asked.header, documents=(name,), stage="otp_dispatch",
-            reason=Reason.OTP_UNDELIVERABLE, safe_to_retry=True,
+            reason=reason, safe_to_retry=True,
         )  # fmt: skip
         self.seen.see(topics.REJECTED, self.request_id, event, 2)
 
-    def complete(self, *posted: PostedDocument) -> None:
-        event = Completed(
-            request_id=self.request_id, header=self.asked.header, posted=posted, rejected=(), completed_at=NOW
+    def complete(self, *posted: PostedDocument, refused: tuple[str, ...] | None = None) -> None:
+        """`refused` are the documents that it lists so; None: every one that it does not post."""
+        listed = refused if refused is not None else tuple(set(self.ids) - {one.document_id for one in posted})
+        rejected = RejectedDocuments(
+            documents=listed, stage="otp_dispatch", reason=Reason.OTP_UNDELIVERABLE, safe_to_retry=True
         )
+        event = Completed(
+            request_id=self.request_id, header=self.asked.header, posted=posted,
+            rejected=(rejected,) if listed else (), completed_at=NOW,
+        )  # fmt: skip
         self.seen.see(topics.COMPLETED, self.request_id, event, 3)
 
     def good(self) -> Toll:
@@ -65,23 +71,23 @@ def run() -> Run:
 
 def test_all_posted_once_and_soon_holds(run: Run) -> None:
     toll = run.good()
-    assert toll.holds(NONE)
+    assert toll.holds(NONE, mails_again=False)
     assert (toll.documents, toll.posted, toll.lost, toll.duplicated, toll.otp_sent_twice) == (2, 2, 0, 0, 0)
 
 
 def test_a_recovery_that_takes_too_long_does_not_hold(run: Run) -> None:
-    assert not replace(run.good(), recovery=RECOVERY).holds(NONE)
+    assert not replace(run.good(), recovery=RECOVERY).holds(NONE, mails_again=False)
 
 
 def test_nothing_posted_does_not_hold(run: Run) -> None:
-    assert not replace(run.good(), posted=0).holds(NONE)
+    assert not replace(run.good(), posted=0).holds(NONE, mails_again=False)
 
 
 def test_a_document_of_which_nothing_more_is_heard_is_lost(run: Run) -> None:
     run.complete(run.post(run.ids[0]))
     toll = toll_of(run.seen, run.ids[:1], [], 1.0)
     assert toll.lost == 1
-    assert not toll.holds(NONE)
+    assert not toll.holds(NONE, mails_again=False)
 
 
 def test_two_records_of_a_document_are_a_double(run: Run) -> None:
@@ -89,7 +95,7 @@ def test_two_records_of_a_document_are_a_double(run: Run) -> None:
     run.post(run.ids[0], record=uuid.uuid4(), position=7)
     toll = toll_of(run.seen, run.ids, [], 1.0)
     assert toll.duplicated == 1
-    assert not toll.holds(NONE)
+    assert not toll.holds(NONE, mails_again=False)
 
 
 @pytest.mark.parametrize("records", [[0], [0, 1, 1]], ids=["one is missing", "one stands twice"])
@@ -97,7 +103,7 @@ def test_what_posting_keeps_is_what_was_said(run: Run, records: list[int]) -> No
     run.good()
     toll = toll_of(run.seen, [run.ids[number] for number in records], [], 1.0)
     assert toll.contradictions
-    assert not toll.holds(NONE)
+    assert not toll.holds(NONE, mails_again=False)
 
 
 def test_a_refusal_is_held_against_what_was_done_to_the_stack(run: Run) -> None:
@@ -106,13 +112,24 @@ def test_a_refusal_is_held_against_what_was_done_to_the_stack(run: Run) -> None:
     toll = toll_of(run.seen, run.ids[:1], [], 1.0)
     assert toll.rejected == {"otp-undeliverable": 1}
     assert toll.lost == 0
-    assert not toll.holds(NONE)
-    assert toll.holds(frozenset({"otp-undeliverable"}))
+    assert not toll.holds(NONE, mails_again=False)
+    assert toll.holds(frozenset({"otp-undeliverable"}), mails_again=False)
 
 
-def test_a_mail_may_come_twice_and_a_second_code_never(run: Run) -> None:
+@pytest.mark.parametrize("listed", ["too few", "another reason"])
+def test_what_the_end_lists_as_rejected_is_what_was_rejected(run: Run, listed: str) -> None:
+    run.complete(run.post(run.ids[0]), refused=() if listed == "too few" else None)
+    run.refuse(run.ids[1], Reason.OTP_UNDELIVERABLE if listed == "too few" else Reason.AUTHORISATION_EXPIRED)
+    toll = toll_of(run.seen, run.ids[:1], [], 1.0)
+    assert len(toll.contradictions) == 1
+    assert not toll.holds(frozenset(Reason), mails_again=False)
+
+
+def test_a_mail_comes_twice_only_where_its_record_may_not_commit_and_a_second_code_never(run: Run) -> None:
     run.good()
     again = toll_of(run.seen, run.ids, [("<m>", "123456"), ("<m>", "123456")], 1.0)
-    assert (again.otp_sent_twice, again.holds(NONE)) == (1, True)
+    assert again.otp_sent_twice == 1
+    assert again.holds(NONE, mails_again=True)
+    assert not again.holds(NONE, mails_again=False)
     other = toll_of(run.seen, run.ids, [("<m>", "123456"), ("<m>", "654321")], 1.0)
-    assert not other.holds(NONE)
+    assert not other.holds(NONE, mails_again=True)

@@ -59,7 +59,7 @@ lint: setup ## ruff and mypy
 unit: setup ## the unit tests alone
 	@$(PY) -m pytest -n 2 -p no:schemathesis tests/unit
 
-bench: setup ## how fast, beside the raw rate of the HSM in the same run (ONLY=part,part, SCALE=0.01); leaves var/bench/results.json; STACK=compose: beside containers
+bench: setup ## how fast, beside the raw rate of the HSM in the same run (ONLY=part,part, SCALE=0.01); leaves var/bench/results.json; ends with 1 where a target of a whole run does not hold; STACK=compose: beside containers
 	@ONLY="$(ONLY)" SCALE="$(SCALE)" $(PY) -m tests.load.$(if $(CONTAINERS),beside,bench)
 
 soak: setup ## ten minutes of steady mixed load (MINUTES=2): is memory flat? leaves var/bench/soak.json

@@ -39,10 +39,10 @@ FIGURES: Final[dict[str, Callable[[Found], float]]] = {
     "CPU of a document, us, in our processes": lambda found: found["pukal"]["cpu_us"]["median"],
     "one document, idle, p50, ms": lambda found: found["single_p50_ms"],
     "one document, idle, p99, ms": lambda found: found["single_p99_ms"],
-    "most memory of a service, MB": lambda found: max(found["rss_mb"].values()),
-    "most memory of all services, MB": lambda found: sum(found["rss_mb"].values()),
-    "Kafka's memory, MB": lambda found: found["resident_mb"]["kafka"],
-    "PostgreSQL's memory, MB": lambda found: found["resident_mb"]["postgres"],
+    "most memory of a service, MiB": lambda found: max(found["rss_mb"].values()),
+    "most memory of all services, MiB": lambda found: sum(found["rss_mb"].values()),
+    "Kafka's memory, MiB": lambda found: found["resident_mb"]["kafka"],
+    "PostgreSQL's memory, MiB": lambda found: found["resident_mb"]["postgres"],
     "start of a new stack, s": lambda found: found["start_s"],
 }
 """Lines of the table. Memory of a process is its own, wherever it runs; what the engine itself takes is not in it."""
@@ -87,8 +87,12 @@ def table(found: Found) -> str:
     for what, figure in FIGURES.items():
         one, other = map(figure, sides)
         name = what.format(pukal=sides[0]["pukal"]["documents"])
-        rows.append(f"| {name} | {one:g} | {other:g} | {other / one:.2f} |")
+        rows.append(f"| {name} | {_shown(one)} | {_shown(other)} | {other / one:.2f} |")
     return "\n".join(rows) + "\n"
+
+
+def _shown(value: float) -> str:
+    return f"{round(value, 1 if value > 1 else 3):g}"
 
 
 def main() -> int:

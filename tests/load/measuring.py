@@ -53,7 +53,7 @@ class Figure:
             per_s,
             raw,
             Spread.of([one.openssl for one in machine]),
-            round(per_s.median / raw.median, 3),
+            per_s.median / raw.median,
             Spread.of([sum(cost.values()) for cost in costs]),
             {part: round(statistics.median(cost[part] for cost in costs), 1) for part in costs[0]},
         )
@@ -90,7 +90,7 @@ class Bench:
         found = Figure.of(what, windows, machine, costs)
         say(
             f"{what}: {found.per_s.median:.0f}/s ({found.per_s.least:.0f} to {found.per_s.most:.0f}), "
-            f"raw HSM {found.raw_hsm_per_s.median:.0f}/s, ratio {found.ratio:.2f}, "
+            f"raw HSM {found.raw_hsm_per_s.median:.0f}/s, ratio {found.ratio:.3f}, "
             f"{found.cpu_us.median:.0f} us of CPU a document"
         )
         return found

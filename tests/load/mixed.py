@@ -20,6 +20,7 @@ from tests.load.signings import pukal, single
 
 SINGLES_PER_S = 3.0
 PUKAL = 1_000
+"""Documents of one, as design section 8 has it."""
 PUKAL_OFFICERS = 3
 """Of so many officers, one signs Pukals."""
 COUNTED = 40
@@ -30,10 +31,10 @@ LEAST = 0.25
 
 @dataclass
 class Load:
-    """A steady load: each request begins when its time has come, whether or not those before it have ended.
+    """A steady load: each request comes when its time has come, and begins when an officer is free.
 
-    But an officer has one request at a time: of two codes with the same reference, which is short, nobody can tell
-    which is which.
+    An officer has one request at a time: of two codes with the same reference, which is short, nobody can tell which is
+    which. What a request waits for an officer is in no figure of its own: its milliseconds begin with its PIN.
     """
 
     bench: Bench

@@ -1,17 +1,17 @@
 """The parts of the bench, in the order in which they are run: each measures one thing and says under which names."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
 from tests.load import crls, fills, yardstick
 from tests.load.growth import growth_of
 from tests.load.measuring import COMPARED_ROUNDS, SETTLING, Bench, Figure
-from tests.load.mixed import SINGLES_PER_S, half_load
+from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.processes import used_between
 from tests.load.progress import say
-from tests.load.signings import one_after_another, percentile, side_by_side, single
+from tests.load.signings import one_after_another, percentile, side_by_side, single, thirds
 from tests.support.faults import members, twin
 
 Found = dict[str, Any]
@@ -62,7 +62,7 @@ async def singles(bench: Bench) -> Found:
         "single_p99_ms": p99,
         "single": {
             "count": count,
-            "p50_ms_by_third": [percentile(took[third::3], 0.5) for third in range(3)],
+            "p50_ms_by_third": [percentile(third, 0.5) for third in thirds(took)],
             "machine": asdict(machine),
             "cpu_us": round(sum(cost.values()), 1),
             "cpu_us_by_part": cost,
@@ -114,9 +114,15 @@ async def growth(bench: Bench) -> Found:
         figures[-1] = replace(figures[-1], what=what)
         if length == bench.scaled(LONGEST, least=10) and not peaks:
             peaks = bench.processes.peaks()
-    found = growth_of(sizes, [figure.cpu_us for figure in figures])
+    base, longest = (bench.scaled(size, least=10) for size in (PUKAL, LONGEST))
+    found = growth_of(sizes, [figure.cpu_us for figure in figures], base, longest)
     by_size = [{"size": size, **asdict(figure)} for size, figure in zip(sizes, figures, strict=True)]
-    return {"rss_mb_at_10000": peaks, "growth": found.growth, "documents": {**found.as_json(), "by_size": by_size}}
+    return {
+        "rss_mb_at_10000": peaks,
+        "growth": found.growth,
+        "growth_from_10000": found.from_longest,
+        "documents": {**found.as_json(), "by_size": by_size},
+    }
 
 
 async def signers(bench: Bench) -> Found:
@@ -153,7 +159,7 @@ async def users(bench: Bench) -> Found:
             "as a real one; their keys are copies of one blob",
             "hsm_objects": {"before": objects[0], "with all users and one more real key": objects[1]},
             "figures": [asdict(one) for one in figures],
-            "cost_ratio": _cost_ratio(figures),
+            "cost_ratio": cost_ratio(figures),
         }
     }
 
@@ -167,15 +173,21 @@ async def rows(bench: Bench) -> Found:
         await fills.posted(bench.client, more)
         counted.append(await bench.client.value("SELECT count(*) FROM posting.record"))
 
-    figures = await bench.compared("records as they are", f"{more:,} records more", fill)
+    figures = by_records(await bench.compared("records as they are", f"{more:,} records more", fill), counted)
     return {
         "rows": {
             "records": counted,
             "copies": "record (256 bytes of each), signing_log and inbox of posting",
             "figures": [asdict(one) for one in figures],
-            "cost_ratio": _cost_ratio(figures),
+            "cost_ratio": cost_ratio(figures),
         }
     }
+
+
+def by_records(figures: Sequence[Figure], counted: Sequence[int]) -> list[Figure]:
+    """The two named by the records that there were when the first had ended and before the second began."""
+    names = f"up to {counted[0]:,} records", f"from {counted[1]:,} records on"
+    return [replace(figure, what=name) for figure, name in zip(figures, names, strict=True)]
 
 
 async def crl(bench: Bench) -> Found:
@@ -191,16 +203,17 @@ async def crl(bench: Bench) -> Found:
         "crl": {
             "lists": lists,
             "figures": [asdict(one) for one in figures],
-            "cost_ratio": _cost_ratio(figures),
+            "cost_ratio": cost_ratio(figures),
             "crl_verifier_peak_mb": bench.processes.peaks()["crl_verifier"],
         },
         "crl_lookup_us": lists[-1]["lookup_us"],
     }
 
 
-def _cost_ratio(figures: list[Figure]) -> float:
+def cost_ratio(figures: Sequence[Figure]) -> float:
+    """The cost of a document after, divided by that before."""
     before, after = figures
-    return round(after.cpu_us.median / before.cpu_us.median, 3)
+    return after.cpu_us.median / before.cpu_us.median
 
 
 def _objects(bench: Bench) -> int:

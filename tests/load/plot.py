@@ -52,13 +52,19 @@ def draw(found: Found, file: Path) -> bool:
     handles, labels = share.get_legend_handles_labels()
     share.legend(handles[::-1], labels[::-1], fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
 
-    machine = found["machine"]
-    picture.suptitle(
-        f"{machine['date']}, {machine['cpu']}, {machine['cpus']} CPUs; raw HSM "
-        f"{sizes[-1]['raw_hsm_per_s']['median']:.0f}/s, growth {found['growth']:.2f}", fontsize="medium",
-    )  # fmt: skip
+    picture.suptitle(title(found), fontsize="medium")
     picture.savefig(file, dpi=110, metadata={"Software": None})
     return True
+
+
+def title(found: Found) -> str:
+    """Whose figures these are, and the growth that is judged."""
+    machine, documents = found["machine"], found["documents"]
+    raw = documents["by_size"][-1]["raw_hsm_per_s"]["median"]
+    return (
+        f"{machine['date']}, {machine['cpu']}, {machine['cpus']} CPUs; raw HSM {raw:.0f}/s\n"
+        f"{documents['growth_is']}: {found['growth']:.3f}"
+    )
 
 
 if __name__ == "__main__":

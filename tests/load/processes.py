@@ -39,11 +39,11 @@ class Processes:
         return {**used, CLIENT: own.user + own.system}
 
     def peaks(self) -> dict[str, float]:
-        """MB of memory that each service had at most since it was started (VmHWM, which no sampling misses)."""
-        return {name: round(max(map(_peak, pids)), 1) for name, pids in self.pids().items() if name in SERVICES}
+        """MiB of memory that each service had at most since it was started (VmHWM, which no sampling misses)."""
+        return {name: max(map(_peak, pids)) for name, pids in self.pids().items() if name in SERVICES}
 
     def resident(self) -> dict[str, float]:
-        """MB resident now. Of PostgreSQL what is not shared among its processes."""
+        """MiB resident now. Of PostgreSQL what is not shared among its processes."""
         sizes = {name: sum(map(_resident, pids)) for name, pids in self.pids().items() if name != "postgres"}
         (postmaster,) = self.pids()["postgres"]
         family = [psutil.Process(postmaster), *psutil.Process(postmaster).children(recursive=True)]
@@ -52,7 +52,7 @@ class Processes:
 
 def used_between(before: Mapping[str, float], after: Mapping[str, float], documents: int) -> dict[str, float]:
     """Microseconds of CPU per document."""
-    return {name: round(1e6 * (after[name] - before[name]) / documents, 1) for name in after}
+    return {name: 1e6 * (after[name] - before[name]) / documents for name in after}
 
 
 def _family_seconds(pid: int) -> float:

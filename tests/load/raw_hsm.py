@@ -48,4 +48,4 @@ def _rate(private: Any, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{measure(sys.argv[1], float(sys.argv[2])):.1f}\n")
+    sys.stdout.write(f"{measure(sys.argv[1], float(sys.argv[2]))}\n")

@@ -6,6 +6,9 @@ from typing import Any, Final
 
 from tests.load.parts import Found
 
+DIGITS: Final = {"x": 3, "ms": 0, "us": 2, "MiB": 1, "s": 1, "requests": 0}
+"""After the point, by unit, where a figure is shown; judged is what was measured."""
+
 FLAT: Final = 1.1
 """A cost that is "flat within 10 %" has grown to no more than this."""
 
@@ -36,13 +39,14 @@ TARGETS: Final = (
     Target("Pukal of 1,000, to the raw rate of the HSM", "x", lambda found: found["ratio"], 0.5, True, 0.65),
     Target("one document, idle, p50", "ms", lambda found: found["single_p50_ms"], 60, moonshot=45),
     Target("one document under half of the maximum, p99", "ms", lambda found: found["mixed_p99_ms"], 400, moonshot=200),
-    Target("cost of a document at 100,000 (see growth_is)", "x", lambda found: found["growth"], FLAT),
+    Target("requests of that load that failed", "requests", lambda found: len(found["mixed"]["failed"]), 0),
+    Target("cost of a document at 100,000, to one at 1,000", "x", lambda found: found["growth"], FLAT),
     Target("the same with 100,000 users more", "x", lambda found: found["users"]["cost_ratio"], FLAT),
-    Target("the same with 1,000,000 records more", "x", lambda found: found["rows"]["cost_ratio"], FLAT),
+    Target("the same with 1,000,000 records more than the run's", "x", lambda found: found["rows"]["cost_ratio"], FLAT),
     Target("the same with a CRL of 1,000,000 entries", "x", lambda found: found["crl"]["cost_ratio"], FLAT),
     Target("CRL look-up among 1,000,000 entries", "us", lambda found: found["crl_lookup_us"], 5),
-    Target("most memory of a service, Pukals of 1,000", "MB", lambda found: _highest(found["rss_mb"]), 90),
-    Target("most memory of a service, Pukals of 10,000", "MB", lambda found: _highest(found["rss_mb_at_10000"]), 150),
+    Target("most memory of a service, Pukals of 1,000", "MiB", lambda found: _highest(found["rss_mb"]), 90),
+    Target("most memory of a service, Pukals of 10,000", "MiB", lambda found: _highest(found["rss_mb_at_10000"]), 150),
     Target("start of a new stack", "s", lambda found: found["start_s"], 20, moonshot=10),
 )
 """Sizes are those of a whole run; with SCALE they are smaller."""
@@ -67,6 +71,18 @@ def judged(found: Found) -> list[dict[str, Any]]:
     return lines
 
 
+def missed(found: Found) -> list[str]:
+    """The targets that were measured and do not hold, each with its figure."""
+    lines = [line for line in judged(found) if line["holds"] is False]
+    return [f"{line['what']}: {_shown(line)}, wanted {line['target']:g}" for line in lines]
+
+
+def _shown(line: Mapping[str, Any]) -> str:
+    if line["found"] is None:
+        return "not measured"
+    return f"{line['found']:.{DIGITS[line['unit']]}f} {line['unit']}"
+
+
 def table(found: Found) -> str:
     """The same as text, in Markdown, with CPU by part under it."""
     machine = found["machine"]
@@ -78,9 +94,8 @@ def table(found: Found) -> str:
         "|---|---|---|---|",
     ]
     for line in found["targets"]:
-        value = "not measured" if line["found"] is None else f"{line['found']:g} {line['unit']}"
         holds = {None: "", True: "yes", False: "**no**"}[line["holds"]]
-        rows.append(f"| {line['what']} | {value} | {line['target']:g} {line['unit']} | {holds} |")
+        rows.append(f"| {line['what']} | {_shown(line)} | {line['target']:g} {line['unit']} | {holds} |")
     return "\n".join([*rows, "", *_figures(found), "", *_by_part(found)]) + "\n"
 
 
@@ -107,7 +122,7 @@ def _figures(found: Found) -> list[str]:
         rate, cpu = one["per_s"], one["cpu_us"]
         rows.append(
             f"| {one['what']} | {rate['median']:.0f} ({rate['least']:.0f} to {rate['most']:.0f}) "
-            f"| {one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f} | {one['ratio']:.2f} "
+            f"| {one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f} | {one['ratio']:.3f} "
             f"| {cpu['median']:.0f} ({cpu['least']:.0f} to {cpu['most']:.0f}) |"
         )
     return rows
@@ -120,7 +135,7 @@ def _by_part(found: Found) -> list[str]:
         return []
     head = "".join(f"| {one['size']:,} " for one in sizes)
     rows = [
-        f"| CPU us a document, of | {head.removeprefix('| ')}| MB at 1,000 | MB at 10,000 |",
+        f"| CPU us a document, of | {head.removeprefix('| ')}| MiB at 1,000 | MiB at 10,000 |",
         "|---" * (len(sizes) + 3) + "|",
     ]
     for part in sizes[-1]["cpu_us_by_part"]:

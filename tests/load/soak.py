@@ -38,7 +38,7 @@ WARMING = 0.3
 """Share of the run that is not judged: pools, caches and the allocator fill to what they are bounded to."""
 
 FLAT_MB = 3.0
-"""MB in ten minutes that a service may seem to grow by and still be flat: allocators breathe."""
+"""MiB in ten minutes that a service may seem to grow by and still be flat: allocators breathe."""
 
 
 @dataclass

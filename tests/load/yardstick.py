@@ -94,7 +94,7 @@ def _cpu_name() -> str:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of several rounds: the median, the least and the most, and all of them in their order."""
+    """Of several rounds: the median, the least and the most, and all of them in their order; who shows them rounds."""
 
     median: float
     least: float
@@ -102,7 +102,6 @@ class Spread:
     rounds: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float], digits: int = 1) -> "Spread":
+    def of(cls, values: Sequence[float]) -> "Spread":
         """At least one value."""
-        rounds = tuple(round(value, digits) for value in values)
-        return cls(round(statistics.median(values), digits), min(rounds), max(rounds), rounds)
+        return cls(statistics.median(values), min(values), max(values), tuple(values))

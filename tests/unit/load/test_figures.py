@@ -4,7 +4,7 @@ import pytest
 
 from tests.load import report, soak
 from tests.load.growth import growth_of
-from tests.load.signings import Window
+from tests.load.signings import Window, thirds
 from tests.load.yardstick import Spread, signatures_per_s
 
 
@@ -15,16 +15,26 @@ def cost(*rounds: float) -> Spread:
 def test_a_constant_price_of_requests_is_no_growth_of_documents() -> None:
     """120 ms a request and 2 ms a document: 3.2 ms a document at 100, and 2 at 100,000."""
     sizes = (100, 1_000, 10_000)
-    found = growth_of(sizes, [cost(2_000 + 120_000 / size) for size in sizes])
+    found = growth_of(sizes, [cost(2_000 + 120_000 / size) for size in sizes], 1_000, 10_000)
     assert found.request_cpu_ms == pytest.approx(120, abs=0.1)
-    assert found.smallest == 1_000
-    assert found.growth == pytest.approx(2_012 / 2_120, abs=0.001)
+    assert found.growth == pytest.approx(2_012 / 2_120)
 
 
 def test_a_document_that_costs_more_among_many_is_growth() -> None:
-    found = growth_of((100, 1_000, 100_000), [cost(3_200), cost(2_120), cost(2_000, 3_180, 4_000)])
+    costs = [cost(3_200), cost(2_120), cost(2_000), cost(2_000, 3_180, 4_000)]
+    found = growth_of((100, 1_000, 10_000, 100_000), costs, 1_000, 10_000)
     assert found.growth == 1.5
+    assert found.from_longest == 1.59
     assert found.first_to_last == 2.0
+
+
+@pytest.mark.parametrize("request_us", [0, 120_000, 900_000])
+def test_growth_is_from_one_pukal_whatever_its_request_costs(request_us: int) -> None:
+    sizes = (100, 1_000, 10_000, 100_000)
+    costs = [cost(2_000 + request_us / min(size, 10_000)) for size in sizes]
+    found = growth_of(sizes, costs, 1_000, 10_000)
+    assert found.growth == costs[-1].median / costs[1].median
+    assert found.as_json()["growth_is"] == "cost of a document at 100,000 divided by that at 1,000"
 
 
 def test_a_target_holds_on_its_own_side_only() -> None:
@@ -40,6 +50,10 @@ def test_a_target_holds_on_its_own_side_only() -> None:
 
 def test_a_window_is_timed_by_its_own_ends() -> None:
     assert Window(1_000, 3_000, 500).per_s == 250
+
+
+def test_thirds_are_of_the_beginning_the_middle_and_the_end() -> None:
+    assert thirds(range(7)) == [range(2), range(2, 4), range(4, 7)]
 
 
 def test_the_rate_of_signing_is_read_and_not_that_of_verifying() -> None:

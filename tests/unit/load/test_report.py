@@ -29,7 +29,8 @@ def results() -> dict[str, Any]:
         "ratio": sizes[-1]["ratio"],
         "growth": 1.0,
         "pukal": sizes[-1],
-        "documents": {"by_size": sizes},
+        "documents": {"by_size": sizes, "growth_is": "cost of a document at 1,000 divided by that at 100"},
+        "signers": [{"processes": 2, **sizes[-1], "what": "4 Pukals of 1,000 at once, two signers"}],
         "rss_mb": {"hsm_signer": 89.0, "gateway": 88.0},
     }
     found["targets"] = report.judged(found)
@@ -47,10 +48,12 @@ def test_a_figure_is_the_median_of_its_rounds_beside_the_machine() -> None:
 
 def test_the_table_tells_what_holds_and_what_does_not() -> None:
     text = report.table(results())
-    assert "| Pukal of 1,000, to the raw rate of the HSM | 0.4 x | 0.5 x | **no** |" in text
-    assert "| most memory of a service, Pukals of 1,000 | 89 MB | 90 MB | yes |" in text
+    assert "| Pukal of 1,000, to the raw rate of the HSM | 0.400 x | 0.5 x | **no** |" in text
+    assert "| most memory of a service, Pukals of 1,000 | 89.0 MiB | 90 MiB | yes |" in text
     assert "| one document, idle, p50 | not measured | 60 ms |  |" in text
-    assert "| 1000 documents | 400 (250 to 500) | 1000 | 2000 | 0.40 | 1500 (1200 to 2400) |" in text
+    assert "| 1000 documents | 400 (250 to 500) | 1000 | 2000 | 0.400 | 1500 (1200 to 2400) |" in text
+    assert "| 4 Pukals of 1,000 at once, two signers | 400 (250 to 500) |" in text
+    assert "| CPU us a document, of | 100 | 1,000 | MiB at 1,000 | MiB at 10,000 |" in text
     assert "| hsm_signer | 1250 | 1250 | 89.0 |  |" in text
 
 
@@ -58,6 +61,7 @@ def test_the_picture_is_drawn_of_a_run_that_measured_growth(tmp_path: Path) -> N
     found, file = results(), tmp_path / "bench.png"
     assert plot.draw(found, file)
     assert file.read_bytes().startswith(PNG)
+    assert plot.title(found).endswith("\ncost of a document at 1,000 divided by that at 100: 1.000")
     del found["documents"]
     assert not plot.draw(found, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()

@@ -13,6 +13,7 @@ class WaitsFor(StrEnum):
 
     HSM = "hsm-unavailable"
     RELAY = "relay-unavailable"
+    SEALING_KEY = "sealing-key-missing"
     MAILBOX = "mailbox-busy"
     OTP_PACE = "otp-pace"
     CRL_MISSING = "crl-missing"

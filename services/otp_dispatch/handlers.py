@@ -44,6 +44,9 @@ MAILS_AT_ONCE = 8
 LOOK_AGAIN = timedelta(seconds=2)
 """Between two looks at a message that is under way."""
 
+TOLD_AWAY = {RELAY: WaitsFor.RELAY, SEALING_KEY: WaitsFor.SEALING_KEY}
+"""What the officer is told of a dependency that is away."""
+
 Decided = Sent | Failed | Outcome
 
 Reserved = Reservation | Failed | Park
@@ -95,10 +98,11 @@ class OtpDispatch:
                         decided[identifier] = result
         await self._record(work, decided)
         if failures:
-            if any(isinstance(one, Unavailable) and one.dependency == RELAY for one in failures):
-                left = [delivery for delivery in work.deliveries if delivery.id not in decided]
+            away = {one.dependency for one in failures if isinstance(one, Unavailable)}
+            left = [delivery for delivery in work.deliveries if delivery.id not in decided]
+            for dependency in away & TOLD_AWAY.keys():
                 async with work.recording() as recording:
-                    recording.say_away(self._routes.waiting, "otp_dispatch", WaitsFor.RELAY, left)
+                    recording.say_away(self._routes.waiting, "otp_dispatch", TOLD_AWAY[dependency], left)
             raise failures[0]
 
     async def _judge(self, work: Work[Asked]) -> dict[UUID, Ready | Failed | Outcome]:

@@ -7,6 +7,7 @@ import pytest
 from libs.contracts.manifest import MAX_DOCUMENTS
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import MediumResolved
+from libs.contracts.waiting import WaitsFor
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import dispatch
@@ -190,11 +191,14 @@ async def test_without_a_sealing_key_codes_wait_for_one(dispatching: Dispatching
         event = await dispatching.ask(user)
         await eventually(lambda: not dispatching.ready("sealing-key"), "it waits for the key")
         assert await dispatching.room.pool.fetchval("select count(*) from code") == 0
+        await dispatching.tap.until(lambda: dispatching.waits(event), "`waiting`")
         key = key_state(dispatching.sealing, "sealing", "sealing key", dispatching.pki)
         await dispatching.room.send(dispatching.routes.keys, [key])
         dispatched = await dispatching.dispatched(event)
     assert dispatched.sealing_key_id == key.key_id
     assert len(dispatching.sink.mails(user.email)) == 1
+    (told,) = dispatching.waits(event)
+    assert (told.stage, told.why, told.documents) == ("otp_dispatch", WaitsFor.SEALING_KEY, None)
 
 
 async def test_two_replicas_share_the_work_and_make_one_code_each(dispatching: Dispatching) -> None:

@@ -54,6 +54,7 @@ def waits(*happened: Event | Advance) -> tuple[Wait, ...]:
 
 
 RELAY = waiting("otp_dispatch", WaitsFor.RELAY, at=0)
+SEALING_KEY = waiting("otp_dispatch", WaitsFor.SEALING_KEY, at=0)
 HSM = waiting("hsm_signer", WaitsFor.HSM, at=100)
 CRL = waiting("crl_verifier", WaitsFor.CRL_STALE, [0, 1])
 SAH = waiting("posting", WaitsFor.SAH, [2])
@@ -63,6 +64,7 @@ SAH = waiting("posting", WaitsFor.SAH, [2])
     ("wait", "before", "over"),
     [
         (RELAY, [], [dispatched(HEAD)]),
+        (SEALING_KEY, [], [dispatched(HEAD)]),
         (HSM, [dispatched(HEAD), signed(HEAD, 0), signed(HEAD, 1)], [signed(HEAD, 2)]),
         (HSM, [signed(HEAD, 0)], [rejected(HEAD, [1, 2], Reason.CANCELLED, stage="hsm_signer")]),
         (CRL, [signed(HEAD, 0), signed(HEAD, 1), verified(HEAD, 0)], [verified(HEAD, 1)]),

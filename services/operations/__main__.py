@@ -208,7 +208,7 @@ def show_all(
     found = [letter for letter in run(_box(kafka).read(*topics.TOPICS.values())) if every or letter.state == "open"]
     for letter in found:
         typer.echo(f"{letter.buried_at:%Y-%m-%d %H:%M:%S}Z  {letter.state:9}  {letter.name}")
-        typer.echo(f"    {letter.service or 'unknown service'}: {letter.reason}")
+        typer.echo(f"    {shown(letter.service) or 'unknown service'}: {shown(letter.reason)}")
     typer.echo(f"{len(found)} {'letters' if every else 'open letters'}")
 
 
@@ -216,17 +216,17 @@ def show_all(
 def show(letter: Name, kafka: Kafka) -> None:
     """Show one letter: where it comes from, why it was buried, what was done, what is in it."""
     found = _find(kafka, letter)
-    typer.echo(f"letter     {found.name}\nfrom       {found.origin}, taken {shown(found.taken_at)}")
+    typer.echo(f"letter     {found.name}\nfrom       {shown(found.origin)}, taken {shown(found.taken_at)}")
     typer.echo(f"buried     {found.buried_at:%Y-%m-%d %H:%M:%S}Z")
-    typer.echo(f"by         {found.service or 'unknown service'}\nbecause    {found.reason}\nstate      {found.state}")
+    typer.echo(f"by         {shown(found.service) or 'unknown service'}")
+    typer.echo(f"because    {shown(found.reason)}\nstate      {found.state}")
     for one in found.resolutions:
-        typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {one.by} {one.reason}".rstrip())
+        typer.echo(f"           {one.deed} {one.at:%Y-%m-%d %H:%M:%S}Z by {shown(one.by)} {shown(one.reason)}".rstrip())
     typer.echo(f"key        {printable(found.record.key or b'')}")
     for name, value in found.record.headers:
-        typer.echo(f"header     {name}: {printable(value)}")
-    size = len(found.record.value)
-    typer.echo(f"value      {size} bytes{' (it was too large to keep)' if found.cut else ''}")
-    typer.echo(printable(found.record.value[:SHOWN]) + ("…" if size > SHOWN else ""))
+        typer.echo(f"header     {shown(name)}: {printable(value)}")
+    typer.echo(f"value      {len(found.record.value)} bytes{' (it was too large to keep)' if found.cut else ''}")
+    typer.echo(printable(found.record.value[:SHOWN]) + ("…" if len(found.record.value) > SHOWN else ""))
 
 
 @dlq.command()
@@ -252,11 +252,12 @@ def discard(
     """Give it up: what waits for it ends as `rejected: poison`."""
     found = _find(kafka, letter)
     if found.state == "discarded":
-        fail(f"{found.name} was discarded before, by {found.resolutions[-1].by}: {found.resolutions[-1].reason}")
+        last = found.resolutions[-1]
+        fail(f"{found.name} was discarded before, by {shown(last.by)}: {shown(last.reason)}")
     try:
         rejected = rejection(found, request)
     except RequestUnknownError:
-        fail(f"{found.name} does not say which request it is of: look at the log of {found.service}, give --request")
+        fail(f"{found.name} does not say of which request: look at the log of {shown(found.service)}, give --request")
     if rejected is not None and rejected.header is None:
         # Of a request of which it was told nothing else, posting would not know when it is complete.
         header = run(_box(kafka).header(rejected.request_id, found.buried_at))

@@ -22,6 +22,9 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.stack
 
+ATTACK = "\x1b]0;ours\x07\x9b2J\rok"
+"""Has a terminal change its title, clear its screen and write over the line that it is in."""
+
 
 async def gpki(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     """Exit code, what it printed, what it complained of."""
@@ -156,6 +159,21 @@ async def test_what_cannot_be_read_is_ended_when_the_operator_says_whose_it_is(
     status, _, _ = await gpki(client.stack, "discard", letter, "--reason", "ujian", "--request", str(request.id))
     assert status == 0
     assert {one.reason for one in (await request.end()).rejected} == {Reason.POISON}
+
+
+async def test_no_header_of_a_letter_moves_the_operator_s_terminal(client: Client) -> None:
+    """Whoever may write a topic of dead letters says in its headers what he wants."""
+    said = dict.fromkeys(("topic", "partition", "offset", "service", "reason", "appended-at"), ATTACK)
+    headers = [(ATTACK, b"own"), *((f"x-dead-letter-{name}", text.encode()) for name, text in said.items())]
+    key = uuid4().hex
+    await publish(client.stack, Record(topics.SIGNED.dead_letter, key.encode(), b"{}", tuple(headers)))
+    letter = await letter_of(client.stack, topics.SIGNED, key, ATTACK)
+    printed = [(await gpki(client.stack, command, *name))[1] for command, name in (("list", ()), ("show", (letter,)))]
+    for deed in ("discard", "discard"):  # the second tells what the first one's record says
+        printed += (await gpki(client.stack, deed, letter, "--reason", ATTACK))[1:]
+    printed += [(await gpki(client.stack, "show", letter))[1], (await gpki(client.stack, "list", "--all"))[1]]
+    assert sum(r"\x1b]0;ours\x07\x9b2J\rok" in text for text in printed) == 5, "it is shown, as what it is"
+    assert [text for text in printed if set(text) & set("\x1b\x07\x9b\r")] == []
 
 
 @pytest.mark.parametrize(

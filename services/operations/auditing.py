@@ -160,7 +160,7 @@ class Audit:
             self._say("records that `posted` told otherwise", f"{named}; told was position {told.position}")
         expected = signed_at is None or self._topics.signed_since < signed_at < self._topics.at - MOMENT
         if expected and key not in self._topics.signed and key not in self._topics.token_signed:
-            self._say("posted and never signed", named)
+            self._say("posted and never signed", f"{named}: posted at {posted_at:%Y-%m-%d %H:%M:%S}Z")
 
     def end(self) -> None:
         """After the last row: what has none."""

@@ -263,7 +263,9 @@ def test_posted_and_never_signed_or_never_told_is_named_while_the_topics_can_tel
     topics = told(rows)
     key = next(iter(topics.signed))
     at = topics.signed.pop(key)
-    assert audited(list(rows), topics)[0] == "! posted and never signed: 1"
+    found = audited(list(rows), topics)
+    assert found[0] == "! posted and never signed: 1"
+    assert f"request {key[0]}, document {key[1]}: posted at {POSTED_AT:%Y-%m-%d %H:%M:%S}Z" in found[1]
     topics.token_signed.add(key)
     assert audited(list(rows), topics) == []
     topics.token_signed.clear()

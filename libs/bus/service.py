@@ -57,7 +57,7 @@ async def service_bus(
 
     async with (
         aclosing(producers),
-        service_database(settings, [LEDGER_MIGRATIONS, *migrations]) as (pool, shared),
+        service_database(settings, [LEDGER_MIGRATIONS, *migrations], health=health) as (pool, shared),
     ):
         await hold(settings, health, pool, clock or shared, token_key=token_key)
         yield (

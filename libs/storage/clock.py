@@ -9,6 +9,7 @@ import structlog
 
 from libs.runtime import metrics
 from libs.runtime.clock import Clock, utc_now
+from libs.runtime.health import Health
 from libs.storage.errors import DatabaseUnavailable
 from libs.storage.pool import Pool
 
@@ -24,15 +25,19 @@ TRIES: Final = 10
 WRONG: Final = timedelta(seconds=5)
 """By how much this host's clock may be off before a person is called: certificates of TLS and logs go by it."""
 
+CHECK: Final = "host-clock"
+"""The check in /readyz whose detail says by how much this host's clock is wrong. It is good: nothing waits for it."""
+
 log = structlog.get_logger()
 
 
 class DatabaseClock:
     """A `Clock` that has asked the database once, and counts on from there; no step of the host's clock moves it."""
 
-    def __init__(self, service: str, host: Clock = utc_now) -> None:
+    def __init__(self, service: str, host: Clock = utc_now, health: Health | None = None) -> None:
         self._service = service
         self._host = host
+        self._health = health
         self._at = datetime.min.replace(tzinfo=UTC)
         self._counted = 0.0
 
@@ -56,7 +61,10 @@ class DatabaseClock:
                 log.warning("the time was not asked", error=type(error).__name__)
 
     async def look(self, pool: Pool) -> bool:
-        """Ask once; False, and nothing learned, when the answer took too long. Alarms when this host's clock is off."""
+        """Ask once; False, and nothing learned, when the answer took too long.
+
+        Alarms when this host's clock is off, and says so in CHECK.
+        """
         async with pool.acquire() as connection:
             before = _count()
             at: datetime = await connection.fetchval("SELECT clock_timestamp()")
@@ -65,8 +73,11 @@ class DatabaseClock:
             return False
         self._at, self._counted = at, before + took / 2
         off = self._host() - self()
-        if abs(off) > WRONG:
-            metrics.alarm(self._service, "clock-wrong", seconds=round(off.total_seconds()))
+        seconds, wrong = round(off.total_seconds()), abs(off) > WRONG
+        if wrong:
+            metrics.alarm(self._service, "clock-wrong", seconds=seconds)
+        if self._health is not None:
+            self._health.set(CHECK, ok=True, detail=f"{seconds:+} s to the database's" if wrong else "")
         return True
 
 

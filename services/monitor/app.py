@@ -44,7 +44,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
     """Serve until left."""
     producers = Producers(settings.kafka, read_service_root(settings.pki_dir))
     async with (
-        service_database(settings, [MIGRATIONS], connections=CONNECTIONS) as (pool, shared),
+        service_database(settings, [MIGRATIONS], connections=CONNECTIONS, health=health) as (pool, shared),
         aclosing(producers),
     ):
         reader = Reader(

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from libs.bus.settings_policy import CHECK, NOT_HELD, in_force
 from libs.bus.topics import Shape, differences
+from libs.storage.clock import CHECK as HOST_CLOCK
 from services.operations.standing import duration
 
 State = Literal["ok", "warn", "FAIL"]
@@ -21,8 +22,8 @@ CRL_LEFT: Final = 4
 TLS_LEFT: Final = timedelta(days=30)
 """With less than this left, the API's certificate is to be renewed: callers refuse an expired one."""
 
-PROOF_AGE: Final = timedelta(minutes=3)
-"""The signer makes a test signature every minute."""
+PROOF_AGE: Final = timedelta(minutes=2)
+"""Twice as long as the signer waits from one test signature to the next."""
 
 NAMED: Final = 3
 """Of many that are missing, or differ, so many are named."""
@@ -115,8 +116,12 @@ def held(service: str, report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def readiness(service: str, report: Mapping[str, Any]) -> Finding:
-    """What a service says of itself in /readyz."""
+    """What a service says of itself in /readyz. With a wrong clock on its host it works on, by the database's."""
     checks = _checks(report)
+    wrong = checks.get(HOST_CLOCK, {}).get("detail")
+    if report.get("ready") is True and wrong:
+        do = "see that NTP runs on its host (docs/runbook.md, `clock-wrong`)"
+        return Finding(service, "warn", f"ready, but the clock of its host is wrong: {wrong}", do)
     if report.get("ready") is True:
         return Finding(service, "ok", f"ready, {len(checks)} checks are good")
     bad = [

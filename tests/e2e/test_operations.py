@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
@@ -18,6 +19,8 @@ from deploy.native.layout import SERVICES
 from deploy.native.parts import operator_environment, service_environment
 from libs.contracts import topics
 from libs.contracts.signing import OtpDispatched
+from libs.runtime.health import HOST
+from libs.storage.clock import CHECK as HOST_CLOCK
 from tests.support.chain import Client, Officers, papers
 from tests.support.command_line import gpki
 from tests.support.faults import all_read
@@ -128,6 +131,14 @@ async def test_a_doctor_of_a_good_stack_finds_every_part_well_and_has_a_test_sig
         "ok",
     )
     assert re.search(r"^ok    HSM .*  test signature made in \d+ ms, and verified, ", told, re.MULTILINE)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_each_service_says_whether_its_host_s_clock_is_wrong(client: Client, service: str) -> None:
+    """Here it is right, and the doctor above has no warning."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(f"http://{HOST}:{client.stack.layout.ports[f'health_{service}']}/readyz")
+    assert answer.json()["checks"][HOST_CLOCK]["detail"] == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from libs.bus.topics import Shape
+from libs.storage.clock import CHECK as HOST_CLOCK
+from services.hsm_signer import proof
 from services.operations import diagnosis
 from services.operations.diagnosis import Finding
 
@@ -70,6 +72,15 @@ def test_a_service_is_what_it_says_of_itself_and_its_bad_checks_are_named() -> N
     assert (found.state, found.detail, found.do) == ("FAIL", "not ready: database (away)", "see the log of posting")
 
 
+def test_a_service_that_is_ready_on_a_host_whose_clock_is_wrong_is_a_warning_that_says_by_how_much() -> None:
+    good, wrong = check(), check(detail="+3600 s to the database's")
+    assert diagnosis.readiness("posting", report(**{HOST_CLOCK: good})).state == "ok"
+    found = diagnosis.readiness("posting", report(**{HOST_CLOCK: wrong}))
+    assert (found.state, "+3600 s to the database's" in found.detail) == ("warn", True)
+    assert "`clock-wrong`" in found.do
+    assert diagnosis.readiness("posting", report(kafka=check(ok=False), **{HOST_CLOCK: wrong})).state == "FAIL"
+
+
 def test_a_service_that_stands_before_a_gap_is_told_with_the_command_that_helps() -> None:
     found = diagnosis.readiness("posting", report(**{"posting:log-start-passed": check(ok=False)}))
     assert (found.state, "`gpki republish gap posting`" in found.do) == ("FAIL", True)
@@ -84,8 +95,8 @@ def test_a_report_of_another_form_is_a_failure_and_no_crash(strange: dict[str, A
 @pytest.mark.parametrize(
     ("hsm", "state"),
     [
-        (check(age=59), "ok"),
-        (check(age=181), "FAIL"),  # the signer stands still: what it said last is no news
+        (check(age=2 * proof.EVERY - 1), "ok"),
+        (check(age=2 * proof.EVERY + 1), "FAIL"),  # the signer stands still: what it said last is no news
         (check(ok=False, age=3), "FAIL"),
         (check(ok=False, age=None), "FAIL"),
     ],
@@ -94,6 +105,12 @@ def test_the_hsm_is_well_while_its_last_test_signature_is_young(hsm: dict[str, A
     found = diagnosis.hsm(report(hsm=hsm))
     assert found.state == state
     assert bool(found.do) == (state == "FAIL")
+
+
+@pytest.mark.parametrize(("age", "told"), [(59, "59 s ago"), (150, "2 min 30 s ago")])
+def test_a_test_signature_is_told_with_its_age_whether_it_is_young_or_not(age: float, told: str) -> None:
+    found = diagnosis.hsm(report(hsm=check(detail="test signature made in 2 ms, and verified", age=age)))
+    assert found.detail == f"test signature made in 2 ms, and verified, {told}"
 
 
 def test_a_relay_that_must_encrypt_and_does_not_offer_it_fails() -> None:

@@ -6,7 +6,8 @@ docs/performance.md names the tests.
 
 import ast
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from deploy.native.layout import CHECKOUT, SERVICES
 from deploy.native.parts import service_environment
 from libs.bus.principals import Acl, Operation, Resource, acls, add_acls
+from libs.bus.publisher import Publisher
 from libs.bus.service import service_bus
 from libs.bus.signing import ProducerSettings
 from libs.bus.topics import administration, create_topics, topic_configs
@@ -24,7 +26,9 @@ from libs.contracts import topics
 from libs.contracts.cloudevents import encode
 from libs.runtime.clock import utc_now
 from libs.runtime.health import Health
-from libs.runtime.settings import load_settings
+from libs.runtime.settings import ServiceSettings, load_settings
+from libs.storage.pool import Pool
+from libs.storage.service import service_database
 from tests.support.bus import REQUEST, Step, declared, delete_topics
 from tests.support.chain import Client, Officers, papers
 from tests.support.journal import ends_of
@@ -41,9 +45,9 @@ BROKER = 1
 
 PRODUCED = (
     *(topics.MEDIUM_RESOLVED, topics.OTP_DISPATCHED, topics.AUTHORISATION_SUBMITTED),
-    *(topics.SIGNED, topics.VERIFIED, topics.POSTED, topics.COMPLETED),
+    *(topics.SIGNED, topics.VERIFIED, topics.POSTED, topics.COMPLETED, topics.LOG_COUNTERSIGNED),
 )
-"""One topic at least of each service on a document's way."""
+"""One topic at least of each service on a document's way, and of monitor, which countersigns beside it."""
 
 BATCH = struct.Struct(">qiibIhiqqqhi")
 """The head of a record batch (KIP-98): offset, length, epoch, magic, CRC, attributes, last offset, first time, last
@@ -63,6 +67,12 @@ async def test_every_batch_of_the_chain_has_an_idempotent_producer(client: Clien
     """As the broker wrote it down: what a producer tries again is not written twice."""
     before = await ends_of(client.stack, *PRODUCED)
     await (await client.press(officers.maker, papers(3))).sign()
+
+    async def countersigned() -> bool:
+        ends = await ends_of(client.stack, topics.LOG_COUNTERSIGNED)
+        return any(end > before[partition] for partition, end in ends.items())
+
+    await eventually(countersigned, "monitor has countersigned what was posted", every=0.5)
     written: dict[str, list[int]] = {topic.name: [] for topic in PRODUCED}
     for (name, number), start in before.items():
         for segment in (client.stack.layout.broker_data("kafka") / f"{name}-{number}").glob("*.log"):
@@ -71,16 +81,28 @@ async def test_every_batch_of_the_chain_has_an_idempotent_producer(client: Clien
     assert {name: ids for name, ids in written.items() if min(ids) < 0} == {}
 
 
-@pytest.mark.parametrize("service", [service for service in SERVICES if service != "monitor"])
+@asynccontextmanager
+async def own(service: str) -> AsyncIterator[tuple[Pool, Publisher]]:
+    """Database and publisher as this service opens them, of its own settings; monitor's witness has no bus."""
+    if service != "monitor":
+        async with service_bus(load_settings(ProducerSettings), Health(service)) as (pool, bus):
+            yield pool, bus.publisher
+        return
+    settings = load_settings(ServiceSettings)
+    async with service_database(settings, []) as (pool, _):
+        yield pool, Publisher(settings.kafka, client_id="monitor.witness")
+
+
+@pytest.mark.parametrize("service", SERVICES)
 async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
     full_stack: Stack, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bus that libs/bus makes of the service's own settings: its produce request, and its database session."""
+    """Its produce request, and its database session."""
     for name, value in service_environment(full_stack.layout, service).items():
         monkeypatch.setenv(name, value)
     asked: list[Any] = []
-    async with service_bus(load_settings(ProducerSettings), Health(service)) as (pool, bus):
-        producer = await bus.publisher._connected()
+    async with own(service) as (pool, publisher):
+        producer = await publisher._connected()
         send = producer.client.send
 
         async def noted(node: int, request: Any, **options: Any) -> Any:
@@ -99,8 +121,8 @@ async def test_a_service_waits_for_all_replicas_and_commits_to_the_disk(
                 return permission in await acls(admin)
 
             await eventually(known, "the broker knows the permission")
-        await bus.publisher.publish([record])
-        await bus.publisher.stop()
+        await publisher.publish([record])
+        await publisher.stop()
         in_force = {
             name: await pool.fetchval(f"SHOW {name}")
             for name in ("synchronous_commit", "fsync", "full_page_writes", "lock_timeout", "wal_level")

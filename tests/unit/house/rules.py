@@ -26,6 +26,10 @@ HOSTS_CLOCK = "libs.runtime.clock.utc_now"
 PROGRAMS = ("services/igfmas/", "services/operations/")
 """Folders beside the services: programs of a person, at one host."""
 
+DURABILITY = "synchronous_commit"
+SETS_DURABILITY = "deploy/native/database.py"
+"""Who may say when a transaction is durable: the server, for all; no session, role or transaction has its own."""
+
 EXAMPLES = "libs/gpki_client/examples/"
 """Programs of integrators: they print, and import the SDK as it is when it is installed."""
 
@@ -91,6 +95,8 @@ def _of_file(root: Path, file: Path) -> Iterator[str]:
         return
     if file.suffix in {".py", ".sql"} and (lines := len(source.splitlines())) > MAX_LINES:
         yield f"{lines} lines, more than {MAX_LINES}"
+    if not name.startswith(("tests/", SETS_DURABILITY)) and DURABILITY in source.lower():
+        yield f"says {DURABILITY}, which is the server's"
     if file.suffix == ".py" and not name.startswith("tests/"):
         yield from _of_module(name, ast.parse(source, name))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.house.rules import MAX_LINES, POM_NAMESPACE, REGISTRIES, files, violations
+from tests.unit.house.rules import DURABILITY, MAX_LINES, POM_NAMESPACE, REGISTRIES, files, violations
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -54,6 +54,9 @@ BAD = {
     **{f"{host} in YAML": ("docs/x.yaml", f"url: https://{host}/x") for host in REGISTRIES},
     **{f"a registry in {name}": (name, REGISTRIES[0]) for name in ("x.lock", "lock.json", "Makefile", "x.md", "x.xml")},
     "a registry among bytes": ("a/x.bin", f"\udcff{REGISTRIES[0]}"),
+    "a transaction that is not durable": ("services/posting/sql/x.sql", f"SET LOCAL {DURABILITY.upper()} = off;"),
+    "a session that is not durable": ("libs/storage/x.py", f'server_settings = {{"{DURABILITY}": "off"}}'),
+    "a role that is not durable": ("deploy/native/x.py", f'"ALTER ROLE posting SET {DURABILITY} TO local"'),
     "prints": ("services/gateway/x.py", "print('here')"),
 }
 
@@ -86,6 +89,7 @@ def test_what_is_allowed_is_not_found(tmp_path: Path) -> None:
             "services/otp_dispatch/smtp.py": DOC + "import aiosmtplib",
             "services/igfmas/x.py": DOC + "print('Selamat datang')",
             "services/a/rule.py": DOC + "from datetime import datetime\ndatetime.fromisoformat('2026-01-01')",
+            "deploy/native/database.py": DOC + f'SETTINGS = {{"{DURABILITY}": "on"}}',
             "deploy/pom.xml": f'<project xmlns="{POM_NAMESPACE.replace("pom", "POM")}">',
             ".venv/x.py": "import random",
             "var/x.py": "print()",

@@ -14,6 +14,7 @@ from deploy.native.layout import BROKERS, CHECKOUT, Layout, open_layout
 from services.igfmas.demo.stack import running_stack
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, connected
+from tests.support.replicas import in_sync_on_all_three
 from tests.support.stack import Stack
 
 OFFICERS: Final = 17
@@ -80,6 +81,8 @@ async def running(kind: Kind, state: Path, say: Say) -> AsyncIterator[Struck]:
     layout = open_layout(state, brokers=kind.brokers)
     with _emptied(layout), _environment(kind.settings), _small_disks(layout, wanted=kind.small_disks):
         async with running_stack(layout, say), connected(Stack(layout)) as client:
+            if kind is THREE_BROKERS:
+                await in_sync_on_all_three(client.stack.kafka)
             officers = [await client.enrol() for _ in range(OFFICERS)]
             yield Struck(client, tuple(officers))
 

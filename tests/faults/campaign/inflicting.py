@@ -51,5 +51,6 @@ FAULTS: Final = {
         *(Fault(f"clock-ahead-{service}", clocks.wrong(service, "+1h")) for service in SERVICES),
         *(Fault(f"clock-behind-{service}", clocks.wrong(service, "-1h")) for service in SERVICES),
         *(Fault(f"kill-one-of-three-{broker}", processes.killed(broker, 1), stack=THREE_BROKERS) for broker in BROKERS),
+        Fault("freeze-one-of-three", processes.frozen(BROKERS[1]), stack=THREE_BROKERS),
     )
 }

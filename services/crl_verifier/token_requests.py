@@ -54,7 +54,10 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
 
 
 def expiry(clock: Clock) -> Handler[Expiry]:
-    """The timer: reject what nobody has signed in time. What waits for a CRL, or in our own backlog, was in time."""
+    """The timer: reject what nobody has signed in time. What waits for a CRL, or in our own backlog, was in time.
+
+    The request is not marked as ended: a cancel after it takes back what still waits, and is too late for all else.
+    """
 
     async def handle(work: Work[Expiry]) -> None:
         async with work.recording(*work.deliveries) as recording:
@@ -68,7 +71,6 @@ def expiry(clock: Clock) -> Handler[Expiry]:
                     recording.settle(delivery, Park(left, "not expired yet"))
                     continue
                 rest = await store.reject_rest(recording.connection, request.request_id, ["open"])
-                await store.end_request(recording.connection, request.request_id, Reason.EXPIRED)
                 recording.settle(delivery, rejected(request.header, Reason.EXPIRED, *rest) if rest else Done())
 
     return handle

@@ -183,6 +183,53 @@ async def test_a_cancel_takes_back_what_waits_for_a_crl(verifier: Verifier):
     assert verifier.verified(request.id) == []
 
 
+async def test_a_cancel_takes_back_what_still_waits_for_a_crl_after_the_rest_expired(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
+    """I-23, I-25: one fate for each, and what has waited is never verified afterwards."""
+    monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 3)
+        signatures = request.sign()
+        await request.give(signatures[:1])
+        await verifier.parked(signatures[:1], "crl-stale")
+        await request.expire(ago=timedelta())
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        asked = await request.cancel()
+        assert await request.answer(asked) == "accepted"
+        assert await refused_once(request, Reason.CANCELLED) == ids(request)[:1]
+        again = await request.cancel()
+        assert await request.answer(again) == "accepted"
+        verifier.server.serve(*verifier.crls())
+        await verifier.look_again(request.id)
+        await request.give(signatures[1:])
+        await request.settled()
+    assert verifier.verified(request.id) == []
+    assert [event.reason for event in verifier.rejected(request.id)] == [Reason.EXPIRED, Reason.CANCELLED]
+
+
+async def test_a_cancel_after_what_waited_was_verified_is_too_late(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
+    """I-23, I-25: also of a request whose other documents expired meanwhile."""
+    monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        signatures = request.sign()
+        await request.give(signatures[:1])
+        await verifier.parked(signatures[:1], "crl-stale")
+        await request.expire(ago=timedelta())
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        verifier.server.serve(*verifier.crls())
+        await verifier.look_again(request.id)
+        await verifier.wire.tap.until(lambda: verifier.verified(request.id), "verified")
+        asked = await request.cancel()
+        assert await request.answer(asked) == "too-late"
+    assert [event.reason for event in verifier.rejected(request.id)] == [Reason.EXPIRED]
+
+
 async def test_documents_of_one_request_that_wait_together_are_told_together_and_once(verifier: Verifier):
     """I-19."""
     verifier.server.serve(*verifier.stale())

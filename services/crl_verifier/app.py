@@ -1,8 +1,9 @@
 """The wiring of crl_verifier."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from libs.bus.gathering import Gathering
@@ -10,6 +11,7 @@ from libs.bus.projection import project_certificates, project_users
 from libs.bus.service import service_bus
 from libs.bus.slices import DOCUMENT_SLICE
 from libs.bus.subscriber import DOCUMENT_FETCH
+from libs.bus.unread import unread
 from libs.contracts import topics
 from libs.runtime.background import beside
 from libs.runtime.clock import Clock
@@ -32,6 +34,17 @@ REQUESTS = "requests"
 
 MAX_LISTS = 10
 """Records in a batch of lists: each may hold 10,000 documents."""
+
+
+def unread_signatures(settings: Settings) -> token_requests.Unread:
+    """What `expiry` asks."""
+
+    async def ask(documents: Collection[str], before: datetime) -> set[str]:
+        keys = [document.encode() for document in documents]
+        found = await unread(settings.kafka, settings.service, topics.TOKEN_SIGNED, keys, before)
+        return {key.decode() for key in found}
+
+    return ask
 
 
 @asynccontextmanager
@@ -71,7 +84,7 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
                 lane=REQUESTS,
                 max_records=MAX_LISTS,
             )
-            bus.timer(token_requests.EXPIRY, token_requests.expiry(bus.clock))
+            bus.timer(token_requests.EXPIRY, token_requests.expiry(bus.clock, unread_signatures(settings)))
             try:
                 async with beside(lists.run(settings.crl_refresh.total_seconds())), bus:
                     yield

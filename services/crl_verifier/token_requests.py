@@ -1,13 +1,14 @@
 """The life of a token request here: from `medium-resolved` to its end by signatures, by a cancel or by time."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from libs.bus.cancelling import Cancelling
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import Done, Outcome, Park, Poison, Rejected
+from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison, Rejected
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -53,27 +54,48 @@ async def medium_resolved(work: Work[MediumResolved]) -> None:
             recording.settle(delivery, await _resolved(recording, delivery) if mine else Done())
 
 
-def expiry(clock: Clock) -> Handler[Expiry]:
-    """The timer: reject what nobody has signed in time. What waits for a CRL, or in our own backlog, was in time.
+Unread = Callable[[Collection[str], datetime], Awaitable[set[str]]]
+"""Of these documents, those that may have a signature from before this time that has yet to be handled."""
 
-    The request is not marked as ended: a cancel after it takes back what still waits, and is too late for all else.
+
+def expiry(clock: Clock, unread: Unread) -> Handler[Expiry]:
+    """The timer: reject what nobody has signed in time. What waits for a CRL was in time.
+
+    What was handed in in time is judged first, however long our own backlog, or an outage, keeps it. The request is
+    not marked as ended: a cancel after it takes back what still waits, and is too late for all else.
     """
 
     async def handle(work: Work[Expiry]) -> None:
+        now = clock()
+        judged_first = await _judged_first(work, unread, now)
         async with work.recording(*work.deliveries) as recording:
             for delivery in recording.deliveries:
                 request = await store.lock_request(recording.connection, delivery.event.request_id)
                 if request is None or request.end_reason is not None:
                     recording.settle(delivery, Done())
                     continue
-                left = _closes_at(request) - clock()
+                left = _closes_at(request) - now
                 if left > timedelta():
                     recording.settle(delivery, Park(left, "not expired yet"))
+                    continue
+                if request.request_id in judged_first:
+                    recording.settle(delivery, Park(OVERTAKEN, "what was signed in time is judged first"))
                     continue
                 rest = await store.reject_rest(recording.connection, request.request_id, ["open"])
                 recording.settle(delivery, rejected(request.header, Reason.EXPIRED, *rest) if rest else Done())
 
     return handle
+
+
+async def _judged_first(work: Work[Expiry], unread: Unread, now: datetime) -> set[UUID]:
+    """The requests whose time is over, and of whose open documents one may have been signed in time."""
+    ids = [delivery.event.request_id for delivery in work.deliveries]
+    async with work.reading() as connection:
+        over = await store.unsigned(connection, ids, now - RESERVE_WITHIN)
+    if not over:
+        return set()
+    behind = await unread({document for _, document in over}, max(over.values()))
+    return {request_id for request_id, document in over if document in behind}
 
 
 def _closes_at(request: store.Request) -> datetime:

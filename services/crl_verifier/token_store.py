@@ -15,7 +15,8 @@ from libs.storage.queries import load_queries
 _SQL = load_queries(Path(__file__).parent / "sql" / "token.sql")
 
 State = Literal["open", "waiting", "verified", "rejected"]
-"""`waiting`: a signature is here, and waits for a CRL. The last two are final."""
+"""`waiting`: a signature is here, and waits for a CRL, or for a moment for our copy of the state. The last two are
+final."""
 
 Key = tuple[UUID, str]
 """(request, document)."""
@@ -72,6 +73,12 @@ async def documents(connection: Connection, keys: Collection[Key]) -> dict[Key, 
     requests, names = zip(*keys, strict=True)
     rows = await connection.fetch(_SQL["documents"], requests, names)
     return {(row["request_id"], row["document_id"]): row["state"] for row in rows}
+
+
+async def unsigned(connection: Connection, request_ids: Collection[UUID], now: datetime) -> dict[Key, datetime]:
+    """What is open of these requests, as far as they have not ended and take no signatures any more, and since when."""
+    rows = await connection.fetch(_SQL["unsigned"], list(request_ids), now)
+    return {(row["request_id"], row["document_id"]): row["expires_at"] for row in rows}
 
 
 async def mark(connection: Connection, states: Mapping[Key, State]) -> None:

@@ -15,6 +15,10 @@ WHERE request_id = ANY ($1::uuid[]) ORDER BY request_id FOR UPDATE
 SELECT request_id, document_id, state FROM token_document
 JOIN unnest($1::uuid[], $2::text[]) AS asked (request_id, document_id) USING (request_id, document_id)
 
+-- name: unsigned
+SELECT request_id, document_id, expires_at FROM token_request JOIN token_document USING (request_id)
+WHERE request_id = ANY ($1::uuid[]) AND end_reason IS NULL AND expires_at <= $2 AND state = 'open'
+
 -- name: mark
 UPDATE token_document AS document SET state = decided.state
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS decided (request_id, document_id, state)

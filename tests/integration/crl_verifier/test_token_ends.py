@@ -7,25 +7,10 @@ import pytest
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected, Verified
-from libs.runtime.clock import utc_now
 from services.crl_verifier import token_requests
-from services.crl_verifier.token_requests import SIGN_WITHIN
 from tests.integration.crl_verifier.conftest import Verifier
-from tests.integration.crl_verifier.token_requests import TokenRequest, token_officer, token_request
+from tests.integration.crl_verifier.token_requests import ids, refused_once, token_officer, token_request
 from tests.support.documents import fresh_ids, signed
-
-
-async def refused_once(request: TokenRequest, reason: Reason) -> list[str]:
-    """The documents of the one refusal for this reason."""
-    verifier = request.verifier
-    await verifier.wire.tap.until(lambda: any(each.reason is reason for each in verifier.rejected(request.id)), reason)
-    [event] = [each for each in verifier.rejected(request.id) if each.reason is reason]
-    assert (event.stage, event.header, event.safe_to_retry) == ("crl_verifier", request.manifest.header, True)
-    return list(event.documents or ())
-
-
-def ids(request: TokenRequest) -> list[str]:
-    return [each.id for each in request.manifest.documents]
 
 
 async def test_a_cancel_rejects_what_is_not_verified_and_leaves_what_is(verifier: Verifier):
@@ -88,83 +73,6 @@ async def test_nobody_elses_cancel_ends_anything(verifier: Verifier):
         assert isinstance((await verifier.answers(signatures))[0], Verified)
 
 
-async def test_what_nobody_has_signed_in_time_expires_and_what_is_verified_stays(verifier: Verifier):
-    """I-25."""
-    verifier.server.serve(*verifier.crls())
-    async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 3)
-        expires = "select expires_at from token_request where request_id = $1"
-        left = await verifier.database.fetchval(expires, request.id) - utc_now()
-        assert timedelta(0) < SIGN_WITHIN - left < timedelta(minutes=1)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        assert isinstance((await verifier.answers(signatures[:1]))[0], Verified)
-        await request.expire()
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
-        await request.give(signatures[1:])
-        asked = await request.cancel()
-        assert await request.answer(asked) == "too-late"
-        await request.settled()
-    assert len(verifier.verified(request.id)) == 1
-    assert len(verifier.rejected(request.id)) == 1
-
-
-async def test_a_signature_that_came_in_time_and_waited_behind_our_own_backlog_is_verified(verifier: Verifier):
-    """I-25."""
-    verifier.server.serve(*verifier.crls())
-    async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 2)
-        signatures = request.sign()
-    await request.give(signatures[:1])
-    await request.expire(ago=timedelta())
-    async with verifier.start():
-        assert isinstance((await verifier.answers(signatures[:1]))[0], Verified)
-        await request.give(signatures[1:])
-        await request.settled()
-        assert len(verifier.verified(request.id)) == 1
-        assert verifier.rejected(request.id) == []
-        await request.expire()
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
-
-
-async def test_a_timer_that_fires_early_ends_nothing(verifier: Verifier):
-    verifier.server.serve(*verifier.crls())
-    async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 1)
-        fire = "update due set at = now() where request_id = $1"
-        await verifier.database.execute(fire, request.id)
-        parked = "select why = 'not expired yet' and at > now() + interval '7 h' from due where request_id = $1"
-
-        async def waits() -> bool:
-            return bool(await verifier.database.fetchval(parked, request.id))
-
-        await verifier.wire.tap.until(waits, "the timer waits on")
-        signatures = request.sign()
-        await request.give(signatures)
-        assert isinstance((await verifier.answers(signatures))[0], Verified)
-
-
-async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(
-    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
-):
-    """I-19, I-25: it was signed in time."""
-    monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
-    verifier.server.serve(*verifier.stale())
-    async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 2)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire(ago=timedelta())
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
-        verifier.server.serve(*verifier.crls())
-        await verifier.look_again(request.id)
-        await verifier.wire.tap.until(lambda: verifier.verified(request.id), "verified")
-    [told] = verifier.waiting(request.id)
-    assert (told.stage, told.why, told.documents) == ("crl_verifier", Reason.CRL_STALE, (signatures[0].entry.id,))
-    assert [event.entry.id for event in verifier.verified(request.id)] == ids(request)[:1]
-
-
 async def test_a_cancel_takes_back_what_waits_for_a_crl(verifier: Verifier):
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
@@ -209,9 +117,7 @@ async def test_a_cancel_takes_back_what_still_waits_for_a_crl_after_the_rest_exp
     assert [event.reason for event in verifier.rejected(request.id)] == [Reason.EXPIRED, Reason.CANCELLED]
 
 
-async def test_a_cancel_after_what_waited_was_verified_is_too_late(
-    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_cancel_after_what_waited_was_verified_is_too_late(verifier: Verifier, monkeypatch: pytest.MonkeyPatch):
     """I-23, I-25: also of a request whose other documents expired meanwhile."""
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from libs.contracts import topics
 from libs.contracts.cancelling import CancelAnswered, CancelRequested
 from libs.contracts.manifest import Manifest, SignedManifest
+from libs.contracts.reasons import Reason
 from libs.contracts.signing import RESERVE_WITHIN, MediumResolved, Signed
 from libs.contracts.token_route import TokenSigned
 from libs.runtime.clock import utc_now
@@ -88,6 +89,15 @@ class TokenRequest:
             "update due set at = now() where request_id = $1 and what = 'timer.crl-verifier.expiry'", self.id
         )
 
+    async def timer_waits(self, why: str, at_least: timedelta = timedelta()) -> None:
+        """Return when its timer was put off for this reason, for so long."""
+        query = "select why = $2 and at > now() + $3::interval from due where request_id = $1 and partition is null"
+
+        async def waits() -> bool:
+            return bool(await self.verifier.database.fetchval(query, self.id, why, at_least))
+
+        await self.verifier.wire.tap.until(waits, f"the timer waits: {why}")
+
     async def settled(self) -> None:
         """Return when all signatures that were given before are handled: more stand behind them in every partition."""
         probe = await token_request(self.verifier, await token_officer(self.verifier), 40)
@@ -95,6 +105,20 @@ class TokenRequest:
         await probe.give(signatures)
         await self.verifier.answers(signatures)
         await self.verifier.wire.tap.read()
+
+
+async def refused_once(request: TokenRequest, reason: Reason) -> list[str]:
+    """The documents of the one refusal for this reason."""
+    verifier = request.verifier
+    await verifier.wire.tap.until(lambda: any(each.reason is reason for each in verifier.rejected(request.id)), reason)
+    [event] = [each for each in verifier.rejected(request.id) if each.reason is reason]
+    assert (event.stage, event.header, event.safe_to_retry) == ("crl_verifier", request.manifest.header, True)
+    return list(event.documents or ())
+
+
+def ids(request: TokenRequest) -> list[str]:
+    """Its documents' ids."""
+    return [each.id for each in request.manifest.documents]
 
 
 def token_signed(event: Signed) -> TokenSigned:

@@ -55,15 +55,15 @@ ALARMS: Final = Counter(
 UNRECONCILED: Final = Gauge(
     "gpki_unreconciled_documents",
     "Documents that do not agree for longer than they may, by kind: signed-not-posted (and not rejected), "
-    "posted-not-signed. A rise of the first means a stage that stands still; of the second, a `posted` that no "
-    "signature of ours stands behind.",
+    "token-signed-not-posted (the same, signed by a token), posted-not-signed. A rise of the first two means a stage "
+    "that stands still; of the third, a `posted` that no signature of ours stands behind.",
     ("service", "reason"),
 )
 OLDEST_SECONDS: Final = Gauge(
     "gpki_oldest_open_seconds",
-    "Age of the oldest that is open, by kind: signed-not-posted, posted-not-signed, not-in-checkpoint (of the signing "
-    "log), request-open (since its medium was resolved). A steady rise means that one is stuck; request-open rises "
-    "while officers have a request before them.",
+    "Age of the oldest that is open, by kind: signed-not-posted, token-signed-not-posted, posted-not-signed, "
+    "not-in-checkpoint (of the signing log), request-open (since its medium was resolved). A steady rise means that "
+    "one is stuck; request-open rises while officers have a request before them.",
     ("service", "reason"),
 )
 LAG: Final = Gauge(

@@ -62,8 +62,11 @@ async def serve(settings: Settings, health: Health, *, clock: Clock | None = Non
             kafka=settings.kafka,
             pool=pool,
             clock=clock or shared,
-            unposted=settings.signed_not_posted_after,
-            unsigned=settings.posted_not_signed_after,
+            after={
+                "signed-not-posted": settings.signed_not_posted_after,
+                "token-signed-not-posted": settings.token_signed_not_posted_after,
+                "posted-not-signed": settings.posted_not_signed_after,
+            },
         )
         closing = Closing(
             service=settings.service,

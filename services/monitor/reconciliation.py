@@ -1,7 +1,7 @@
 """Looks at what does not agree: an alarm once per document, and ages for whoever watches."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,13 +32,14 @@ class Reconciliation:
     """One look at a time."""
 
     def __init__(
-        self, *, service: str, kafka: KafkaAccess, pool: Pool, clock: Clock, unposted: timedelta, unsigned: timedelta
+        self, *, service: str, kafka: KafkaAccess, pool: Pool, clock: Clock, after: Mapping[Kind, timedelta]
     ) -> None:
+        """`after`: the age at which what is open of each kind is an alarm."""
         self._service = service
         self._kafka = kafka
         self._pool = pool
         self._clock = clock
-        self._after: dict[Kind, timedelta] = {"signed-not-posted": unposted, "posted-not-signed": unsigned}
+        self._after = after
 
     async def look(self) -> None:
         """Measure, and tell what is late. Raises what the database raises, and TimeoutError while reading is behind."""
@@ -63,12 +64,17 @@ class Reconciliation:
 
     async def _open(self, before: dict[Kind, datetime]) -> store.Open:
         async with self._pool.acquire() as connection:
-            return await store.still_open(connection, before["signed-not-posted"], before["posted-not-signed"])
+            return await store.still_open(connection, before)
 
     def _measure(self, found: store.Open, now: datetime) -> None:
-        late = {"signed-not-posted": found.unposted, "posted-not-signed": found.unsigned}
+        late = {
+            "signed-not-posted": found.unposted,
+            "token-signed-not-posted": found.token_unposted,
+            "posted-not-signed": found.unsigned,
+        }
         oldest = {
             "signed-not-posted": found.unposted_since,
+            "token-signed-not-posted": found.token_unposted_since,
             "posted-not-signed": found.unsigned_since,
             "request-open": found.request_since,
         }
@@ -85,6 +91,8 @@ class Reconciliation:
         }
         if kind == "signed-not-posted":
             metrics.alarm(self._service, "signed-not-posted", **details)
+        elif kind == "token-signed-not-posted":
+            metrics.alarm(self._service, "token-signed-not-posted", **details)
         else:
             metrics.alarm(self._service, "posted-not-signed", **details)
 

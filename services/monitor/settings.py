@@ -50,6 +50,11 @@ class Settings(InitSettings):
         "less than a second, and up to a minute when a `peraku` waits for its `sah`; a broker that is restarted, half "
         "a minute. What waits for a CRL for longer shall be an alarm.",
     )
+    token_signed_not_posted_after: Wait = Field(
+        default=timedelta(minutes=10),
+        description="The same of a document that an officer's token signed. An answer takes as long, but a signature "
+        "that comes when the request's 8 h are over is answered by the request's end, 5 min later: longer than that.",
+    )
     posted_not_signed_after: Wait = Field(
         default=timedelta(minutes=1),
         description="Age at which a document that is posted and was never signed is an alarm. `signed` comes before "

@@ -17,7 +17,13 @@ _SQL = load_queries(Path(__file__).parent / "sql" / "monitor.sql")
 TOLD_AT_ONCE: Final = 1_000
 """Documents that one look tells of; of more the next one does."""
 
-Kind = Literal["signed-not-posted", "posted-not-signed"]
+Kind = Literal["signed-not-posted", "token-signed-not-posted", "posted-not-signed"]
+
+_TELL: Final[Mapping[Kind, str]] = {
+    "signed-not-posted": "tell_unposted",
+    "token-signed-not-posted": "tell_token_unposted",
+    "posted-not-signed": "tell_unsigned",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Open:
 
     unposted: int
     unposted_since: datetime | None
+    token_unposted: int
+    token_unposted_since: datetime | None
     unsigned: int
     unsigned_since: datetime | None
     request_since: datetime | None
@@ -99,8 +107,7 @@ def _may_end(batch: Batch) -> set[UUID]:
 
 async def tell_late(connection: Connection, kind: Kind, before: datetime) -> list[Late]:
     """Mark documents that nothing answered since `before`, each once; the caller's transaction tells of them."""
-    name = "tell_unposted" if kind == "signed-not-posted" else "tell_unsigned"
-    rows = await connection.fetch(_SQL[name], before, TOLD_AT_ONCE)
+    rows = await connection.fetch(_SQL[_TELL[kind]], before, TOLD_AT_ONCE)
     return [Late(row["request_id"], row["document_id"], row["since"]) for row in rows]
 
 
@@ -109,9 +116,9 @@ async def answered(connection: Connection) -> list[Key]:
     return [(row["request_id"], row["document_id"]) for row in await connection.fetch(_SQL["answered"])]
 
 
-async def still_open(connection: Connection, unposted: datetime, unsigned: datetime) -> Open:
+async def still_open(connection: Connection, before: Mapping[Kind, datetime]) -> Open:
     """What is open; counted are documents that wait since before these times."""
-    row = await connection.fetchrow(_SQL["still_open"], unposted, unsigned)
+    row = await connection.fetchrow(_SQL["still_open"], *(before[kind] for kind in _TELL))
     assert row is not None
     return Open(**dict(row))
 

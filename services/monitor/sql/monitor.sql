@@ -70,6 +70,17 @@ FROM late
 WHERE document.request_id = late.request_id AND document.document_id = late.document_id
 RETURNING late.request_id, late.document_id, late.signed_at AS since
 
+-- name: tell_token_unposted
+WITH late AS (
+    SELECT request_id, document_id, token_signed_at FROM document
+    WHERE token_signed_at < $1 AND posted_at IS NULL AND rejected_at IS NULL AND told_at IS NULL
+    ORDER BY token_signed_at LIMIT $2
+)
+UPDATE document SET told_at = now()
+FROM late
+WHERE document.request_id = late.request_id AND document.document_id = late.document_id
+RETURNING late.request_id, late.document_id, late.token_signed_at AS since
+
 -- name: tell_unsigned
 WITH late AS (
     SELECT request_id, document_id, posted_at FROM document
@@ -90,12 +101,17 @@ WHERE
 RETURNING request_id, document_id
 
 -- name: still_open
--- Late is what waits since before $1 or $2; untold, what no alarm was raised about.
+-- Late is what waits since before $1, $2 or $3; untold, what no alarm was raised about.
 SELECT
     unposted.late AS unposted, (
         SELECT signed_at FROM document WHERE signed_at > '-infinity' AND posted_at IS NULL AND rejected_at IS NULL
         ORDER BY signed_at LIMIT 1
     ) AS unposted_since,
+    token_unposted.late AS token_unposted, (
+        SELECT token_signed_at FROM document
+        WHERE token_signed_at > '-infinity' AND posted_at IS NULL AND rejected_at IS NULL
+        ORDER BY token_signed_at LIMIT 1
+    ) AS token_unposted_since,
     unsigned.late AS unsigned, (
         SELECT posted_at FROM document WHERE posted_at > '-infinity' AND signed_at IS NULL AND token_signed_at IS NULL
         ORDER BY posted_at LIMIT 1
@@ -103,13 +119,16 @@ SELECT
     (
         SELECT began_at FROM request WHERE began_at > '-infinity' AND completed_at IS NULL ORDER BY began_at LIMIT 1
     ) AS request_since,
-    unposted.untold + unsigned.untold AS untold
+    unposted.untold + token_unposted.untold + unsigned.untold AS untold
 FROM (
     SELECT count(*) AS late, count(*) FILTER (WHERE told_at IS NULL) AS untold
     FROM document WHERE signed_at < $1 AND posted_at IS NULL AND rejected_at IS NULL
 ) AS unposted, (
     SELECT count(*) AS late, count(*) FILTER (WHERE told_at IS NULL) AS untold
-    FROM document WHERE posted_at < $2 AND signed_at IS NULL AND token_signed_at IS NULL
+    FROM document WHERE token_signed_at < $2 AND posted_at IS NULL AND rejected_at IS NULL
+) AS token_unposted, (
+    SELECT count(*) AS late, count(*) FILTER (WHERE told_at IS NULL) AS untold
+    FROM document WHERE posted_at < $3 AND signed_at IS NULL AND token_signed_at IS NULL
 ) AS unsigned
 
 -- name: days
@@ -151,7 +170,7 @@ WITH settled AS (
                 document.request_id = request.request_id
                 AND (
                     told_at IS NOT NULL
-                    OR (signed_at IS NOT NULL AND posted_at IS NULL AND rejected_at IS NULL)
+                    OR (coalesce(signed_at, token_signed_at) IS NOT NULL AND posted_at IS NULL AND rejected_at IS NULL)
                     OR (posted_at IS NOT NULL AND signed_at IS NULL AND token_signed_at IS NULL)
                 )
         )

@@ -152,6 +152,7 @@ class Watch:
             "write_every": timedelta(milliseconds=100),
             "look_every": timedelta(milliseconds=100),
             "signed_not_posted_after": MOMENT,
+            "token_signed_not_posted_after": MOMENT,
             "posted_not_signed_after": MOMENT,
             "daily_file_after": timedelta(seconds=1),
             "daily_file_dir": self.folder,

@@ -18,7 +18,12 @@ NOON = datetime(2026, 3, 14, 4, tzinfo=UTC)
 KEEP = timedelta(days=30)
 CLOSED = midnight_after(DAY) + timedelta(seconds=1)
 GONE = midnight_after(DAY) + KEEP + timedelta(seconds=1)
-PATIENT = {"signed_not_posted_after": timedelta(hours=1), "posted_not_signed_after": timedelta(hours=1)}
+HOUR = timedelta(hours=1)
+PATIENT = {
+    "signed_not_posted_after": HOUR,
+    "token_signed_not_posted_after": HOUR,
+    "posted_not_signed_after": HOUR,
+}
 
 
 async def kept(watch: Watch, asked: Manifest) -> tuple[int, int]:
@@ -59,10 +64,11 @@ async def test_what_is_settled_listed_and_old_goes_in_steps_and_nothing_else(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "AT_ONCE", 2)
-    settled, unposted, unsigned, unfinished, told = [request(2) for _ in range(5)], *(request() for _ in range(4))
+    settled = [request(2) for _ in range(5)]
+    unposted, by_token, unsigned, unfinished, told = (request() for _ in range(5))
     watch.now = NOON
     async with watch.running(clock=watch.clock, keep=KEEP, **PATIENT):
-        for asked in (*settled, unposted, told):
+        for asked in (*settled, unposted, by_token, told):
             await chain(watch, asked, refused=len(asked.documents) - 1)
         await chain(watch, unsigned, by_whom=False)
         await watch.send(topics.MEDIUM_RESOLVED, [resolved(unfinished)])
@@ -74,7 +80,11 @@ async def test_what_is_settled_listed_and_old_goes_in_steps_and_nothing_else(
     watch.now = CLOSED
     async with watch.running(clock=watch.clock, keep=KEEP, **PATIENT):
         await written(watch, DAY)
-    for asked, change in ((unposted, "posted_at = NULL"), (told, "told_at = now()")):
+    for asked, change in (
+        (unposted, "posted_at = NULL"),
+        (by_token, "token_signed_at = signed_at, signed_at = NULL, posted_at = NULL"),
+        (told, "told_at = now()"),
+    ):
         await watch.database.execute(f"UPDATE document SET {change} WHERE request_id = $1", asked.header.request_id)
     watch.now = GONE - timedelta(seconds=2)
     await prune(watch)
@@ -82,7 +92,7 @@ async def test_what_is_settled_listed_and_old_goes_in_steps_and_nothing_else(
     watch.now = GONE
     await prune(watch)
     assert [await kept(watch, asked) for asked in settled] == [(0, 0)] * 5, "two at a time"
-    for asked in (unposted, unsigned, unfinished, told):
+    for asked in (unposted, by_token, unsigned, unfinished, told):
         assert await kept(watch, asked) == (1, 1), "a person may still have to ask about it"
     await watch.database.execute("UPDATE document SET told_at = NULL WHERE request_id = $1", told.header.request_id)
     await prune(watch)

@@ -19,7 +19,11 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.stack
 
 HOUR = timedelta(hours=1)
-PATIENT = {"signed_not_posted_after": HOUR, "posted_not_signed_after": HOUR}
+PATIENT = {
+    "signed_not_posted_after": HOUR,
+    "token_signed_not_posted_after": HOUR,
+    "posted_not_signed_after": HOUR,
+}
 """For what a busy machine may take its time with: nothing of it is late."""
 
 
@@ -85,6 +89,36 @@ async def test_posted_and_never_signed_is_an_alarm_that_a_signature_of_a_token_e
     assert not [log for log in logs if log.get("alarm") == "signed-not-posted"]
 
 
+async def test_signed_by_a_token_and_not_posted_is_one_alarm_after_its_own_time(watch: Watch) -> None:
+    """I-35: it waits for a CRL, was buried, or posting does not get to it; a rejection by one word answers it too."""
+    asked, whole, by_hsm = request(3), request(2), request()
+    kind = "token-signed-not-posted"
+    names = {entry.id for entry in asked.documents}
+    with capture_logs() as logs:
+        async with watch.running(token_signed_not_posted_after=HOUR):
+            await watch.send(topics.TOKEN_SIGNED, [*token_signed(asked), *token_signed(whole)])
+            await watch.send(topics.POSTED, posted(asked)[:1])
+            await watch.send(topics.SIGNED, signed(by_hsm))
+            await eventually(lambda: alarms_of(logs, "signed-not-posted", by_hsm) == 1, "the HSM's is told sooner")
+            await eventually(lambda: oldest(kind) > 0, "they have an age")
+            assert unreconciled(kind) == 0
+            assert await watch.told(asked) == await watch.told(whole) == set(), "too young"
+        async with watch.running():
+            await eventually(lambda: unreconciled(kind) == 4, "four are late")
+            assert await watch.told(asked) == names - {asked.documents[0].id}
+            assert unreconciled("signed-not-posted") == 1
+            await watch.send(topics.TOKEN_SIGNED, token_signed(another := request()))
+            await eventually(lambda: alarms_of(logs, kind, another) == 1, "the next is told")
+            assert [alarms_of(logs, kind, one) for one in (asked, whole, by_hsm)] == [2, 2, 0], "each is told once"
+            await watch.send(topics.POSTED, [*posted(another), *posted(asked)[1:2]])
+            await watch.send(topics.REJECTED, [rejected(asked, [asked.documents[2].id]), rejected(whole, None)])
+            await eventually(lambda: unreconciled(kind) == 0, "none is late any more")
+            await eventually(lambda: oldest(kind) == 0, "nothing is open")
+            await watch.answered(asked)
+            await watch.answered(whole)
+    assert [alarms_of(logs, kind, one) for one in (asked, whole, another)] == [2, 2, 1]
+
+
 async def test_no_order_and_no_repeat_makes_an_alarm(watch: Watch) -> None:
     """I-35: between topics there is no order, and whatever was recorded may be published again."""
     straight, reverse, again, token, whole, whole_before, named_before, missing = (request(2) for _ in range(8))
@@ -93,7 +127,7 @@ async def test_no_order_and_no_repeat_makes_an_alarm(watch: Watch) -> None:
             await watch.send(topics.SIGNED, signed(straight))
             await watch.send(topics.POSTED, [*posted(reverse), *posted(straight), *posted(again)])
             await watch.send(topics.REJECTED, [rejected(whole_before, None), rejected(named_before, None)])
-            await watch.send(topics.TOKEN_SIGNED, token_signed(token))  # refused, or buried: no alarm of ours
+            await watch.send(topics.TOKEN_SIGNED, token_signed(token))
             await watch.send(topics.SIGNED, [*signed(reverse), *signed(again), *signed(whole), *signed(missing)])
             await watch.read()
             await watch.send(topics.REJECTED, [rejected(whole, None)])

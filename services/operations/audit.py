@@ -167,7 +167,7 @@ def _signed(told: Topics, record: Raw) -> None:
 
 
 def _token_signed(told: Topics, record: Raw) -> None:
-    told.token_signed.add(_key(record))
+    told.token_signed.setdefault(_key(record), _at(record))
 
 
 def _posted(told: Topics, record: Raw) -> None:

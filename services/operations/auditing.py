@@ -25,6 +25,9 @@ NAMED: Final = 20
 MOMENT: Final = timedelta(minutes=1)
 """What is younger may be under way between a record and its topic."""
 
+TOKENS_TAKE: Final = 2
+"""Times as long: what a token signs last is answered by its request's end, 5 minutes later."""
+
 MAX_GAP: Final = 1_000_000
 """Positions that one gap may take the place of: a row may say that it is at 2^60."""
 
@@ -54,15 +57,13 @@ class Signed:
 
 @dataclass
 class Topics:
-    """What the topics say, all as they ended at one moment. `signed_since` and `posted_since`: from when on they are
-    whole; before that retention has deleted.
-    """
+    """What the topics say, as they ended at one moment; of what is older than `…_since` retention has deleted some."""
 
     at: datetime
     signed_since: datetime = ALWAYS
     posted_since: datetime = ALWAYS
     signed: dict[Key, datetime] = field(default_factory=dict)
-    token_signed: set[Key] = field(default_factory=set)
+    token_signed: dict[Key, datetime] = field(default_factory=dict)
     posted: dict[Key, Told] = field(default_factory=dict)
     rejected: set[Key] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -136,16 +137,15 @@ class Audit:
         if row.record is None:
             self._say("positions whose record is gone", f"{where}: record {row.record_id}")
             return
-        record = row.record
-        key = record["request_id"], record["document_id"]
+        key = row.record["request_id"], row.record["document_id"]
         named = f"{where}: request {key[0]}, document {key[1]}"
         self._counts["records"] += 1
         self._recorded.add(key)
         if row.position is None:
             self._say("records that are not in the signing log", named)
-        elif leaf_hash(record["value"]) != row.leaf:
+        elif leaf_hash(row.record["value"]) != row.leaf:
             self._say("records that are not what was logged", named)
-        if (wrong := _differing(record, row.record_id)) is not None:
+        if (wrong := _differing(row.record, row.record_id)) is not None:
             self._say("records whose columns are not the record's own", f"{named}: {wrong}")
         self._compare(key, row, named)
 
@@ -168,21 +168,24 @@ class Audit:
             if (request_id, document_id) not in self._recorded:
                 where = f"position {told.position}: request {request_id}, document {document_id}"
                 self._say("posted, and there is no record", where)
-        for (request_id, document_id), at in self._topics.signed.items():
-            key = request_id, document_id
-            ended = key in self._recorded or key in self._topics.posted or key in self._refused
-            if ended or (request_id, ALL) in self._refused:
-                continue
-            age = self._topics.at - at
-            if age > self._late:
-                what = f"request {request_id}, document {document_id}: signed at {at:%Y-%m-%d %H:%M:%S}Z"
-                self._say("signed, and neither posted nor rejected", what)
-            else:
-                self._under_way.append(age)
+        self._unanswered(self._topics.signed, self._late)
+        self._unanswered(self._topics.token_signed, TOKENS_TAKE * self._late)
         for size in sorted(self._said):
             if size > self._log.size:
                 by = ", ".join(sorted({one.by for one in self._said[size]}))
                 self._say("the signing log is shorter than it was", f"{self._log.size} positions; {by}: {size}")
+
+    def _unanswered(self, signed: Mapping[Key, datetime], late: timedelta) -> None:
+        for key, at in signed.items():
+            (request_id, document_id), age = key, self._topics.at - at
+            ended = key in self._recorded or key in self._topics.posted or key in self._refused
+            if ended or (request_id, ALL) in self._refused:
+                continue
+            if age > late:
+                what = f"request {request_id}, document {document_id}: signed at {at:%Y-%m-%d %H:%M:%S}Z"
+                self._say("signed, and neither posted nor rejected", what)
+            else:
+                self._under_way.append(age)
 
     def _expect(self, checkpoints: Sequence[Kept], known: Sequence[Signed]) -> None:
         """What was said of the log, which its leaves must make true; and whether all that was signed is still there."""
@@ -203,8 +206,7 @@ class Audit:
 
     def _append(self, leaf: bytes) -> None:
         self._log.append(leaf)
-        size = self._log.size
-        if size not in self._said:
+        if (size := self._log.size) not in self._said:
             return
         root = self._log.root()
         if wrong := sorted({one.by for one in self._said[size] if one.root != root}):

@@ -246,10 +246,12 @@ def test_a_checkpoint_that_is_gone_leaves_a_gap(rows: tuple[Row, ...]) -> None:
     assert audited(list(rows), LONG_AFTER, checkpoints=[second, third])[1] == "    between sizes 0 and 4"
 
 
-def test_signed_and_without_an_outcome_is_named_once_it_is_late(rows: tuple[Row, ...]) -> None:
+@pytest.mark.parametrize(("by", "late"), [("signed", LATE), ("token_signed", 2 * LATE)])
+def test_signed_and_without_an_outcome_is_named_once_late(rows: tuple[Row, ...], by: str, late: timedelta) -> None:
     """I-37."""
     topics, request_id = told(rows), uuid4()
-    topics.signed |= {(request_id, "late"): NOW - LATE - timedelta(seconds=1), (request_id, "young"): NOW - LATE}
+    signed = {(request_id, "late"): NOW - late - timedelta(seconds=1), (request_id, "young"): NOW - late}
+    getattr(topics, by).update(signed)
     found = audited(list(rows), topics)
     assert found[0] == "! signed, and neither posted nor rejected: 1"
     assert f"request {request_id}, document late" in found[1]
@@ -266,7 +268,7 @@ def test_posted_and_never_signed_or_never_told_is_named_while_the_topics_can_tel
     found = audited(list(rows), topics)
     assert found[0] == "! posted and never signed: 1"
     assert f"request {key[0]}, document {key[1]}: posted at {POSTED_AT:%Y-%m-%d %H:%M:%S}Z" in found[1]
-    topics.token_signed.add(key)
+    topics.token_signed[key] = at
     assert audited(list(rows), topics) == []
     topics.token_signed.clear()
     topics.signed_since = at

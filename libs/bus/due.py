@@ -187,9 +187,7 @@ class DueWorker:
             leftovers = await ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
         if leftovers:
             progress = Progress()
-            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(
-                self._ledgers.again(leftovers)
-            )
+            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)
             await self._slicer.mark_published(progress)
             self._next_look = 0.0
             log.warning("published what had lost its replay", count=len(leftovers))

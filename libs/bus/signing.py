@@ -5,13 +5,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from pydantic import Field, SecretBytes
 
 from libs.bus.outcomes import Unavailable
 from libs.contracts.cloudevents import Record
-from libs.contracts.event_signature import signature_of, with_signature
+from libs.contracts.event_signature import with_signature
 from libs.contracts.topics import Topic
 from libs.crypto.errors import CryptoError
 from libs.crypto.pki import distinguished_name
@@ -25,18 +25,8 @@ from libs.runtime.settings import ConfigurationError, ServiceSettings
 PRODUCER_KEY: Final = "producer_key"
 """The secret's file; and the dependency's name in `Unavailable`: the others do not know our certificate yet."""
 
-
-class Sign(Protocol):
-    """Gives records their producer's signature."""
-
-    def __call__(self, topic: Topic, record: Record, /) -> Record:
-        """A record of this topic, signed if the topic asks for it. Raises Unavailable."""
-
-    def again(self, record: Record, /) -> Record:
-        """What was recorded before, signed anew if a key of then signed it: readers believe it no more.
-
-        Raises Unavailable.
-        """
+Sign = Callable[[Topic, Record], Record]
+"""Gives a record of this topic its producer's signature, if the topic asks for one. Raises Unavailable."""
 
 
 class EventSigner:
@@ -53,32 +43,18 @@ class EventSigner:
 
     def __call__(self, topic: Topic, record: Record) -> Record:
         """The record, signed if the topic names producers. Raises Unavailable: unsigned would be a dead letter."""
-        return self._signed(record) if topic.producers else record
-
-    def again(self, record: Record) -> Record:
-        """What was recorded before, signed anew if another key signed it. Raises Unavailable."""
-        found = signature_of(record)
-        return record if found is None or found[0] == self.key_id else self._signed(record)
-
-    def _signed(self, record: Record) -> Record:
+        if not topic.producers:
+            return record
         if not self._known(self.key_id):
             raise Unavailable(PRODUCER_KEY)
         return with_signature(record, self.key_id, self._key.sign)
 
 
-class _Unsigned:
+def unsigned(topic: Topic, record: Record) -> Record:
     """For who has no key, and therefore writes no topic that names producers."""
-
-    def __call__(self, topic: Topic, record: Record) -> Record:
-        if topic.producers:
-            raise RuntimeError(f"{topic.name} is signed by its producer, and there is no key to sign with")
-        return record
-
-    def again(self, record: Record) -> Record:
-        return record
-
-
-unsigned: Final[Sign] = _Unsigned()
+    if topic.producers:
+        raise RuntimeError(f"{topic.name} is signed by its producer, and there is no key to sign with")
+    return record
 
 
 def make_producer_key(owner: str, secrets_dir: Path, pki_dir: Path) -> None:

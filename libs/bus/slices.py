@@ -120,7 +120,7 @@ class Slicer:
             )
             leftovers = await ledger.unpublished(connection, left) if left else []
         if leftovers:
-            await self._work([], progress).publish(self._ledgers.again(leftovers))
+            await self._work([], progress).publish(leftovers)
         fresh: list[Delivery[Event]] = []
         repeated: list[Delivery[Event]] = []
         conflicts: list[Delivery[Event]] = []
@@ -203,7 +203,7 @@ class Slicer:
         known = [letter.event_id for letter in letters if letter.event_id not in new]
         if known:
             async with self._ledgers.pool.acquire() as connection:
-                records += self._ledgers.again(await ledger.unpublished(connection, (), known))
+                records += await ledger.unpublished(connection, (), known)
         await self._work([], progress).publish(records)
 
     def _work(self, deliveries: Sequence[Delivery[Event]], progress: Progress) -> Work[Event]:

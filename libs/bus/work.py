@@ -1,6 +1,6 @@
 """What a handler is given: fresh deliveries, and the one way to record and publish what became of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -31,10 +31,6 @@ class Ledgers:
     publisher: Publisher
     clock: Clock
     sign: Sign = unsigned
-
-    def again(self, recorded: Iterable[tuple[UUID, Record]]) -> list[tuple[UUID, Record]]:
-        """What was recorded before, as it may be published now. Raises Unavailable."""
-        return [(event, self.sign.again(record)) for event, record in recorded]
 
 
 @dataclass
@@ -106,7 +102,7 @@ class Work(Generic[E]):
         if known:
             # What was recorded first is what is published, however this attempt came out.
             async with self._ledgers.pool.acquire() as connection:
-                records += self._ledgers.again(await ledger.unpublished(connection, (), known))
+                records += await ledger.unpublished(connection, (), known)
         await self.publish(records)
         self._progress.handled.update(recording.settled)
         self._progress.lost.update(delivery.coordinates for delivery in claim if delivery.id not in won)

@@ -31,9 +31,9 @@ def signature_input(record: Record) -> bytes:
 
 
 def with_signature(record: Record, key_id: str, sign: Callable[[bytes], bytes]) -> Record:
-    """The record with its signature by the key of this id (hex), in place of any that it had."""
+    """The record with its signature by the key of this id (hex)."""
     header = (HEADER, bytes.fromhex(key_id) + sign(signature_input(record)))
-    return replace(record, headers=(*(each for each in record.headers if each[0] != HEADER), header))
+    return replace(record, headers=(*record.headers, header))
 
 
 def signature_of(record: Record) -> tuple[str, bytes] | None:

@@ -113,7 +113,7 @@ class Promises:
                 stored = await self._store(connection, call, body_hash, promise, said)
             waiting = await ledger.unpublished(connection, [stored.cause])
         if waiting:
-            await self._publish([self._sign.again(record) for _, record in waiting])
+            await self._publish([record for _, record in waiting])
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
                 await ledger.mark_published(connection, [identifier for identifier, _ in waiting])
         return stored.name

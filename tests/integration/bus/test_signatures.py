@@ -10,12 +10,12 @@ from pydantic_core import from_json
 
 from libs.bus.bus import Bus
 from libs.bus.dead_letter import IN_A_ROW
-from libs.bus.delivery import Delivery, record_of
+from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Park
 from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.signing import PRODUCER_KEY, EventSigner
 from libs.contracts.cloudevents import Record
-from libs.contracts.event_signature import HEADER, signature_of
+from libs.contracts.event_signature import HEADER
 from libs.contracts.state import Key
 from libs.contracts.topics import Topic
 from libs.runtime.clock import utc_now
@@ -26,7 +26,6 @@ from tests.support.bus import Room, Step, documents, waits_for
 from tests.support.journal import header
 from tests.support.pki import Pki
 from tests.support.producers import Hands
-from tests.support.requests import key_id
 from tests.support.waiting import eventually
 
 WRITER, OTHER = "medium_lookup", "gateway"
@@ -196,37 +195,6 @@ async def test_the_signature_is_part_of_what_is_recorded_so_that_a_replay_has_th
     assert len(published) == 1
     recorded = from_json(await signed.room.pool.fetchval("SELECT headers FROM recorded"))
     assert {tuple((name, value.encode("latin-1")) for name, value in recorded)} == published
-
-
-async def test_what_was_recorded_before_our_key_was_replaced_is_believed_when_it_is_published_after_it(
-    signed: Signed,
-) -> None:
-    """I-2, I-38: the same event, signed with the key of now."""
-    await signed.publish_keys(signed.room.schema)
-    await signed.room.send(signed.source, [record := signed.event()], partition=0)
-    tap = await signed.room.tap(signed.target)
-    bus = signed.bus()
-    bus.consume({signed.source: pass_on(signed.target)})
-    async with bus:
-        await tap.until(lambda: len(tap.of(signed.target)) == 1, "published")
-        await eventually(lambda: signed.room.empty("unpublished"), "marked")
-    # As after a crash before the publish; then the key is replaced.
-    await signed.room.pool.execute("INSERT INTO unpublished SELECT event_id, cause FROM outcome")
-    del signed.hands.identities[signed.room.schema]
-    await signed.publish_keys(signed.room.schema)
-    await signed.room.send(signed.source, [record], partition=0)
-    bus = signed.bus()
-    bus.consume({signed.source: pass_on(signed.target)})
-    async with bus:
-        await tap.until(lambda: len(tap.of(signed.target)) == 2, "published again")
-    old, new = map(record_of, tap.of(signed.target))
-    by = [signature_of(old), signature_of(new)]
-    assert by[0] != by[1]
-    assert bare(old) == bare(new)
-    own = key_id(signed.hands.of(signed.room.schema))
-    assert new == signed.hands.sign(bare(new), signed.room.schema)
-    assert by[1] is not None
-    assert by[1][0] == own
 
 
 async def test_a_twins_parked_event_of_a_key_that_is_new_is_no_forgery(signed: Signed) -> None:

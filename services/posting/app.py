@@ -1,8 +1,7 @@
 """The wiring of posting."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from datetime import datetime
 from pathlib import Path
 
 from libs.bus.gathering import Gathering
@@ -10,29 +9,17 @@ from libs.bus.projection import project_certificates
 from libs.bus.service import service_bus, start_timers
 from libs.bus.slices import DOCUMENT_SLICE
 from libs.bus.subscriber import DOCUMENT_FETCH
-from libs.bus.unread import unread
 from libs.contracts import topics
 from libs.crypto.public_keys import public_key_id
 from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from libs.runtime.health import Health
 from services.posting.checkpoints import CHECKPOINT_LOOK, CheckpointLook, Checkpoints
-from services.posting.handlers import Handlers, Unread
+from services.posting.handlers import Handlers
 from services.posting.log_key import LogKey
 from services.posting.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
-
-
-def unread_verified(settings: Settings) -> Unread:
-    """What a `peraku` asks whose time is over: a document's `sah` and `peraku` have one key."""
-
-    async def ask(documents: Collection[str], before: datetime) -> set[str]:
-        keys = [document.encode() for document in documents]
-        found = await unread(settings.kafka, settings.service, topics.VERIFIED, keys, before)
-        return {key.decode() for key in found}
-
-    return ask
 
 
 @asynccontextmanager
@@ -50,7 +37,7 @@ async def serve(
         pool, bus = await resources.enter_async_context(
             service_bus(settings, health, [MIGRATIONS], clock=clock, token_key=public_key_id(log_key.public.public))
         )
-        handlers = Handlers(offload, bus.clock, unread_verified(settings))
+        handlers = Handlers(offload, bus.clock)
         checkpoints = Checkpoints(
             service=settings.service, key=log_key, every=settings.checkpoint_every, clock=bus.clock
         )

@@ -1,9 +1,5 @@
 """Events in, outcomes out: verified documents are posted or refused, refusals of other stages are counted."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import datetime
-
-from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Poison
 from libs.bus.work import Work
 from libs.contracts.signing import Rejected, Verified
@@ -11,41 +7,31 @@ from libs.runtime.clock import Clock
 from libs.runtime.executor import Offload
 from services.posting.admission import examine
 from services.posting.desk import Asked, Desk, emit_completed
-from services.posting.sitting import Paper, sah_was_due, sit
+from services.posting.sitting import Paper, sit
 from services.posting.store import ALL, Refusal
-
-Unread = Callable[[Collection[str], datetime], Awaitable[set[str]]]
-"""Of these documents, those that may have been verified before this time by a record that has yet to be handled."""
 
 
 class Handlers:
     """posting's two handlers. `offload` runs signature checks; every decision is made in one transaction per slice."""
 
-    def __init__(self, offload: Offload, clock: Clock, unread: Unread) -> None:
+    def __init__(self, offload: Offload, clock: Clock) -> None:
         self._offload = offload
         self._clock = clock
-        self._unread = unread
 
     async def verified(self, work: Work[Verified]) -> None:
         """Post what may be posted, refuse or park the rest, complete the requests that end with it."""
         posted_at = self._clock()
         answers = await self._offload(examine, [delivery.event for delivery in work.deliveries], posted_at)
-        behind = await self._sah_unread(work.deliveries)
         examined = {delivery.id: answer for delivery, answer in zip(work.deliveries, answers, strict=True)}
         async with work.recording(*work.deliveries) as recording:
             papers = []
             for delivery in recording.deliveries:
                 if delivery.event.header.request_id == delivery.event.request_id:
-                    papers.append(Paper(delivery, examined[delivery.id], delivery.event.entry.id in behind))
+                    papers.append(Paper(delivery, examined[delivery.id]))
                 else:
                     recording.settle(delivery, Poison("the header is not of this request"))
             if papers:
                 await sit(recording, papers, posted_at)
-
-    async def _sah_unread(self, deliveries: Sequence[Delivery[Verified]]) -> set[str]:
-        """Documents whose `peraku` would be refused now, and whose `sah` may lie in our own backlog."""
-        over = {each.event.entry.id: until for each in deliveries if (until := sah_was_due(each))}
-        return await self._unread(over.keys(), max(over.values())) if over else set()
 
     async def rejected(self, work: Work[Rejected]) -> None:
         """Count documents that other stages refused; our own refusals come back here and change nothing."""

@@ -21,7 +21,7 @@ from services.posting.desk import Asked, Desk, emit_completed
 from services.posting.store import Refusal
 
 SAH_WAIT = timedelta(seconds=60)
-"""How long a `peraku` waits for its `sah` to be verified; what was by then is posted first, whenever we read it."""
+"""How long a `peraku` waits for its `sah` to be posted."""
 
 SAH_STEP = timedelta(seconds=5)
 """Between two looks for it."""
@@ -46,8 +46,6 @@ class Paper:
 
     delivery: Delivery[Verified]
     examined: Examined | Reason
-    sah_unread: bool = False
-    """Whether the `sah` may have come in time and not be handled yet."""
     verdict: Examined | Refused | Park | None = None
 
     @property
@@ -59,15 +57,6 @@ class Paper:
     def document(self) -> tuple[str, str]:
         """What it is to its system, whatever the request."""
         return self.event.header.system, self.event.entry.id
-
-
-def sah_was_due(delivery: Delivery[Verified]) -> datetime | None:
-    """Until when the `sah` had to be verified, of a `peraku` that has waited for it as long as it may."""
-    parked = delivery.parked
-    if parked is None or parked.why != Reason.SAH_NOT_POSTED:
-        return None
-    until = parked.created_at + SAH_WAIT
-    return until if until <= parked.now else None
 
 
 async def sit(recording: Recording[Verified], papers: Sequence[Paper], posted_at: datetime) -> None:
@@ -124,7 +113,7 @@ async def _demand_sah(connection: Connection, perakus: Sequence[Paper]) -> None:
             conflict = contradiction(paper.event, sah)
             if conflict is not None:
                 paper.verdict = Refused(Reason.SAH_NOT_POSTED, conflict)
-        elif _waited(paper) < SAH_WAIT or paper.sah_unread:
+        elif _waited(paper) < SAH_WAIT:
             paper.verdict = Park(SAH_STEP, Reason.SAH_NOT_POSTED)
         else:
             paper.verdict = Refused(Reason.SAH_NOT_POSTED)

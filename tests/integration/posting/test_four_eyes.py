@@ -1,19 +1,12 @@
 """A `peraku` is posted only upon a posted `sah` of the same content by another user."""
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 
-from libs.bus.recording import Recording
 from libs.contracts import topics
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import Verified
 from libs.contracts.waiting import Waiting
-from services.posting import handlers
-from services.posting.sitting import Paper, sit
 from tests.integration.posting.conftest import Posting
 from tests.support.documents import Officer, document, fresh_ids, manifest, sign, signed
 
@@ -108,35 +101,6 @@ async def test_a_peraku_whose_sah_never_comes_is_refused_after_a_minute(posting:
     await age(posting, request, 10)
     end = await posting.completed(request)
     assert [(each.reason, each.safe_to_retry) for each in end.rejected] == [(Reason.SAH_NOT_POSTED, True)]
-
-
-async def test_a_peraku_whose_sah_lies_in_our_own_backlog_waits_for_it(
-    posting: Posting, monkeypatch: pytest.MonkeyPatch
-):
-    """It was verified in time: however late we read it, the officer need not sign again."""
-    ids = fresh_ids(1)
-    sah, peraku = signed(await posting.officer(), ids), signed(await posting.officer(), ids, action="peraku")
-    request = peraku[0].request_id
-    await posting.verify(peraku)
-    await parked(posting, request)
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(recording: Recording[Verified], papers: Sequence[Paper], posted_at: datetime) -> None:
-        if any(paper.event.header.action == "sah" for paper in papers):
-            begun.set()
-            await go_on.wait()
-        await sit(recording, papers, posted_at)
-
-    monkeypatch.setattr(handlers, "sit", slow)
-    await posting.verify(sah)
-    await asyncio.wait_for(begun.wait(), 30)
-    over = "update due set created_at = now() - interval '60 s', tries = 0, at = now() where request_id = $1"
-    await posting.database.execute(over, request)
-    tries = "select tries from due where request_id = $1"
-    await posting.wire.tap.until(lambda: posting.database.fetchval(tries, request), "parked again after a minute")
-    assert posting.rejected(request) == []
-    go_on.set()
-    assert [each.document_id for each in (await posting.completed(request)).posted] == ids
 
 
 async def test_sah_and_peraku_that_arrive_together_are_both_posted(posting: Posting):

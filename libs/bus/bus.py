@@ -248,6 +248,7 @@ class Bus:
             topics={topic.name: topic for topic in handlers},
             slicer=self._slicer(handlers),
             suspension=suspension,
+            suspension_of=self._suspension,
             lease=self._lease,
             producers=self.producers,
         )

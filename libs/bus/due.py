@@ -90,6 +90,7 @@ class DueWorker:
         topics: Mapping[str, Topic],
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
+        suspension_of: Callable[[str], Suspension],
         lease: timedelta = LEASE,
         producers: Producers | None = None,
     ) -> None:
@@ -97,6 +98,9 @@ class DueWorker:
         self._ledgers = ledgers
         self._topics = topics
         self._suspension = suspension
+        self._suspension_of = suspension_of
+        self._suspensions: dict[str, Suspension] = {}
+        """Of topics whose rows wait for something that others do not need."""
         self._slicer = slicer(self._expired)
         self._lease = lease
         self._stopping = asyncio.Event()
@@ -133,27 +137,35 @@ class DueWorker:
     async def _round(self) -> int:
         self._until = time.monotonic() + BOUND
         async with self._ledgers.pool.acquire() as connection:
-            rows = await ledger.claim_due(connection, what=list(self._topics), lease=self._lease, limit=SLICE)
+            rows = await ledger.claim_due(connection, what=self._workable(), lease=self._lease, limit=SLICE)
         if not rows:
             return 0
         progress = Progress()
         arrived = await self._decoded(rows)
         lease = Lease(self._ledgers.pool, rows, self._lease)
-        away: Unavailable | None = None
         try:
             async with lease:
                 for part in slices(sorted(arrived, key=lambda each: each.topic.name)):
-                    try:
-                        await self._slicer.run(part, progress)
-                    except Unavailable as unavailable:
-                        if unavailable.dependency in (BROKER, DATABASE):
-                            raise
-                        away = unavailable  # one that needs what is away keeps no others, and no timer, from their turn
+                    if self._expired():
+                        break
+                    await self._work(part, progress)
         finally:
             handled = await self._finish(lease, arrived, progress)
-        if away:
-            raise away
         return handled
+
+    async def _work(self, part: Sequence[Arrived], progress: Progress) -> None:
+        """Work rows of one topic. What only they need and is away keeps no rows of others, and no timer."""
+        try:
+            await self._slicer.run(part, progress)
+        except Unavailable as unavailable:
+            if unavailable.dependency in (BROKER, DATABASE):
+                raise
+            self._waiting(part[0].topic.name).suspend(unavailable.dependency)
+
+    def _waiting(self, topic: str) -> Suspension:
+        if topic not in self._suspensions:
+            self._suspensions[topic] = self._suspension_of(f"due {topic}")
+        return self._suspensions[topic]
 
     async def _decoded(self, rows: Sequence[Due]) -> list[Arrived]:
         """Decode; a producer's key that is not known yet is looked for once, as for what comes from the broker."""
@@ -166,6 +178,10 @@ class DueWorker:
     def _decode(self, rows: Sequence[Due]) -> list[Arrived]:
         judge = self._producers.judge if self._producers else nobody
         return [decode_parked(self._topics[row.what], row, judge) for row in rows]
+
+    def _workable(self) -> list[str]:
+        waiting = {topic for topic, suspension in self._suspensions.items() if suspension.active}
+        return [topic for topic in self._topics if topic not in waiting]
 
     async def _finish(self, lease: Lease, arrived: Sequence[Arrived], progress: Progress) -> int:
         """Mark, delete what was handled, give back the rest. What cannot be told to the database, the lease tells."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from libs.bus.cancelling import Cancelling
 from libs.bus.delivery import Delivery
-from libs.bus.outcomes import OVERTAKEN, Done, Outcome, Park, Poison, Rejected
+from libs.bus.outcomes import OVERTAKEN, Done, Emit, Outcome, Park, Poison, Rejected
 from libs.bus.work import Handler, Recording, Work
 from libs.contracts import topics
 from libs.contracts.base import Event
@@ -24,6 +24,11 @@ from services.crl_verifier.answers import rejected
 
 SIGN_WITHIN: Final = timedelta(hours=8)
 """From `medium-resolved`: an officer's working day."""
+
+LOOK_AGAIN: Final = timedelta(minutes=1)
+"""After its time is over, between two looks at a request of which a signature waits for a CRL."""
+
+JUDGED_FIRST: Final = "what was signed in time is judged first"
 
 
 class Expiry(Event):
@@ -59,10 +64,11 @@ Unread = Callable[[Collection[str], datetime], Awaitable[set[str]]]
 
 
 def expiry(clock: Clock, unread: Unread) -> Handler[Expiry]:
-    """The timer: reject what nobody has signed in time. What waits for a CRL was in time.
+    """The timer: reject what nobody has signed in time.
 
-    What was handed in in time is judged first, however long our own backlog, or an outage, keeps it. The request is
-    not marked as ended: a cancel after it takes back what still waits, and is too late for all else.
+    What was handed in in time is judged first, however long a CRL, our own backlog, or an outage, keeps it; the timer
+    lives until then. The request is not marked as ended: a cancel after it takes back what still waits, and is too late
+    for all else.
     """
 
     async def handle(work: Work[Expiry]) -> None:
@@ -79,10 +85,15 @@ def expiry(clock: Clock, unread: Unread) -> Handler[Expiry]:
                     recording.settle(delivery, Park(left, "not expired yet"))
                     continue
                 if request.request_id in judged_first:
-                    recording.settle(delivery, Park(OVERTAKEN, "what was signed in time is judged first"))
+                    recording.settle(delivery, Park(OVERTAKEN, JUDGED_FIRST))
                     continue
-                rest = await store.reject_rest(recording.connection, request.request_id, ["open"])
-                recording.settle(delivery, rejected(request.header, Reason.EXPIRED, *rest) if rest else Done())
+                rest, waits = await store.expire_rest(recording.connection, request.request_id)
+                expired = rejected(request.header, Reason.EXPIRED, *rest) if rest else None
+                if waits:
+                    emits = (Emit(topics.REJECTED, expired.event),) if expired else ()
+                    recording.settle(delivery, Park(LOOK_AGAIN, JUDGED_FIRST, emits))
+                else:
+                    recording.settle(delivery, expired or Done())
 
     return handle
 

@@ -90,7 +90,6 @@ class _Known:
         )
         if isinstance(answer, NotYetKnown):
             if delivery.parked is None or delivery.parked.why != answer.reason:
-                self._mark(key, "waiting")  # it is here: a request that ends meanwhile does not end it
                 return Park(OVERTAKEN, answer.reason)
             answer = answer.reason
         self._mark(key, _state(answer))

@@ -15,8 +15,7 @@ from libs.storage.queries import load_queries
 _SQL = load_queries(Path(__file__).parent / "sql" / "token.sql")
 
 State = Literal["open", "waiting", "verified", "rejected"]
-"""`waiting`: a signature is here, and waits for a CRL, or for a moment for our copy of the state. The last two are
-final."""
+"""`waiting`: a signature is here, and waits for a CRL. The last two are final."""
 
 Key = tuple[UUID, str]
 """(request, document)."""
@@ -86,6 +85,14 @@ async def mark(connection: Connection, states: Mapping[Key, State]) -> None:
     if states:
         requests, names = zip(*states, strict=True)
         await connection.execute(_SQL["mark"], requests, names, list(states.values()))
+
+
+async def expire_rest(connection: Connection, request_id: UUID) -> tuple[list[str], bool]:
+    """Reject what no signature that is here may still decide; returns those documents in the manifest's order, and
+    whether others are left.
+    """
+    rest = [row["document_id"] for row in await connection.fetch(_SQL["expire_rest"], request_id)]
+    return rest, await connection.fetchval(_SQL["undecided"], request_id)
 
 
 async def reject_rest(connection: Connection, request_id: UUID, states: Collection[State]) -> list[str]:

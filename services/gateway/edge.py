@@ -1,5 +1,6 @@
 """What every call passes first: bounds on body, time and number, a trace, and an answer whatever happens."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -70,13 +71,16 @@ class Edge:
                     require_strict(body)  # the framework takes the last of two names, and other encodings
                 receive = _replay(body, receive)
             await self._app(call.scope, receive, call.send)
+        except asyncio.CancelledError:
+            if call.status is not None:
+                raise
+            # The server stops, and would answer 500, which nobody tries again.
+            await _problem(call, ProblemCode.UNAVAILABLE, receive)
         except Exception as error:
             code = code_of(error)
             if call.status is not None:
                 raise  # half an answer is out: the server closes the connection
-            state = call.scope["state"]
-            answer = problem(code, language=state["language"], trace_id=state["trace_id"])
-            await answer(call.scope, receive, call.send)
+            await _problem(call, code, receive)
 
     def _check_room(self) -> None:
         if self._calls > MAX_CALLS:
@@ -118,6 +122,12 @@ class _Call:
             return str(UUID(self.scope.get("path_params", {}).get("request_id")))
         except (TypeError, ValueError, AttributeError):
             return None
+
+
+async def _problem(call: _Call, code: ProblemCode, receive: Receive) -> None:
+    state = call.scope["state"]
+    answer = problem(code, language=state["language"], trace_id=state["trace_id"])
+    await answer(call.scope, receive, call.send)
 
 
 def _check_head(scope: Scope) -> None:

@@ -106,10 +106,12 @@ def _contradictions(request: RequestSeen) -> list[str]:
     seen = {name: document.posted.record_id for name, document in request.documents.items() if document.posted}
     wrong = [] if said == seen else [f"{request.request_id}: completed lists other documents than were posted"]
     refused = _refused_by(request.ended, set(request.documents) - set(said))
-    if set(said) | set(refused) != set(request.documents):
-        wrong.append(f"{request.request_id}: completed does not list every document as posted or rejected")
+    listed = [*said, *refused]
+    if len(listed) > len(set(listed)) or set(listed) != set(request.documents):
+        wrong.append(f"{request.request_id}: completed does not list every document either as posted or as rejected")
     for name, reason in refused.items():
-        if reason not in {refusal.reason for refusal in request.documents[name].refusals}:
+        of = request.documents.get(name)
+        if of is not None and reason not in {refusal.reason for refusal in of.refusals}:
             wrong.append(f"{name}: completed says rejected as {reason}, which was not said before")
     return wrong
 
@@ -118,6 +120,6 @@ def _refused_by(ended: Completed, rest: Collection[str]) -> dict[str, Reason]:
     """Documents of the request that its end lists as rejected, and why; `rest` are those that it does not post."""
     refused: dict[str, Reason] = {}
     for item in sorted(ended.rejected, key=lambda item: item.documents is None):  # what names all others comes last
-        for name in rest if item.documents is None else set(item.documents) & set(rest):
+        for name in rest if item.documents is None else item.documents:
             refused.setdefault(name, item.reason)
     return refused

@@ -24,6 +24,22 @@ UPDATE token_document AS document SET state = decided.state
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS decided (request_id, document_id, state)
 WHERE (document.request_id, document.document_id) = (decided.request_id, decided.document_id)
 
+-- name: expire_rest
+-- What has a signature that waits, for a CRL or for a moment, is decided by that.
+WITH rest AS (
+    UPDATE token_document SET state = 'rejected'
+    WHERE request_id = $1 AND state IN ('open', 'waiting') AND NOT EXISTS (
+        SELECT FROM due
+        WHERE due.request_id = token_document.request_id AND key = convert_to(document_id, 'UTF8')
+            AND partition IS NOT NULL
+    )
+    RETURNING document_id, index
+)
+SELECT document_id FROM rest ORDER BY index
+
+-- name: undecided
+SELECT EXISTS (SELECT FROM token_document WHERE request_id = $1 AND state IN ('open', 'waiting'))
+
 -- name: reject_rest
 WITH rest AS (
     UPDATE token_document SET state = 'rejected' WHERE request_id = $1 AND state = ANY ($2::text[])

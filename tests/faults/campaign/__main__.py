@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from deploy.native.layout import CHECKOUT
 from tests.faults.campaign.fault import Fault
 from tests.faults.campaign.inflicting import FAULTS
-from tests.faults.campaign.stacks import running, state_of
+from tests.faults.campaign.stacks import Kind, running, state_of
 from tests.faults.campaign.strike import Line, strike
 from tests.load.progress import say, told
 
@@ -33,21 +33,31 @@ async def campaign(faults: Sequence[Fault], seed: int) -> list[Line]:
             _report(lines)
             continue
         while struck_here:
-            say(f"a stack: {kind.name}")
-            async with running(kind, state_of(kind), say) as struck:
-                while struck_here:
-                    fault = struck_here.pop(0)
-                    say(f"{len(lines) + 1} of {len(faults)}: {fault.name}")
-                    try:
-                        line = await strike(struck, fault, seed)
-                    except Exception as error:  # noqa: BLE001 (a line that does not hold; nobody knows what it left of the stack)
-                        line = {"fault": fault.name, "seed": seed, "error": repr(error), "holds": False}
-                    lines.append(line)
-                    _report(lines)
-                    say("    " + ", ".join(f"{key} {value}" for key, value in list(line.items())[2:] if value != []))
-                    if "error" in line:
-                        break
+            await _on_one_stack(kind, struck_here, seed, lines, len(faults))
     return lines
+
+
+async def _on_one_stack(kind: Kind, faults: list[Fault], seed: int, lines: list[Line], of: int) -> None:
+    """Take faults off the list, until it is empty or one ends in an exception: who knows what that left."""
+    fault = faults[0]
+    say(f"a stack: {kind.name}")
+    try:
+        async with running(kind, state_of(kind), say) as struck:
+            while faults:
+                fault = faults.pop(0)
+                say(f"{len(lines) + 1} of {of}: {fault.name}")
+                lines.append(await strike(struck, fault, seed))
+                _tell(lines)
+    except Exception as error:
+        if fault in faults:
+            raise  # there was no stack at all
+        lines.append({"fault": fault.name, "seed": seed, "error": repr(error), "holds": False})
+        _tell(lines)
+
+
+def _tell(lines: Sequence[Line]) -> None:
+    _report(lines)
+    say("    " + ", ".join(f"{key} {value}" for key, value in list(lines[-1].items())[2:] if value != []))
 
 
 def _report(lines: Sequence[Line]) -> None:

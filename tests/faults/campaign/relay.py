@@ -16,6 +16,7 @@ from libs.runtime.clock import utc_now
 from services.igfmas.observation import Observation
 from tests.faults.campaign.fault import AWAY, Inflict, Judge, moment
 from tests.faults.campaign.ledgers import waiting_is_told
+from tests.faults.campaign.stacks import OFFICERS
 from tests.support.chain import Client
 
 OWNERS: Final = "SELECT request_id, header FROM hsm_signer.request WHERE request_id = ANY ($1)"
@@ -59,7 +60,7 @@ def one_mailbox(rule: Mapping[str, object], *, lasting: float) -> Inflict:
 
     async def inflict(client: Client, seeded: random.Random) -> Judge:
         await moment(seeded)
-        victim = seeded.choice(sorted(client.chain.users))
+        victim = seeded.choice(sorted(list(client.chain.users)[:OFFICERS]))  # of those who sign, who were first
         began = utc_now()
         async with _ruled(client, {client.chain.users[victim].email: rule}):
             await asyncio.sleep(lasting)

@@ -9,6 +9,7 @@ from libs.bus import due
 from libs.bus.delivery import Delivery
 from libs.bus.outcomes import Done, Park, Poison, Unavailable
 from libs.bus.recording import TIMER_RETRY
+from libs.bus.slices import SLICE
 from libs.bus.work import Work
 from libs.contracts.cloudevents import encode, event_id
 from libs.contracts.topics import Topic
@@ -91,11 +92,12 @@ async def test_a_timer_moved_while_it_fires_fires_again(room: Room) -> None:
     assert fired[0].id != fired[1].id
 
 
+@pytest.mark.parametrize("probe", ["answers", "does not"])
 async def test_what_waits_for_what_is_away_keeps_no_timer_from_firing(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: Room, monkeypatch: pytest.MonkeyPatch, probe: str
 ) -> None:
-    """A key that an HSM has lost would keep every other request from its end."""
-    monkeypatch.setattr(due, "RELEASE", timedelta())  # both are due, always
+    """A key that an HSM has lost, or an HSM that is away, would keep every other request from its end."""
+    monkeypatch.setattr(due, "RELEASE", timedelta())  # all are due, always
     source, timer = await room.topic(), declared("timer.test")
     assert source.name < timer.name, "or the timer has its turn first"
     fired: list[Delivery[Step]] = []
@@ -107,18 +109,20 @@ async def test_what_waits_for_what_is_away_keeps_no_timer_from_firing(
             for delivery in recording.deliveries:
                 recording.settle(delivery, Park(timedelta(), "waits"))
 
-    async def answers() -> None:
-        return
+    async def asked() -> None:
+        if probe == "does not":
+            raise Unavailable("hsm")
 
-    bus = room.bus(probes={"hsm": answers})
+    bus = room.bus(probes={"hsm": asked})
     bus.consume({source: waits})
     bus.timer(timer, deciding(fired, Done()))
-    await room.send(source, [room.event()])
+    waiting = SLICE + 5  # more than are claimed at once, and all before the timer
+    await room.send(source, [room.event() for _ in range(waiting)])
     async with bus:
-        await eventually(lambda: room.count("SELECT count(*) FROM due"), "parked")
+        await room.all_committed(source, waiting)
         await set_timer(room, timer, room.event(), timedelta())
         await eventually(lambda: fired, "fired")
-    assert await room.count("SELECT count(*) FROM due") == 1
+    assert await room.count("SELECT count(*) FROM due") == waiting
 
 
 async def test_a_timer_that_cannot_be_processed_is_never_lost(room: Room) -> None:

@@ -138,3 +138,23 @@ async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(
     [told] = verifier.waiting(request.id)
     assert (told.stage, told.why, told.documents) == ("crl_verifier", Reason.CRL_STALE, (signatures[0].entry.id,))
     assert [event.entry.id for event in verifier.verified(request.id)] == ids(request)[:1]
+
+
+async def test_what_waited_and_is_buried_expires_with_the_next_look(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
+    """I-25: nothing decides it any more."""
+    monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
+    verifier.server.serve(*verifier.stale())
+    async with verifier.start():
+        request = await token_request(verifier, await token_officer(verifier), 2)
+        signatures = request.sign()
+        await request.give(signatures[:1])
+        await verifier.parked(signatures[:1], "crl-stale")
+        await request.expire(ago=timedelta())
+        await request.timer_waits("what was signed in time is judged first")
+        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        await verifier.database.execute("delete from due where request_id = $1 and partition is not null", request.id)
+        await verifier.look_again(request.id)
+        await verifier.wire.tap.until(lambda: len(verifier.rejected(request.id)) == 2, "the other")
+    assert [event.documents for event in verifier.rejected(request.id)] == [(name,) for name in reversed(ids(request))]

@@ -116,10 +116,13 @@ def test_a_refusal_is_held_against_what_was_done_to_the_stack(run: Run) -> None:
     assert toll.holds(frozenset({"otp-undeliverable"}), mails_again=False)
 
 
-@pytest.mark.parametrize("listed", ["too few", "another reason"])
+@pytest.mark.parametrize("listed", ["too few", "another reason", "one that is posted", "a stranger"])
 def test_what_the_end_lists_as_rejected_is_what_was_rejected(run: Run, listed: str) -> None:
-    run.complete(run.post(run.ids[0]), refused=() if listed == "too few" else None)
-    run.refuse(run.ids[1], Reason.OTP_UNDELIVERABLE if listed == "too few" else Reason.AUTHORISATION_EXPIRED)
+    too = {"one that is posted": run.ids[0], "a stranger": "stranger"}
+    refused = () if listed == "too few" else (run.ids[1], *([too[listed]] if listed in too else []))
+    run.refuse(run.ids[1], Reason.AUTHORISATION_EXPIRED if listed == "another reason" else Reason.OTP_UNDELIVERABLE)
+    run.refuse(run.ids[0])
+    run.complete(run.post(run.ids[0]), refused=refused)
     toll = toll_of(run.seen, run.ids[:1], [], 1.0)
     assert len(toll.contradictions) == 1
     assert not toll.holds(frozenset(Reason), mails_again=False)

@@ -43,6 +43,9 @@ UNANSWERED_MS = 10_000
 """Above the session, for which a broker may keep who joins a group waiting: until it counts as one that took a question
 and will not answer, is left, and asked again. aiokafka's own bound is 40 s."""
 
+LEAVE_BOUND = 5.0
+"""Seconds to leave the groups. A consumer that does not reach its own would take as long as the process has left."""
+
 STATE_GROUP = "state"
 
 Handlers = Mapping[Topic, Handler[Any]]
@@ -170,7 +173,7 @@ class Bus:
         consumptions, gated = self._wire(broker)
         due, due_suspension = self._due_worker()
         gated.append(due_suspension)
-        self._stack.push_async_callback(broker.stop)
+        self._stack.push_async_callback(_leave, broker)
         await broker.connect()
         # All at once: one after another, each would wait until the other members of its group have heard of it.
         started = await asyncio.gather(*(one.start() for one in broker.subscribers), return_exceptions=True)
@@ -283,3 +286,11 @@ class Bus:
             ended = await end_stalled_sessions(connection)
         if ended:
             log.warning("ended stalled sessions", sessions=ended)
+
+
+async def _leave(broker: KafkaBroker) -> None:
+    try:
+        async with asyncio.timeout(LEAVE_BOUND):
+            await broker.stop()
+    except TimeoutError:
+        log.warning("groups not left: their other members wait until the session is over")

@@ -12,8 +12,9 @@ from typing import Literal
 from libs.bus.suspension import Probe
 from libs.runtime import metrics
 
-FAILURES = 3
-"""In a row, the broker answering a probe after each. A commit's bound is 10 s, a question's 5."""
+FAILURES = 4
+"""In a row, the broker answering a probe after each. A commit's bound is 10 s, a question's 5; so many last longer than
+aiokafka waits for a broker that took a question and does not answer, after which it goes on by itself."""
 
 What = Literal["commit", "poll"]
 

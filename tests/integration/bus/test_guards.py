@@ -8,6 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
+from libs.bus import bus as bus_module
 from libs.bus import log_start, subscriber
 from libs.bus.dead_letter import IN_A_ROW
 from libs.bus.outcomes import Done, Unavailable
@@ -263,3 +264,25 @@ async def test_of_several_brokers_one_that_does_not_answer_is_passed_over(room: 
     async with bus:
         await tap.until(lambda: len(tap.of(target)) == 1, "passed on")
         await eventually(lambda: bus.knows_state, "the state is known")
+
+
+async def test_a_consumer_that_does_not_reach_its_group_holds_up_no_stop(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would try to leave it until the process is ended by force."""
+    stop, left = AIOKafkaConsumer.stop, list[AIOKafkaConsumer]()
+
+    async def out_of_reach(consumer: AIOKafkaConsumer) -> None:
+        left.append(consumer)
+        await asyncio.Event().wait()
+
+    source = await room.topic()
+    bus = room.bus()
+    bus.consume({source: pass_on(source)})
+    async with asyncio.timeout(30):
+        async with bus:
+            await eventually(room.members, "joined")
+            monkeypatch.setattr(bus_module, "LEAVE_BOUND", 0.1)
+            monkeypatch.setattr(AIOKafkaConsumer, "stop", out_of_reach)
+    (consumer,) = set(left)
+    await stop(consumer)

@@ -2,8 +2,11 @@
 
 import pytest
 
+from libs.bus.bus import UNANSWERED_MS
+from libs.bus.log_start import ASK_TIMEOUT
 from libs.bus.outcomes import Unavailable
 from libs.bus.reach import FAILURES, Reach, What
+from libs.bus.subscriber import RETRY, SESSION_MS
 
 
 @pytest.fixture
@@ -30,6 +33,11 @@ async def test_it_ends_once_after_so_many_failures_in_a_row(ended: list[str], wh
     for _ in range(3):
         await reach.failed(what)
     assert ended == ["ended"]
+
+
+def test_what_aiokafka_gives_up_by_itself_ends_no_process() -> None:
+    """It would take longer to start anew."""
+    assert FAILURES * (ASK_TIMEOUT + RETRY) > (SESSION_MS + UNANSWERED_MS) / 1000
 
 
 async def test_while_the_broker_is_away_nothing_counts(ended: list[str]) -> None:

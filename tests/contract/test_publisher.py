@@ -78,7 +78,7 @@ async def test_a_broker_that_gives_no_producer_id_is_unavailable_and_asked_again
     publisher = Publisher(broker.stack.kafka, client_id="test")
     with monkeypatch.context() as patch:
         patch.setattr(publisher_module, "PUBLISH_TIMEOUT", 0.5)
-        patch.setattr(Sender, "_maybe_wait_for_pid", lambda _: asyncio.sleep(3600))
+        patch.setattr(Sender, "_maybe_wait_for_pid", lambda _: asyncio.Event().wait())
         with pytest.raises(Unavailable):
             await asyncio.wait_for(publisher.probe(), 5)
         with pytest.raises(Unavailable):

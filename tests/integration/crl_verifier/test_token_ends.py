@@ -9,7 +9,13 @@ from libs.contracts.reasons import Reason
 from libs.contracts.signing import Rejected, Verified
 from services.crl_verifier import token_requests
 from tests.integration.crl_verifier.conftest import Verifier
-from tests.integration.crl_verifier.token_requests import ids, refused_once, token_officer, token_request
+from tests.integration.crl_verifier.token_requests import (
+    ids,
+    one_waits_and_the_rest_expired,
+    refused_once,
+    token_officer,
+    token_request,
+)
 from tests.support.documents import fresh_ids, signed
 
 
@@ -98,12 +104,7 @@ async def test_a_cancel_takes_back_what_still_waits_for_a_crl_after_the_rest_exp
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 3)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire(ago=timedelta())
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        request, signatures = await one_waits_and_the_rest_expired(verifier, 3)
         asked = await request.cancel()
         assert await request.answer(asked) == "accepted"
         assert await refused_once(request, Reason.CANCELLED) == ids(request)[:1]
@@ -122,12 +123,7 @@ async def test_a_cancel_after_what_waited_was_verified_is_too_late(verifier: Ver
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 2)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire(ago=timedelta())
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        request, _ = await one_waits_and_the_rest_expired(verifier, 2)
         verifier.server.serve(*verifier.crls())
         await verifier.look_again(request.id)
         await verifier.wire.tap.until(lambda: verifier.verified(request.id), "verified")

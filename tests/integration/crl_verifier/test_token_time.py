@@ -15,7 +15,14 @@ from services.crl_verifier import token_requests
 from services.crl_verifier.judging import Judging
 from services.crl_verifier.token_requests import SIGN_WITHIN
 from tests.integration.crl_verifier.conftest import Verifier
-from tests.integration.crl_verifier.token_requests import ids, moved, refused_once, token_officer, token_request
+from tests.integration.crl_verifier.token_requests import (
+    ids,
+    moved,
+    one_waits_and_the_rest_expired,
+    refused_once,
+    token_officer,
+    token_request,
+)
 from tests.support.documents import officer
 
 
@@ -126,12 +133,7 @@ async def test_what_waits_for_a_crl_is_told_once_and_does_not_expire(
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 2)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire(ago=timedelta())
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+        request, signatures = await one_waits_and_the_rest_expired(verifier, 2)
         verifier.server.serve(*verifier.crls())
         await verifier.look_again(request.id)
         await verifier.wire.tap.until(lambda: verifier.verified(request.id), "verified")
@@ -147,13 +149,8 @@ async def test_what_waited_and_is_buried_expires_with_the_next_look(
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
     verifier.server.serve(*verifier.stale())
     async with verifier.start():
-        request = await token_request(verifier, await token_officer(verifier), 2)
-        signatures = request.sign()
-        await request.give(signatures[:1])
-        await verifier.parked(signatures[:1], "crl-stale")
-        await request.expire(ago=timedelta())
+        request, _ = await one_waits_and_the_rest_expired(verifier, 2)
         await request.timer_waits("what was signed in time is judged first")
-        assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
         await verifier.database.execute("delete from due where request_id = $1 and partition is not null", request.id)
         await verifier.look_again(request.id)
         await verifier.wire.tap.until(lambda: len(verifier.rejected(request.id)) == 2, "the other")

@@ -116,6 +116,17 @@ async def refused_once(request: TokenRequest, reason: Reason) -> list[str]:
     return list(event.documents or ())
 
 
+async def one_waits_and_the_rest_expired(verifier: Verifier, count: int) -> tuple[TokenRequest, list[TokenSigned]]:
+    """A request of so many documents, of which the first was signed in time, under a CRL that is stale."""
+    request = await token_request(verifier, await token_officer(verifier), count)
+    signatures = request.sign()
+    await request.give(signatures[:1])
+    await verifier.parked(signatures[:1], "crl-stale")
+    await request.expire(ago=timedelta())
+    assert await refused_once(request, Reason.EXPIRED) == ids(request)[1:]
+    return request, signatures
+
+
 def ids(request: TokenRequest) -> list[str]:
     """Its documents' ids."""
     return [each.id for each in request.manifest.documents]

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from faststream.security import SASLScram256
 
-from libs.bus.consumption import COMMIT_EVERY, Consumption
+from libs.bus.consumption import Consumption
 from libs.bus.due import LEASE, DueWorker
 from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.outcomes import Unavailable
@@ -192,7 +192,7 @@ class Bus:
             for task in late:
                 task.cancel()
             await asyncio.gather(gate, *idle, due_task, return_exceptions=True)
-            await asyncio.gather(*(consumption.commit() for consumption in consumptions))
+            await asyncio.gather(*(consumption.settle() for consumption in consumptions))
             for suspension in self._suspensions:
                 await suspension.stop()
 
@@ -221,7 +221,6 @@ class Bus:
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
                 producers=self.producers,
                 outstanding=outstanding,
-                commit_every=COMMIT_EVERY if consumer.gather else 0.0,
             )
             subscribe(
                 broker,
@@ -231,7 +230,7 @@ class Bus:
                 suspension=suspension,
                 reach=reach,
                 handle=consumption.handle,
-                commit=consumption.commit,
+                settle=consumption.settle,
                 service=self._service,
                 session_ms=self._session_ms,
                 gather=consumer.gather,

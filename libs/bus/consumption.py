@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
+from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,9 +28,9 @@ from libs.storage.errors import is_unavailable
 HANDLER_BOUND = 60.0
 """Seconds that one batch is worked before the rest is read again; far below max_poll_interval."""
 
-COMMIT_EVERY = 0.5
-"""Seconds between two commits of a stream, which cost broker and consumer what a batch of documents costs. What a crash
-leaves uncommitted comes again, and is known."""
+SETTLE_EVERY = 0.5
+"""Seconds for which what is handled may stay unmarked and uncommitted while more comes: mark and commit cost database
+and broker what a batch of documents costs. What a crash leaves so comes again, is known, and is published again."""
 
 COMMIT_TIMEOUT = 10.0
 """Seconds for a commit: aiokafka would try for ever. Without it the batch comes again, and is known."""
@@ -59,9 +60,7 @@ class Consumption:
         slice_size: int = SLICE,
         producers: Producers | None = None,
         outstanding: Outstanding | None = None,
-        commit_every: float = 0.0,
     ) -> None:
-        """`commit_every`: seconds for which handled offsets may stay uncommitted while more comes."""
         self._service = service
         self._producers = producers
         self._outstanding = outstanding
@@ -73,9 +72,9 @@ class Consumption:
         self._until = 0.0
         self._stopping = False
         self._limit = DeadLetterLimit()
-        self._commit_every = commit_every
-        self._commit_at = 0.0
-        self._uncommitted: Offsets = {}
+        self._settle_at = 0.0
+        self._handled: Offsets = {}
+        self._published: set[UUID] = set()
         self._consumer: AIOKafkaConsumer | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -86,11 +85,11 @@ class Consumption:
         self._suspension.hold("stopping")
 
     async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
-        """Handle a batch and empty it; commit, if it is time. Raises nothing but cancellation."""
+        """Handle a batch and empty it; settle, if it is time. Raises nothing but cancellation."""
         self.idle.clear()
         self._consumer = consumer
         self._until = time.monotonic() + HANDLER_BOUND
-        progress = Progress()
+        progress = Progress(published=self._published)
         try:
             if not self._suspension.active:
                 await self._work(await self._arrived(records), progress)
@@ -137,32 +136,38 @@ class Consumption:
         return self._stopping or time.monotonic() > self._until
 
     async def _finish(self, records: Sequence[Raw], progress: Progress, consumer: AIOKafkaConsumer) -> None:
-        handled: Collection[Coordinates] = progress.handled.keys()
-        try:
-            await self._slicer.mark_published(progress)
-        except Exception as error:  # noqa: BLE001 (classified: nothing may stop the offsets from being put right)
-            # Committed now, these outcomes would wait for a replay that never comes: read it all again instead.
-            handled = ()
-            self._suspension.suspend(DATABASE if is_unavailable(error) else "loop")
-            log.warning("published outcomes not marked", count=len(progress.published), error=type(error).__name__)
-        prefix, rest = frontier([coordinates_of(record) for record in records], handled)
+        prefix, rest = frontier([coordinates_of(record) for record in records], progress.handled)
         for partition, offset in rest.items():
             with contextlib.suppress(IllegalStateError):
                 consumer.seek(partition, offset)
-        self._uncommitted |= prefix
-        if self._stopping or time.monotonic() >= self._commit_at:
-            await self.commit()
+        if not self._handled:
+            self._settle_at = time.monotonic() + SETTLE_EVERY
+        self._handled |= prefix
+        if self._stopping or time.monotonic() >= self._settle_at:
+            await self.settle()
 
-    async def commit(self) -> None:
-        """Commit what is handled, or have the next poll go back to what is committed: what comes again is known."""
-        handled, self._uncommitted = self._uncommitted, {}
+    async def settle(self) -> None:
+        """Mark what is published, then commit what is handled; or have the next poll go back to what is committed.
+
+        Committed before it was marked, an outcome would wait for a replay that never comes.
+        """
+        handled, self._handled = self._handled, {}
+        published = set(self._published)
+        try:
+            await self._slicer.mark_published(published)
+        except Exception as error:  # noqa: BLE001 (classified: nothing may stop the offsets from being put right)
+            self._published.clear()
+            self._reach.lost_place = True
+            self._suspension.suspend(DATABASE if is_unavailable(error) else "loop")
+            log.warning("published outcomes not marked", count=len(published), error=type(error).__name__)
+            return
+        self._published -= published
         consumer = self._consumer
         if consumer is None:
             return
         offsets = {partition: offset for partition, offset in handled.items() if partition in consumer.assignment()}
         if not offsets:
             return
-        self._commit_at = time.monotonic() + self._commit_every
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
                 await consumer.commit(offsets)

@@ -33,7 +33,7 @@ RENEWALS = 3
 BOUND = 60.0
 """Seconds that one round of due rows is worked."""
 
-IDLE = 0.25
+IDLE = 0.5
 """Seconds between looks when nothing is due."""
 
 RELEASE = timedelta(seconds=1)
@@ -188,7 +188,7 @@ class DueWorker:
         claimed = list(zip(lease.rows, arrived, strict=True))
         done = [row for row, each in claimed if each.coordinates in progress.handled]
         left = [row for row, each in claimed if each.coordinates not in progress.handled]
-        await self._slicer.mark_published(progress)
+        await self._slicer.mark_published(progress.published)
         async with self._ledgers.pool.acquire() as connection:
             await ledger.finish_due(connection, done)
             await ledger.release_due(connection, left, lease.until, RELEASE)
@@ -204,7 +204,7 @@ class DueWorker:
         if leftovers:
             progress = Progress()
             await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)
-            await self._slicer.mark_published(progress)
+            await self._slicer.mark_published(progress.published)
             self._next_look = 0.0
             log.warning("published what had lost its replay", count=len(leftovers))
 

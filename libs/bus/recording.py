@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Generic, TypeVar, assert_never
 from uuid import UUID
@@ -158,10 +159,11 @@ class Recording(Generic[E]):
         """Count what was recorded, once it is."""
         now = self._clock()
         kinds: Counter[tuple[str, str]] = Counter()
+        latency = cache(lambda topic: metrics.LATENCY_SECONDS.labels(self._service, topic))
         for delivery, outcome in self._settled.values():
             topic = delivery.topic.name
             kinds[topic, type(outcome).__name__.lower()] += 1
-            metrics.LATENCY_SECONDS.labels(self._service, topic).observe((now - delivery.appended_at).total_seconds())
+            latency(topic).observe((now - delivery.appended_at).total_seconds())
             if isinstance(outcome, Rejected):
                 metrics.REJECTED.labels(self._service, outcome.event.reason).inc()
             if isinstance(outcome, Poison):

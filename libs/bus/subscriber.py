@@ -42,11 +42,15 @@ larger comes when its partition is the first of an answer; they are asked in an 
 DOCUMENT_FETCH = 8 * FETCH_BYTES
 """The same for a stage on a document's way to its record: what all partitions of its two topics have."""
 
-FETCH_WAIT_MS = 1_000
+FETCH_WAIT_MS = 2_000
 """Milliseconds that a fetch of an idle consumer stands at the broker; a record that comes ends it at once.
 
 A service has several consumers: at aiokafka's 500, those of an idle stack cost the broker a tenth of a core.
 """
+
+FETCHER_ROUND_MS = 1_000
+"""Milliseconds after which aiokafka looks for something to fetch though nothing told it to: what waits for that is a
+partition that had no leader. At its own 200 this costs an idle consumer more than its fetches do."""
 
 SESSION_MS = 10_000
 """Milliseconds after which a silent member's partitions go to its twin."""
@@ -74,7 +78,7 @@ RETRY = 1.0
 Batch: TypeAlias = "list[ConsumerRecord[bytes, bytes]]"
 """FastStream keeps it until the next one comes: who has handled it empties it, for it may be megabytes."""
 HandleBatch = Callable[[Batch, AIOKafkaConsumer], Awaitable[None]]
-Commit = Callable[[], Awaitable[None]]
+Settle = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -88,7 +92,7 @@ def subscribe(
     suspension: Suspension,
     reach: Reach,
     handle: HandleBatch,
-    commit: Commit,
+    settle: Settle,
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
@@ -97,7 +101,7 @@ def subscribe(
 ) -> Any:
     """Register a batch subscriber; returns FastStream's object, to be started by the broker.
 
-    `commit` is called when nothing comes, and before partitions are given up: what is handled may not be committed yet.
+    `settle` is called when nothing comes, and before partitions are given up: what is handled may not be committed yet.
     """
     defences.install()
 
@@ -107,7 +111,7 @@ def subscribe(
     async def leave_undecoded(message: KafkaMessage) -> Batch:
         return cast("Batch", message.raw_message)
 
-    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service, commit)
+    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service, settle)
     subscriber = broker.subscriber(
         *(topic.name for topic in topics),
         batch=True,
@@ -120,6 +124,7 @@ def subscribe(
         fetch_max_wait_ms=FETCH_WAIT_MS,
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // HEARTBEATS,
+        consumer_timeout_ms=FETCHER_ROUND_MS,
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
         listener=guard,
         parser=parse,
@@ -130,7 +135,7 @@ def subscribe(
         await handle(batch, subscriber.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
-    poll = Poll(suspension, guard, reach, max_records, commit=commit, gather=gather, outstanding=outstanding)
+    poll = Poll(suspension, guard, reach, max_records, settle=settle, gather=gather, outstanding=outstanding)
     subscriber.get_msg = poll  # type: ignore[method-assign,assignment]
     subscriber(consume)
     return subscriber
@@ -146,7 +151,7 @@ class Poll:
         reach: Reach,
         max_records: int,
         *,
-        commit: Commit,
+        settle: Settle,
         gather: Gathering | None = None,
         outstanding: Outstanding | None = None,
     ) -> None:
@@ -154,7 +159,7 @@ class Poll:
         self._guard = guard
         self._reach = reach
         self._max_records = max_records
-        self._commit = commit
+        self._settle = settle
         self._gather = gather
         self._outstanding = outstanding or Outstanding()
         self._came = 0
@@ -162,8 +167,7 @@ class Poll:
     async def __call__(self, consumer: AIOKafkaConsumer) -> Batch:
         """Return what came within POLL_MS, possibly nothing."""
         try:
-            if self._gather:
-                consumer._fetcher._prefetch_backoff = PREFETCH_AFTER  # noqa: SLF001 (there is no setting for it)
+            consumer._fetcher._prefetch_backoff = PREFETCH_AFTER  # noqa: SLF001 (there is no setting for it)
             if self._reach.lost_place:
                 await rewind(consumer)
                 self._reach.lost_place = False
@@ -172,7 +176,7 @@ class Poll:
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await self._take(consumer, self._max_records, timeout_ms=wait_ms)
             if not records:
-                await self._commit()
+                await self._settle()
             elif self._gather:
                 records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)

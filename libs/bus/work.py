@@ -35,7 +35,7 @@ class Ledgers:
 
 @dataclass
 class Progress:
-    """What is known of one batch.
+    """What is known of one batch, and of those before it that are not settled yet.
 
     `handled`: what became of which delivery. `lost`: what a twin has handled meanwhile, yet to be judged as repeats.
     `published`: what the broker has acknowledged and the ledger does not know of yet.
@@ -118,7 +118,7 @@ class Work(Generic[E]):
                     recording.settle(claimed, await judge(recording, claimed))
 
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
-        """Publish recorded outcomes, once in this batch. Raises Unavailable."""
+        """Publish recorded outcomes, once until they are marked. Raises Unavailable."""
         once = {identifier: record for identifier, record in records if identifier not in self._progress.published}
         await self._ledgers.publisher.publish(list(once.values()))
         self._progress.published.update(once)

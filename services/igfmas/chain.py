@@ -14,12 +14,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from libs.bus import defences
 from libs.bus.reader import partitions_of
+from libs.bus.subscriber import FETCHER_ROUND_MS
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode
 from libs.contracts.enrolment import ApplicationRefused
 from libs.contracts.log import CheckpointCountersigned, LogTile
-from libs.contracts.signing import Requested
 from libs.contracts.state import Certificate, Key, User
 from libs.contracts.topics import MAX_RECORD_BYTES, Topic
 from libs.runtime.clock import Clock
@@ -32,13 +32,17 @@ DOCUMENTS: Final = (topics.SIGNED, topics.VERIFIED, topics.POSTED)
 """Read by a consumer of their own: each of aiokafka's fetches names all partitions that its consumer has."""
 
 _BY_VALUE: Final = (
-    topics.REQUESTED,
     topics.OTP_DISPATCHED,
     topics.AUTHORISATION_FAILED,
     topics.REJECTED,
     topics.COMPLETED,
 )
-_BY_KEY: Final = (topics.MEDIUM_RESOLVED, topics.AUTHORISATION_SUBMITTED, topics.AUTHORISATION_SUBMITTED_BULK)
+_BY_KEY: Final = (
+    topics.REQUESTED,
+    topics.MEDIUM_RESOLVED,
+    topics.AUTHORISATION_SUBMITTED,
+    topics.AUTHORISATION_SUBMITTED_BULK,
+)
 """Their key is the request; their value, a whole manifest, need not be read."""
 
 _STATE: Final = (topics.USER, topics.CERTIFICATE, topics.APPLICATION_REFUSED)
@@ -59,6 +63,9 @@ _DEAD: Final = {
 }
 
 POLL_MS: Final = 100
+FETCH_WAIT_MS: Final = 1_000
+"""Milliseconds that a fetch stands at the broker when there is nothing; what comes ends it."""
+
 GATHER: Final = 0.05
 """Seconds between polls of documents: many cost little more than few."""
 
@@ -106,6 +113,7 @@ class Chain:
             AIOKafkaConsumer(
                 **observer.options(), client_id=CALLER, enable_auto_commit=False,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES, request_timeout_ms=REQUEST_MS,
+                fetch_max_wait_ms=FETCH_WAIT_MS, consumer_timeout_ms=FETCHER_ROUND_MS,
             ) for _ in range(2)
         )  # fmt: skip
         self._topics = {topic.name: topic for topic in (*_BY_VALUE, *_BY_KEY, *_STATE, *_LOG, topics.KEYS, *documents)}
@@ -213,7 +221,8 @@ class Chain:
                 return
             event = topic.event.model_validate_json(record.value)
             if not self._keep_state(event):
-                self.observation.see(topic, _request_id(event), event, record.timestamp)
+                request_id: UUID = event.request_id  # type: ignore[attr-defined]  # every event of a request has it
+                self.observation.see(topic, request_id, event, record.timestamp)
         except ValueError:
             return  # no event of its topic: the services bury it, and the dead letter is counted above
 
@@ -247,9 +256,3 @@ class Chain:
         await self._requests.stop()
         await self._documents.stop()
         await self._producer.stop()
-
-
-def _request_id(event: Event) -> UUID:
-    if isinstance(event, Requested):
-        return event.identity()[0]
-    return event.request_id  # type: ignore[attr-defined,no-any-return]  # every event of a request has it

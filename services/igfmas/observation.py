@@ -15,7 +15,6 @@ from libs.contracts.signing import (
     OtpDispatched,
     Posted,
     Rejected,
-    Requested,
     Signed,
     Verified,
 )
@@ -159,10 +158,10 @@ def _see_request(seen: RequestSeen, topic: Topic, event: Event | None, at: Milli
     match event:
         case None if topic is topics.MEDIUM_RESOLVED:
             seen.resolved_at = _earlier(seen.resolved_at, at)
+        case None if topic is topics.REQUESTED:
+            seen.requested_at = _earlier(seen.requested_at, at)
         case None:
             seen.submitted_at.append(at)
-        case Requested():
-            seen.requested_at = _earlier(seen.requested_at, at)
         case OtpDispatched():
             seen.dispatched.setdefault(event.number, (at, event))
         case AuthorisationFailed():

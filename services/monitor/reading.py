@@ -25,7 +25,7 @@ from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
 from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE
-from libs.bus.subscriber import HEARTBEATS
+from libs.bus.subscriber import FETCHER_ROUND_MS, HEARTBEATS
 from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
@@ -107,6 +107,7 @@ class Reader:
             auto_offset_reset="earliest",
             fetch_min_bytes=FETCH_MIN,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            consumer_timeout_ms=FETCHER_ROUND_MS,
             fetch_max_bytes=FETCH_MAX,
             max_partition_fetch_bytes=PARTITION_MAX,
             session_timeout_ms=self._session_ms,

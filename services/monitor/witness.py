@@ -21,6 +21,7 @@ from libs.bus import defences
 from libs.bus.outcomes import Unavailable
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.slices import DATABASE
+from libs.bus.subscriber import FETCHER_ROUND_MS
 from libs.contracts import topics
 from libs.contracts.cloudevents import encode
 from libs.contracts.log import CheckpointCountersigned, LogCheckpoint
@@ -105,6 +106,7 @@ class Witness:
             auto_offset_reset="none",  # what retention has passed is an error, and then a gap that is told
             fetch_min_bytes=FETCH_MIN,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            consumer_timeout_ms=FETCHER_ROUND_MS,
             fetch_max_bytes=FETCH_MAX,
         )
         try:

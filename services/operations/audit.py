@@ -36,7 +36,7 @@ _ROWS: Final = """
 SELECT l.position, l.leaf_hash, coalesce(l.record_id, r.record_id) AS record_id, r.record_id IS NOT NULL AS kept,
     r.request_id, r.place, r.system, r.document_id, r.action, r.user_id, r.sha256, r.amount, r.currency, r.value,
     r.posted_at
-FROM posting.signing_log AS l FULL JOIN posting.record AS r ON r.record_id = l.record_id
+FROM posting.signing_log AS l FULL JOIN posting.posted_record AS r ON r.record_id = l.record_id
 ORDER BY l.position NULLS LAST, r.record_id
 """
 

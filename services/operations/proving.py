@@ -20,12 +20,12 @@ from services.operations.tree import tree_of
 
 _BY_REQUEST: Final = """
 SELECT r.value, r.document_id, l.position, l.leaf_hash
-FROM posting.record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
+FROM posting.posted_record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
 WHERE r.request_id = $1 ORDER BY l.position
 """
 _BY_DOCUMENT: Final = """
 SELECT r.value, r.document_id, l.position, l.leaf_hash
-FROM posting.record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
+FROM posting.posted_record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
 WHERE r.system = ANY ($1) AND r.document_id = $2 ORDER BY l.position
 """
 _SYSTEMS: Final = """

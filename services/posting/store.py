@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from uuid import UUID
 
@@ -104,6 +105,7 @@ async def insert_records(
     if not documents:
         return set()
     events = [verified for verified, _ in documents]
+    sizes = [len(examined.record) for _, examined in documents]
     rows = await connection.fetch(
         _SQL["insert_records"],
         [examined.record_id for _, examined in documents],
@@ -116,8 +118,10 @@ async def insert_records(
         [event.entry.sha256 for event in events],
         [event.entry.amount for event in events],
         [event.entry.currency for event in events],
-        [examined.record for _, examined in documents],
-        [posted_at] * len(documents),
+        list(accumulate(sizes[:-1], initial=0)),
+        sizes,
+        b"".join([examined.record for _, examined in documents]),
+        posted_at,
     )
     return {row["record_id"] for row in rows}
 

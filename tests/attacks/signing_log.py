@@ -31,7 +31,7 @@ from tests.support.command_line import gpki
 SECONDS = 90
 """Until posted documents are in a countersigned checkpoint, on a machine that does other things too."""
 
-TABLES = ("record", "signing_log", "log_node", "checkpoint")
+TABLES = ("record", "record_content", "signing_log", "log_node", "checkpoint")
 
 
 @dataclass

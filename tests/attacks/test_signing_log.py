@@ -41,13 +41,20 @@ async def test_nothing_is_found_where_nothing_was_done(victim: Victim) -> None:
 
 
 CHANGED = """
-UPDATE posting.record SET value = convert_to(replace(convert_from(value, 'utf8'), '"1250.00"', '"9250.00"'), 'utf8'),
-    amount = '9250.00'
-WHERE record_id = (SELECT record_id FROM posting.signing_log WHERE position = $1)
+WITH named AS (
+    UPDATE posting.record SET amount = '9250.00'
+    WHERE record_id = (SELECT record_id FROM posting.signing_log WHERE position = $1)
+    RETURNING record_id
+)
+UPDATE posting.record_content AS c SET bytes = overlay(
+    c.bytes PLACING convert_to(replace(convert_from(r.value, 'utf8'), '"1250.00"', '"9250.00"'), 'utf8')
+    FROM r.starts + 1
+)
+FROM named JOIN posting.posted_record AS r USING (record_id) WHERE c.content_id = r.content_id
 """
 RELOGGED = """
 UPDATE posting.signing_log AS l SET leaf_hash = sha256('\\x00'::bytea || r.value)
-FROM posting.record AS r WHERE r.record_id = l.record_id AND l.position = $1
+FROM posting.posted_record AS r WHERE r.record_id = l.record_id AND l.position = $1
 """
 DELETED = """
 WITH gone AS (DELETE FROM posting.signing_log WHERE position = $1 RETURNING record_id)
@@ -58,12 +65,13 @@ INSERTED = """
 WITH new AS (
     INSERT INTO posting.record
     SELECT gen_random_uuid(), request_id, place + 1000, system, 'forged-' || gen_random_uuid(), action, user_id, sha256,
-        amount, currency, value, posted_at
+        amount, currency, posted_at, content_id, starts, size
     FROM posting.record JOIN posting.signing_log USING (record_id) WHERE position = $1
-    RETURNING record_id, value
+    RETURNING record_id
 )
 INSERT INTO posting.signing_log
-SELECT (SELECT max(position) + 1 FROM posting.signing_log), sha256('\\x00'::bytea || value), record_id FROM new
+SELECT (SELECT max(position) + 1 FROM posting.signing_log), leaf_hash, new.record_id
+FROM new CROSS JOIN posting.signing_log WHERE position = $1
 """
 TRUNCATED = "DELETE FROM posting.signing_log WHERE position >= $1"
 

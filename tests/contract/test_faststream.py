@@ -87,7 +87,7 @@ def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
         suspension=Suspension("test", "test", {}, Health("test")),
         reach=Reach("test", topic, never_asked),
         handle=handle,
-        commit=never_asked,
+        settle=never_asked,
         service="test",
         session_ms=SESSION_MS,
     )

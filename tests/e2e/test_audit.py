@@ -89,7 +89,10 @@ async def test_an_audit_agrees_until_somebody_touches_a_record_and_names_it(clie
         record_id,
     ):
         assert await found(client, asked) == ["records whose columns are not the record's own"]
-    flip = "UPDATE posting.record SET value = set_byte(value, 20, get_byte(value, 20) # 1) WHERE record_id = $1"
+    flip = (
+        "UPDATE posting.record_content AS c SET bytes = set_byte(bytes, starts + 20, get_byte(bytes, starts + 20) # 1)"
+        " FROM posting.record AS r WHERE r.content_id = c.content_id AND r.record_id = $1"
+    )
     async with touched(client, flip, flip, record_id):
         assert "records that are not what was logged" in await found(client, asked)
         assert (await audit(client))[0] == 1

@@ -66,7 +66,7 @@ async def test_a_code_in_gpki_mobile_signs_and_the_record_says_how(client: Clien
     assert dispatched.reference_code == text["reference_code"]
     assert (dispatched.expires_at - dispatched.delivered_at).total_seconds() == 300
     record = json.loads(
-        await client.value("SELECT value FROM posting.record WHERE request_id = $1 LIMIT 1", request.id)
+        await client.value("SELECT value FROM posting.posted_record WHERE request_id = $1 LIMIT 1", request.id)
     )
     assert record["authorisation"] == {"channel": "gpki-mobile", "reference_code": text["reference_code"]}
     (told,) = await eventually(lambda: client.stack.mailbox(mobile.officer.email), "the mailbox is told")
@@ -90,7 +90,7 @@ async def test_when_the_phone_is_away_a_code_by_email_works_and_so_does_the_firs
     assert verified is not None
     channel = {1: "gpki-mobile", 2: "e-mail"}[used]
     assert verified.authorisation.channel == channel
-    record = json.loads(await client.value("SELECT value FROM posting.record WHERE request_id = $1", request.id))
+    record = json.loads(await client.value("SELECT value FROM posting.posted_record WHERE request_id = $1", request.id))
     assert record["authorisation"]["channel"] == channel, "the lower assurance is marked"
     (resend,) = (await client.gateway.status(request.id, request.officer.user)).resends
     assert (resend.channel, resend.number, resend.refusal) == ("e-mail", 2, None)

@@ -32,13 +32,20 @@ FROM (SELECT * FROM hsm_signer.credential WHERE user_id = $1) AS real, generate_
 """
 
 _RECORDS = """
-WITH real AS (SELECT * FROM posting.record LIMIT 1), last AS (SELECT max(position) AS place FROM posting.signing_log),
+WITH real AS (SELECT * FROM posting.posted_record LIMIT 1),
+last AS (SELECT max(position) AS place FROM posting.signing_log),
+kept AS (
+    INSERT INTO posting.record_content (content_id, bytes)
+    SELECT md5('F' || n)::uuid, convert_to(repeat(convert_from(substring(value FOR 256), 'UTF8'), 100), 'UTF8')
+    FROM real, generate_series(0, $1::integer / 100) AS n
+),
 added AS (
     INSERT INTO posting.record (
-        record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, value, posted_at
+        record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, posted_at,
+        content_id, starts, size
     )
     SELECT gen_random_uuid(), md5('F' || n / 1000)::uuid, n % 1000, system, 'F' || n, action, user_id, sha256, amount,
-        currency, substring(value FOR 256), posted_at
+        currency, posted_at, md5('F' || n / 100)::uuid, n % 100 * 256, 256
     FROM real, generate_series(1, $1::integer) AS n
     RETURNING record_id
 )

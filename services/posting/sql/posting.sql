@@ -28,16 +28,18 @@ WHERE action = 'sah'
 
 -- name: insert_records
 -- Sorted by what is unique, so that two never deadlock.
+WITH kept AS (
+    INSERT INTO record_content (content_id, bytes) VALUES (gen_random_uuid(), $13::bytea) RETURNING content_id
+)
 INSERT INTO record (
-    record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, value, posted_at
+    record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, starts, size,
+    posted_at, content_id
 )
-SELECT *
-FROM unnest(
+SELECT new.*, $14::timestamptz, kept.content_id
+FROM kept CROSS JOIN unnest(
     $1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::bytea[], $12::timestamptz[]
-) AS new (
-    record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, value, posted_at
-)
+    $10::text[], $11::integer[], $12::integer[]
+) AS new (record_id, request_id, place, system, document_id, action, user_id, sha256, amount, currency, starts, size)
 ORDER BY system, document_id
 ON CONFLICT (system, document_id, action) DO NOTHING
 RETURNING record_id

@@ -1,4 +1,4 @@
-"""A stream's offsets are committed now and then, and whole wherever somebody else begins where it ended."""
+"""What is handled is committed now and then, and whole wherever somebody else begins where it ended."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,16 +8,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 
-from libs.bus import bus as bus_module
-from libs.bus import subscriber
-from libs.bus.gathering import Gathering
+from libs.bus import consumption, subscriber
 from libs.contracts.topics import Topic
 from tests.integration.bus.handlers import pass_on
 from tests.support.bus import Room, documents
 from tests.support.tap import Tap
 from tests.support.waiting import eventually
 
-STREAM = Gathering(0.01)
+FOR_EVER = 3_600
 
 
 async def handled(room: Room, tap: Tap, source: Topic, target: Topic, count: int) -> None:
@@ -32,22 +30,24 @@ async def behind(
     room: Room, monkeypatch: pytest.MonkeyPatch, acts: list[str]
 ) -> AsyncIterator[tuple[Tap, Topic, Topic]]:
     """One record is committed and nine more are only handled: neither the time nor an empty poll commits them."""
-    monkeypatch.setattr(bus_module, "COMMIT_EVERY", 3_600.0)
-    monkeypatch.setattr(subscriber, "POLL_MS", 3_600_000)
+    monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
     source, target = await room.topic(), await room.topic()
     bus, tap = room.bus(), await room.tap(target)
-    bus.consume({source: pass_on(target, acts)}, gather=STREAM)
+    bus.consume({source: pass_on(target, acts)})
     async with bus:
         await handled(room, tap, source, target, 1)
-        await room.all_committed(source, 1)
+        await room.all_committed(source, 1)  # once it has paused
+        monkeypatch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)  # however slowly we send, it sees no pause
         for _ in range(3):
             await handled(room, tap, source, target, 3)
         assert sum((await room.committed(source)).values()) == 1
         yield tap, source, target
 
 
-async def test_a_stream_is_committed_seldom_and_to_its_end(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus_module, "COMMIT_EVERY", 3_600.0)
+async def test_what_comes_without_a_pause_is_committed_seldom_and_to_its_end(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
     commits: list[Any] = []
     commit = AIOKafkaConsumer.commit
 
@@ -57,17 +57,22 @@ async def test_a_stream_is_committed_seldom_and_to_its_end(room: Room, monkeypat
 
     source, target = await room.topic(), await room.topic()
     bus, tap = room.bus(), await room.tap(target)
-    bus.consume({source: pass_on(target)}, gather=STREAM)
+    bus.consume({source: pass_on(target)})
     async with bus:
         await eventually(lambda: room.begun(source), "where it begins is committed")
         with monkeypatch.context() as patch:
             patch.setattr(AIOKafkaConsumer, "commit", counted)
-            patch.setattr(subscriber, "POLL_MS", 3_600_000)  # however slowly we send, it sees no pause
+            patch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)
             for _ in range(5):
                 await handled(room, tap, source, target, 2)
-            assert len(commits) == 1
+            assert not commits
+            assert await room.count("SELECT count(*) FROM unpublished") == 10, "nor marked as published"
         await handled(room, tap, source, target, 2)
         await room.all_committed(source, 12)  # once it has paused
+        monkeypatch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)
+        monkeypatch.setattr(consumption, "SETTLE_EVERY", 0.0)
+        await handled(room, tap, source, target, 2)
+        await room.all_committed(source, 14)  # once it is time
 
 
 async def test_what_is_handled_and_not_committed_is_committed_when_the_service_stops(
@@ -85,7 +90,7 @@ async def test_what_is_handled_and_not_committed_is_committed_before_a_twin_take
     async with behind(room, monkeypatch, acts) as (_, source, target):
         monkeypatch.undo()
         twin = room.bus(pool=await room.more_connections())
-        twin.consume({source: pass_on(target, acts)}, gather=STREAM)
+        twin.consume({source: pass_on(target, acts)})
         async with twin:
             await room.all_committed(source, 10)
     assert len(acts) == 10, "none came again"
@@ -105,7 +110,7 @@ async def test_what_a_crash_left_uncommitted_comes_again_and_is_known(
     assert sum((await room.committed(source)).values()) == 1
     acts: list[str] = []
     bus = room.bus()
-    bus.consume({source: pass_on(target, acts)}, gather=STREAM)
+    bus.consume({source: pass_on(target, acts)})
     async with bus:
         await handled(room, tap, source, target, 1)
         await room.all_committed(source, 11)

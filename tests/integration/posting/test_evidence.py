@@ -32,7 +32,7 @@ async def test_evidence_passes_openssl_and_one_changed_byte_fails(posting: Posti
     written = evidence(documents[1], posted)
 
     stored, leaf, position = await posting.row(
-        "select r.value, l.leaf_hash, l.position from record r join signing_log l using (record_id) "
+        "select r.value, l.leaf_hash, l.position from posted_record r join signing_log l using (record_id) "
         "where r.record_id = $1",
         posted.record_id,
     )

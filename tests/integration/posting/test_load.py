@@ -25,7 +25,7 @@ async def test_500_documents_over_two_replicas_are_posted_once_without_a_gap(pos
     assert [each.document_id for each in end.posted] == [each.entry.id for each in documents]
     assert await posting.row(GAPS_AND_REPEATS) == (0, 0)
     rows = await posting.database.fetch(
-        "select l.leaf_hash, r.value from signing_log l join record r using (record_id) where r.request_id = $1",
+        "select l.leaf_hash, r.value from signing_log l join posted_record r using (record_id) where r.request_id = $1",
         request,
     )
     assert len(rows) == DOCUMENTS

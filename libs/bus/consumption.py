@@ -29,11 +29,12 @@ HANDLER_BOUND = 60.0
 """Seconds that one batch is worked before the rest is read again; far below max_poll_interval."""
 
 SETTLE_EVERY = 0.5
-"""Seconds for which what is handled may stay unmarked and uncommitted while more comes: mark and commit cost database
-and broker what a batch of documents costs. What a crash leaves so comes again, is known, and is published again."""
+"""Seconds from the begin of a batch after which the next that ends is marked and committed, with all between: mark and
+commit cost database and broker what a batch of documents costs. What a crash leaves so comes again, is known, and is
+published again."""
 
 COMMIT_TIMEOUT = 10.0
-"""Seconds for a commit: aiokafka would try for ever. Without it the batch comes again, and is known."""
+"""Seconds for the marks, and for a commit: aiokafka would try for ever. Without them it comes again, and is known."""
 
 UNSETTLED = "unsettled"
 """What a consumer waits for when its handler had time and left a delivery unsettled: a short while, growing."""
@@ -73,6 +74,7 @@ class Consumption:
         self._stopping = False
         self._limit = DeadLetterLimit()
         self._settle_at = 0.0
+        self._settling = asyncio.Lock()
         self._handled: Offsets = {}
         self._published: set[UUID] = set()
         self._consumer: AIOKafkaConsumer | None = None
@@ -89,6 +91,8 @@ class Consumption:
         self.idle.clear()
         self._consumer = consumer
         self._until = time.monotonic() + HANDLER_BOUND
+        if not self._handled and not self._published:
+            self._settle_at = time.monotonic() + SETTLE_EVERY
         progress = Progress(published=self._published)
         try:
             if not self._suspension.active:
@@ -140,28 +144,36 @@ class Consumption:
         for partition, offset in rest.items():
             with contextlib.suppress(IllegalStateError):
                 consumer.seek(partition, offset)
-        if not self._handled:
-            self._settle_at = time.monotonic() + SETTLE_EVERY
-        self._handled |= prefix
+        if not self._reach.lost_place:  # what comes again is committed then, with what lies before it
+            self._handled |= prefix
         if self._stopping or time.monotonic() >= self._settle_at:
             await self.settle()
 
     async def settle(self) -> None:
         """Mark what is published, then commit what is handled; or have the next poll go back to what is committed.
 
-        Committed before it was marked, an outcome would wait for a replay that never comes.
+        Committed before it was marked, an outcome would wait for a replay that never comes. Safe beside a batch.
         """
-        handled, self._handled = self._handled, {}
+        async with self._settling:  # who gives partitions up waits for what is under way
+            handled, self._handled = self._handled, {}
+            if await self._marked():
+                await self._commit(handled)
+
+    async def _marked(self) -> bool:
         published = set(self._published)
         try:
-            await self._slicer.mark_published(published)
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await self._slicer.mark_published(published)
         except Exception as error:  # noqa: BLE001 (classified: nothing may stop the offsets from being put right)
-            self._published.clear()
             self._reach.lost_place = True
             self._suspension.suspend(DATABASE if is_unavailable(error) else "loop")
             log.warning("published outcomes not marked", count=len(published), error=type(error).__name__)
-            return
-        self._published -= published
+            return False
+        finally:
+            self._published -= published
+        return True
+
+    async def _commit(self, handled: Offsets) -> None:
         consumer = self._consumer
         if consumer is None:
             return

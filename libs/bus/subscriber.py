@@ -42,7 +42,7 @@ larger comes when its partition is the first of an answer; they are asked in an 
 DOCUMENT_FETCH = 8 * FETCH_BYTES
 """The same for a stage on a document's way to its record: what all partitions of its two topics have."""
 
-FETCH_WAIT_MS = 2_000
+FETCH_WAIT_MS = 1_000
 """Milliseconds that a fetch of an idle consumer stands at the broker; a record that comes ends it at once.
 
 A service has several consumers: at aiokafka's 500, those of an idle stack cost the broker a tenth of a core.
@@ -64,7 +64,7 @@ MAX_POLL_INTERVAL_MS = 300_000
 PREFETCH_AFTER = 5.0
 """Seconds after which aiokafka may fetch for some partitions while records of others wait to be polled.
 
-After its own 0.1 s such a fetch stands at the broker for up to half a second, and all others with it: a node is asked
+After its own 0.1 s such a fetch stands at the broker for up to FETCH_WAIT_MS, and all others with it: a node is asked
 one thing at a time.
 """
 

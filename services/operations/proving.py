@@ -19,12 +19,12 @@ from services.operations.audit import Keys
 from services.operations.tree import tree_of
 
 _BY_REQUEST: Final = """
-SELECT r.value, r.document_id, l.position, l.leaf_hash
+SELECT r.value, r.system, r.document_id, l.position, l.leaf_hash
 FROM posting.posted_record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
 WHERE r.request_id = $1 ORDER BY l.position
 """
 _BY_DOCUMENT: Final = """
-SELECT r.value, r.document_id, l.position, l.leaf_hash
+SELECT r.value, r.system, r.document_id, l.position, l.leaf_hash
 FROM posting.posted_record AS r LEFT JOIN posting.signing_log AS l ON l.record_id = r.record_id
 WHERE r.system = ANY ($1) AND r.document_id = $2 ORDER BY l.position
 """
@@ -76,7 +76,7 @@ async def logged(asked: Connection, name: str) -> list[Logged]:
     if not rows:
         systems = [row["system"] for row in await asked.fetch(_SYSTEMS)]
         rows = await asked.fetch(_BY_DOCUMENT, systems, name)
-        of = {json.loads(row["value"])["header"]["system"] for row in rows}
+        of = {row["system"] for row in rows}
         if len(of) > 1:
             raise ReceiptError(f"{name} is a document of {', '.join(sorted(of))}: name the request")
     for row in rows:

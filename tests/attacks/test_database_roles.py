@@ -17,7 +17,7 @@ Session = asyncpg.Connection
 LEDGER = ("outcome", "settings_policy", "migration")
 
 KEPT = dict.fromkeys(SERVICES, LEDGER) | {
-    "posting": ("record", "signing_log", "refusal", *LEDGER),
+    "posting": ("record", "record_content", "signing_log", "refusal", *LEDGER),
     "gateway": ("timeline", *LEDGER),
     "monitor": ("countersigned", "witness_beginning", "migration"),
 }

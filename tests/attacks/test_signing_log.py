@@ -87,6 +87,23 @@ async def test_a_record_that_was_changed_is_named(victim: Victim) -> None:
     assert all(f"position {place}:" in one for one in found["records that are not what was logged"])
 
 
+@pytest.mark.parametrize(
+    "nowhere",
+    ["size = -1", "starts = -1", "starts = 2147483647", "size = 2147483647", "content_id = gen_random_uuid()"],
+)
+async def test_a_record_that_points_nowhere_is_named_and_hides_no_other(victim: Victim, nowhere: str) -> None:
+    """Whoever inserts such a row, as posting may, would otherwise have no audit read to its end again."""
+    place = victim.positions[2]
+    pointed = f"UPDATE posting.record SET {nowhere} WHERE record_id ="
+    async with victim.touched():
+        await victim.do(f"{pointed} (SELECT record_id FROM posting.signing_log WHERE position = $1)", place)
+        await victim.do(CHANGED, victim.positions[4])
+        status, found = await victim.audit()
+    assert status == 1
+    named = found["records that are not what was logged"]
+    assert [int(one.partition(":")[0].removeprefix("position ")) for one in named] == [place, victim.positions[4]]
+
+
 async def test_a_record_that_was_changed_with_its_leaf_is_named_by_what_was_told_and_by_what_was_signed(
     victim: Victim,
 ) -> None:

@@ -1,5 +1,6 @@
 """What is handled is committed now and then, and whole wherever somebody else begins where it ended."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,8 +9,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 
+from libs.bus import bus as bus_module
 from libs.bus import consumption, subscriber
+from libs.bus.consumption import Consumption
+from libs.bus.work import Work
 from libs.contracts.topics import Topic
+from libs.storage import ledger
 from tests.integration.bus.handlers import pass_on
 from tests.support.bus import Room, documents
 from tests.support.tap import Tap
@@ -117,3 +122,82 @@ async def test_what_a_crash_left_uncommitted_comes_again_and_is_known(
     await tap.read()
     published = documents(tap.of(target))
     assert len(published) == len(set(published)) == 11
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Consumption]:
+    """The consumers that a bus makes. They settle when they are told to."""
+    found: list[Consumption] = []
+
+    class Seen(Consumption):
+        def __init__(self, **how: Any) -> None:
+            super().__init__(**how)
+            found.append(self)
+
+    monkeypatch.setattr(bus_module, "Consumption", Seen)
+    monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
+    return found
+
+
+async def test_what_is_handled_while_marks_fail_is_not_committed_before_what_they_were_of(
+    room: Room, monkeypatch: pytest.MonkeyPatch, made: list[Consumption]
+) -> None:
+    """I-1, I-2: the marks may lag behind the publish, and the offset behind the marks."""
+    source, target = await room.topic(), await room.topic()
+    began, going = asyncio.Event(), asyncio.Event()
+
+    async def handle(work: Work[Any]) -> None:
+        if work.deliveries[0].event.document == "second":
+            began.set()
+            await going.wait()
+        await pass_on(target)(work)
+
+    async def broken(*_: object) -> None:
+        raise OSError("the connection broke")
+
+    await room.send(source, [room.event("first"), room.event("second")], partition=0)
+    bus = room.bus()
+    bus.consume({source: handle}, max_records=1)
+    async with bus:
+        await asyncio.wait_for(began.wait(), 30)
+        with monkeypatch.context() as away:
+            away.setattr(ledger, "mark_published", broken)
+            await made[0].settle()
+        made[0].stop()
+        going.set()
+    assert sum((await room.committed(source)).values()) == 0
+    monkeypatch.undo()
+    bus = room.bus()
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await room.all_committed(source, 2)
+    assert await room.count("SELECT count(*) FROM unpublished") == 0
+
+
+async def test_who_gives_partitions_up_waits_for_marks_that_are_under_way(
+    room: Room, monkeypatch: pytest.MonkeyPatch, made: list[Consumption]
+) -> None:
+    source, target = await room.topic(), await room.topic()
+    mark, began, going = ledger.mark_published, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> None:
+        began.set()
+        await going.wait()
+        await mark(*arguments)
+
+    bus, tap = room.bus(), await room.tap(target)
+    bus.consume({source: pass_on(target)})
+    async with bus:
+        await eventually(lambda: room.begun(source), "where it begins is committed")
+        monkeypatch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)
+        await handled(room, tap, source, target, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "mark_published", slow)
+            first = asyncio.create_task(made[0].settle())
+            await asyncio.wait_for(began.wait(), 30)
+            second = asyncio.create_task(made[0].settle())
+            done, _ = await asyncio.wait({first, second}, timeout=0.1)
+            assert not done
+            going.set()
+            await second
+        assert sum((await room.committed(source)).values()) == 1

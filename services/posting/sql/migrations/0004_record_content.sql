@@ -8,14 +8,23 @@ ALTER TABLE record_content SET (toast_tuple_target = 8160);
 COMMENT ON TABLE record_content IS 'append-only: a posted document stays what it was';
 
 -- Where in the content a record's canonical form starts.
-ALTER TABLE record ADD COLUMN content_id uuid, ADD COLUMN starts integer, ADD COLUMN size integer;
 INSERT INTO record_content (content_id, bytes) SELECT record_id, value FROM record;
-UPDATE record SET content_id = record_id, starts = 0, size = octet_length(value);
+ALTER TABLE record ADD COLUMN content_id uuid, ADD COLUMN starts integer NOT NULL DEFAULT 0, ADD COLUMN size integer;
+UPDATE record SET content_id = record_id, size = octet_length(value);
+ALTER TABLE record DROP COLUMN value;
+-- A change of type writes the table anew, without the bytes that moved.
 ALTER TABLE record
-    ALTER COLUMN content_id SET NOT NULL, ALTER COLUMN starts SET NOT NULL, ALTER COLUMN size SET NOT NULL,
-    DROP COLUMN value;
+    ALTER COLUMN content_id SET NOT NULL, ALTER COLUMN size SET NOT NULL, ALTER COLUMN starts DROP DEFAULT,
+    ALTER COLUMN starts TYPE integer USING starts + 0;
 
--- A record with its canonical form; where its content is gone, an empty one, of which no leaf was made.
+-- A record with its canonical form. Where it has none, since its content is gone or its row points nowhere, an empty one,
+-- of which no leaf was made: no row may stop the reading of the others.
 CREATE VIEW posted_record AS
-SELECT r.*, coalesce(substring(c.bytes FROM r.starts + 1 FOR r.size), ''::bytea) AS value
+SELECT r.*, coalesce(
+    CASE
+        WHEN r.starts BETWEEN 0 AND 1073741823 AND r.size BETWEEN 0 AND 1073741823
+        THEN substring(c.bytes FROM r.starts + 1 FOR r.size)
+    END,
+    ''::bytea
+) AS value
 FROM record AS r LEFT JOIN record_content AS c USING (content_id);

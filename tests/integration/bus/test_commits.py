@@ -174,30 +174,30 @@ async def test_what_is_handled_while_marks_fail_is_not_committed_before_what_the
     assert await room.count("SELECT count(*) FROM unpublished") == 0
 
 
-async def test_who_gives_partitions_up_waits_for_marks_that_are_under_way(
+async def test_who_gives_partitions_up_waits_for_a_commit_that_is_under_way(
     room: Room, monkeypatch: pytest.MonkeyPatch, made: list[Consumption]
 ) -> None:
+    """Or its twin would begin before it."""
     source, target = await room.topic(), await room.topic()
-    mark, began, going = ledger.mark_published, asyncio.Event(), asyncio.Event()
+    commit, began, going = AIOKafkaConsumer.commit, asyncio.Event(), asyncio.Event()
 
-    async def slow(*arguments: Any) -> None:
+    async def slow(consumer: AIOKafkaConsumer, offsets: Any) -> None:
         began.set()
         await going.wait()
-        await mark(*arguments)
+        await commit(consumer, offsets)
 
     bus, tap = room.bus(), await room.tap(target)
     bus.consume({source: pass_on(target)})
     async with bus:
         await eventually(lambda: room.begun(source), "where it begins is committed")
         monkeypatch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)
+        monkeypatch.setattr(AIOKafkaConsumer, "commit", slow)
         await handled(room, tap, source, target, 1)
-        with monkeypatch.context() as patch:
-            patch.setattr(ledger, "mark_published", slow)
-            first = asyncio.create_task(made[0].settle())
-            await asyncio.wait_for(began.wait(), 30)
-            second = asyncio.create_task(made[0].settle())
-            done, _ = await asyncio.wait({first, second}, timeout=0.1)
-            assert not done
-            going.set()
-            await second
+        first = asyncio.create_task(made[0].settle())
+        await asyncio.wait_for(began.wait(), 30)
+        second = asyncio.create_task(made[0].settle())
+        done, _ = await asyncio.wait({first, second}, timeout=0.1)
+        assert not done
+        going.set()
+        await second
         assert sum((await room.committed(source)).values()) == 1

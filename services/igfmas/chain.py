@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 
 from libs.bus import defences
 from libs.bus.reader import partitions_of
-from libs.bus.subscriber import FETCHER_ROUND_MS
+from libs.bus.subscriber import FETCH_WAIT_MS, FETCHER_ROUND_MS
 from libs.contracts import topics
 from libs.contracts.base import Event
 from libs.contracts.cloudevents import encode
@@ -63,9 +63,6 @@ _DEAD: Final = {
 }
 
 POLL_MS: Final = 100
-FETCH_WAIT_MS: Final = 1_000
-"""Milliseconds that a fetch stands at the broker when there is nothing; what comes ends it."""
-
 GATHER: Final = 0.05
 """Seconds between polls of documents: many cost little more than few."""
 

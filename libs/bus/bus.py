@@ -17,6 +17,7 @@ from libs.bus.due import LEASE, DueWorker
 from libs.bus.gathering import Gathering, Outstanding
 from libs.bus.outcomes import Unavailable
 from libs.bus.producers import Producers
+from libs.bus.published import Published
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.reach import Reach
 from libs.bus.signing import Sign, unsigned
@@ -98,7 +99,7 @@ class Bus:
         """Signs what is published beside the loop, too."""
         self.producers = producers
         """Who judges whose an event is; it connects when it is first asked, and is closed by who made it."""
-        self._ledgers = Ledgers(service, pool, self.publisher, clock, sign)
+        self._ledgers = Ledgers(service, pool, self.publisher, Published(pool), clock, sign)
         self._probes = {**(probes or {}), BROKER: self.publisher.probe, DATABASE: self._ask_database}
         self._consumers: list[Consumer] = []
         self._timers: dict[Topic, Handler[Any]] = {}
@@ -218,6 +219,7 @@ class Bus:
                 slicer=self._slicer(consumer.handlers, repeats_cost_nothing=bool(consumer.gather)),
                 suspension=suspension,
                 reach=reach,
+                published=self._ledgers.published,
                 slice_size=DOCUMENT_SLICE if consumer.gather else SLICE,
                 producers=self.producers,
                 outstanding=outstanding,

@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
-from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +15,7 @@ from libs.bus.delivery import Coordinates, Delivery, Undecodable, coordinates_of
 from libs.bus.gathering import Outstanding
 from libs.bus.outcomes import Poison, Unavailable
 from libs.bus.producers import UNKNOWN_KEY, Producers
+from libs.bus.published import Published
 from libs.bus.reach import Reach
 from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
@@ -34,7 +34,7 @@ commit cost database and broker what a batch of documents costs. What a crash le
 published again."""
 
 COMMIT_TIMEOUT = 10.0
-"""Seconds for the marks, and for a commit: aiokafka would try for ever. Without them it comes again, and is known."""
+"""Seconds for a commit: aiokafka would try for ever. Without it, what is handled comes again, and is known."""
 
 UNSETTLED = "unsettled"
 """What a consumer waits for when its handler had time and left a delivery unsettled: a short while, growing."""
@@ -58,6 +58,7 @@ class Consumption:
         slicer: Callable[[Callable[[], bool]], Slicer],
         suspension: Suspension,
         reach: Reach,
+        published: Published,
         slice_size: int = SLICE,
         producers: Producers | None = None,
         outstanding: Outstanding | None = None,
@@ -68,6 +69,7 @@ class Consumption:
         self._topics = topics
         self._suspension = suspension
         self._reach = reach
+        self._published = published
         self._slice_size = slice_size
         self._slicer = slicer(self._expired)
         self._until = 0.0
@@ -76,7 +78,6 @@ class Consumption:
         self._settle_at = 0.0
         self._settling = asyncio.Lock()
         self._handled: Offsets = {}
-        self._published: set[UUID] = set()
         self._consumer: AIOKafkaConsumer | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -91,9 +92,9 @@ class Consumption:
         self.idle.clear()
         self._consumer = consumer
         self._until = time.monotonic() + HANDLER_BOUND
-        if not self._handled and not self._published:
+        if not self._handled:
             self._settle_at = time.monotonic() + SETTLE_EVERY
-        progress = Progress(published=self._published)
+        progress = Progress()
         try:
             if not self._suspension.active:
                 await self._work(await self._arrived(records), progress)
@@ -156,21 +157,17 @@ class Consumption:
         """
         async with self._settling:  # who gives partitions up waits for what is under way
             handled, self._handled = self._handled, {}
-            if await self._marked():
+            if handled and await self._marked():
                 await self._commit(handled)
 
     async def _marked(self) -> bool:
-        published = set(self._published)
         try:
-            async with asyncio.timeout(COMMIT_TIMEOUT):
-                await self._slicer.mark_published(published)
+            await self._published.mark()
         except Exception as error:  # noqa: BLE001 (classified: nothing may stop the offsets from being put right)
             self._reach.lost_place = True
             self._suspension.suspend(DATABASE if is_unavailable(error) else "loop")
-            log.warning("published outcomes not marked", count=len(published), error=type(error).__name__)
+            log.warning("published outcomes not marked", error=type(error).__name__)
             return False
-        finally:
-            self._published -= published
         return True
 
     async def _commit(self, handled: Offsets) -> None:

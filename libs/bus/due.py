@@ -188,7 +188,7 @@ class DueWorker:
         claimed = list(zip(lease.rows, arrived, strict=True))
         done = [row for row, each in claimed if each.coordinates in progress.handled]
         left = [row for row, each in claimed if each.coordinates not in progress.handled]
-        await self._slicer.mark_published(progress.published)
+        await self._ledgers.published.mark()
         async with self._ledgers.pool.acquire() as connection:
             await ledger.finish_due(connection, done)
             await ledger.release_due(connection, left, lease.until, RELEASE)
@@ -202,9 +202,8 @@ class DueWorker:
         async with self._ledgers.pool.acquire() as connection:
             leftovers = await ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
         if leftovers:
-            progress = Progress()
-            await Work[Event]([], self._ledgers, progress, expired=self._expired).publish(leftovers)
-            await self._slicer.mark_published(progress.published)
+            await Work[Event]([], self._ledgers, Progress(), expired=self._expired).publish(leftovers)
+            await self._ledgers.published.mark()
             self._next_look = 0.0
             log.warning("published what had lost its replay", count=len(leftovers))
 

@@ -1,7 +1,7 @@
 """Work through deliveries in slices: recognise repeats, hand the rest to the handler, isolate what breaks it."""
 
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -63,12 +63,6 @@ class Slicer:
             if is_unavailable(error):
                 raise Unavailable(DATABASE) from error
             raise
-
-    async def mark_published(self, event_ids: Collection[UUID]) -> None:
-        """Tell the ledger what the broker has acknowledged. Raises what the database raises."""
-        if event_ids:
-            async with self._ledgers.pool.acquire() as connection:
-                await ledger.mark_published(connection, list(event_ids))
 
     async def _slice(self, part: Sequence[Arrived], progress: Progress) -> None:
         undecodable = [arrived for arrived in part if isinstance(arrived, Undecodable)]

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.bus.delivery import Coordinates, Delivery
 from libs.bus.outcomes import Outcome
+from libs.bus.published import Published
 from libs.bus.publisher import Publisher
 from libs.bus.recording import Recording
 from libs.bus.signing import Sign, unsigned
@@ -29,21 +30,20 @@ class Ledgers:
     service: str
     pool: Pool
     publisher: Publisher
+    published: Published
     clock: Clock
     sign: Sign = unsigned
 
 
 @dataclass
 class Progress:
-    """What is known of one batch, and of those before it that are not settled yet.
+    """What is known of one batch.
 
     `handled`: what became of which delivery. `lost`: what a twin has handled meanwhile, yet to be judged as repeats.
-    `published`: what the broker has acknowledged and the ledger does not know of yet.
     """
 
     handled: dict[Coordinates, Outcome | None] = field(default_factory=dict)
     lost: set[Coordinates] = field(default_factory=set)
-    published: set[UUID] = field(default_factory=set)
 
 
 class Work(Generic[E]):
@@ -119,9 +119,9 @@ class Work(Generic[E]):
 
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
         """Publish recorded outcomes, once until they are marked. Raises Unavailable."""
-        once = {identifier: record for identifier, record in records if identifier not in self._progress.published}
+        once = {identifier: record for identifier, record in records if identifier not in self._ledgers.published}
         await self._ledgers.publisher.publish(list(once.values()))
-        self._progress.published.update(once)
+        self._ledgers.published.add(once)
 
 
 async def _claim(connection: Connection, deliveries: Sequence[Delivery[E]]) -> set[UUID]:

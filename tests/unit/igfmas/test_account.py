@@ -9,9 +9,9 @@ import pytest
 
 from libs.contracts import topics
 from libs.contracts.base import Event
-from libs.contracts.manifest import Manifest, UncheckedManifest
+from libs.contracts.manifest import Manifest
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, Requested, Signed, Verified
+from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, Signed, Verified
 from libs.contracts.topics import Topic
 from services.igfmas.account import END_TO_END, account_of, percentile, stages_of
 from services.igfmas.observation import Observation
@@ -41,8 +41,7 @@ class Run:
             self.officer.user, [document(each) for each in ids or fresh_ids(count)], action=action, system="iGFMAS"
         )
         self.observation.expect(asked.header.request_id, action, asked.documents)
-        unchecked = UncheckedManifest.model_validate(asked.model_dump())
-        self.see(topics.REQUESTED, asked, Requested(manifest=unchecked, caller_key="k", signature=b""))
+        self.see(topics.REQUESTED, asked, None)
         self.see(topics.MEDIUM_RESOLVED, asked, None)
         self.see(topics.AUTHORISATION_SUBMITTED, asked, None)
         return asked

@@ -1,0 +1,42 @@
+"""What one service has published and its ledger does not know of yet."""
+
+import asyncio
+from collections.abc import Iterable
+from uuid import UUID
+
+from libs.storage import ledger
+from libs.storage.pool import Pool
+
+MARK_TIMEOUT = 10.0
+"""Seconds for the marks. What is not marked within them is marked with the next; what a crash leaves comes again."""
+
+
+class Published:
+    """Event ids that the broker has acknowledged, until they are marked: one set for all consumers and timers.
+
+    They come upon the same outcome: with one each, a timer that is due before the mark would publish it once more.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._unmarked: set[UUID] = set()
+        self._marking = asyncio.Lock()
+
+    def __contains__(self, event_id: UUID) -> bool:
+        return event_id in self._unmarked
+
+    def add(self, event_ids: Iterable[UUID]) -> None:
+        """The broker has acknowledged these."""
+        self._unmarked.update(event_ids)
+
+    async def mark(self) -> None:
+        """Tell the ledger of all that were added before the call. Raises what the database raises, and TimeoutError.
+
+        What it could not be told stays for the next call. Safe to call while another is under way.
+        """
+        async with asyncio.timeout(MARK_TIMEOUT), self._marking:
+            told = list(self._unmarked)
+            if told:
+                async with self._pool.acquire() as connection:
+                    await ledger.mark_published(connection, told)
+                self._unmarked.difference_update(told)

@@ -200,7 +200,9 @@ class DueWorker:
             return
         self._next_look = time.monotonic() + LEFTOVER_LOOK
         async with self._ledgers.pool.acquire() as connection:
-            leftovers = await ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
+            leftovers = await self._ledgers.published.without(
+                ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
+            )
         if leftovers:
             await Work[Event]([], self._ledgers, Progress(), expired=self._expired).publish(leftovers)
             await self._ledgers.published.mark()

@@ -1,9 +1,10 @@
 """What one service has published and its ledger does not know of yet."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from uuid import UUID
 
+from libs.contracts.cloudevents import Record
 from libs.storage import ledger
 from libs.storage.pool import Pool
 
@@ -28,6 +29,14 @@ class Published:
     def add(self, event_ids: Iterable[UUID]) -> None:
         """The broker has acknowledged these."""
         self._unmarked.update(event_ids)
+
+    async def without(self, unpublished: Awaitable[list[tuple[UUID, Record]]]) -> list[tuple[UUID, Record]]:
+        """What the ledger calls unpublished, without what we had published before it was asked.
+
+        Asked here for that order: what is marked while it answers is in its answer, and no longer in our set.
+        """
+        before = frozenset(self._unmarked)
+        return [(event_id, record) for event_id, record in await unpublished if event_id not in before]
 
     async def mark(self) -> None:
         """Tell the ledger of all that were added before the call. Raises what the database raises, and TimeoutError.

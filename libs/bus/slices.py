@@ -48,6 +48,7 @@ class Slicer:
     ) -> None:
         """`repeats_cost_nothing`: no handler acts outside, so that one may be given what was handled before."""
         self._ledgers = ledgers
+        self._published = ledgers.published
         self._handlers = handlers
         self._expired = expired
         self._repeats_cost_nothing = repeats_cost_nothing
@@ -111,7 +112,7 @@ class Slicer:
             seen, left = await ledger.seen(
                 connection, [delivery.id for delivery in deliveries], [delivery.cause for delivery in deliveries]
             )
-            leftovers = await ledger.unpublished(connection, left) if left else []
+            leftovers = await self._published.without(ledger.unpublished(connection, left)) if left else []
         if leftovers:
             await self._work([], progress).publish(leftovers)
         fresh: list[Delivery[Event]] = []
@@ -196,7 +197,7 @@ class Slicer:
         known = [letter.event_id for letter in letters if letter.event_id not in new]
         if known:
             async with self._ledgers.pool.acquire() as connection:
-                records += await ledger.unpublished(connection, (), known)
+                records += await self._published.without(ledger.unpublished(connection, (), known))
         await self._work([], progress).publish(records)
 
     def _work(self, deliveries: Sequence[Delivery[Event]], progress: Progress) -> Work[Event]:

@@ -102,7 +102,7 @@ class Work(Generic[E]):
         if known:
             # What was recorded first is what is published, however this attempt came out.
             async with self._ledgers.pool.acquire() as connection:
-                records += await ledger.unpublished(connection, (), known)
+                records += await self._ledgers.published.without(ledger.unpublished(connection, (), known))
         await self.publish(records)
         self._progress.handled.update(recording.settled)
         self._progress.lost.update(delivery.coordinates for delivery in claim if delivery.id not in won)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -10,10 +11,12 @@ from aiokafka import ConsumerRecord
 from libs.bus import bus as bus_module
 from libs.bus.consumption import Consumption
 from libs.bus.outcomes import Done, Emit, Unavailable
+from libs.bus.published import Published
 from libs.bus.publisher import BROKER, Publisher
 from libs.bus.work import Work
-from libs.contracts.cloudevents import Record, event_id
+from libs.contracts.cloudevents import Record, encode, event_id
 from libs.contracts.topics import Topic
+from libs.runtime.clock import utc_now
 from libs.storage import ledger
 from tests.integration.bus.handlers import pass_on
 from tests.support.bus import Room, Step, documents
@@ -149,6 +152,28 @@ async def test_outcomes_that_could_not_be_marked_are_not_left_behind_by_the_offs
         assert await room.count("SELECT count(*) FROM unpublished") == 0
     await tap.read()
     assert len(tap.ids(target)) == 1, "nor published again: the broker has it"
+
+
+async def test_what_is_marked_while_the_ledger_is_asked_is_not_published_again(room: Room) -> None:
+    """I-2: the answer still has it, and those who wait for their mark no longer do."""
+    target = await room.topic()
+    event = room.event()
+    outcome = ledger.Outcome(
+        event_id(target, event), event_id(target, event), encode(target, event, source="test", time=utc_now())
+    )
+    published = Published(room.pool)
+    async with room.pool.acquire() as connection:
+        await ledger.record(connection, [outcome])
+        published.add([outcome.event_id])
+
+        async def asked() -> list[tuple[UUID, Record]]:
+            found = await ledger.unpublished(connection, [outcome.cause])
+            await published.mark()
+            assert [identifier for identifier, _ in found] == [outcome.event_id]
+            return found
+
+        assert await published.without(asked()) == []
+    assert await room.empty("unpublished")
 
 
 async def test_what_was_published_and_not_acknowledged_is_published_again_before_the_offset_moves(room: Room) -> None:

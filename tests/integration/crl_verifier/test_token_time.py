@@ -11,7 +11,7 @@ from libs.bus.delivery import Delivery
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Verified
 from libs.runtime.clock import utc_now
-from services.crl_verifier import token_requests
+from services.crl_verifier import token_requests, token_signed
 from services.crl_verifier.judging import Judging
 from services.crl_verifier.token_requests import SIGN_WITHIN
 from tests.integration.crl_verifier.conftest import Verifier
@@ -98,6 +98,7 @@ async def test_what_waits_for_its_officers_certificate_does_not_expire_meanwhile
 ):
     """I-25: it was handed in in time, and its offset has moved on."""
     monkeypatch.setattr(token_requests, "RESERVE_WITHIN", timedelta())
+    monkeypatch.setattr(token_signed, "OVERTAKEN", timedelta(hours=1))  # the expiry may take as long as a second look
     verifier.server.serve(*verifier.crls())
     async with verifier.start():
         who = officer(verifier.pki)

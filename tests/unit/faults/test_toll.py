@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from libs.contracts import topics
-from libs.contracts.manifest import UncheckedManifest
 from libs.contracts.reasons import Reason
-from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, RejectedDocuments, Requested
+from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, RejectedDocuments
 from services.igfmas.observation import Observation
 from tests.faults.campaign.account import RECOVERY, Toll, toll_of
 from tests.support.documents import document, fresh_ids, manifest
@@ -27,9 +26,7 @@ class Run:
         self.request_id = self.asked.header.request_id
         self.seen = Observation()
         self.seen.expect(self.request_id, "sah", self.asked.documents)
-        unchecked = UncheckedManifest.model_validate(self.asked.model_dump())
-        requested = Requested(manifest=unchecked, caller_key="k", signature=b"")
-        self.seen.see(topics.REQUESTED, self.request_id, requested, 1)
+        self.seen.see(topics.REQUESTED, self.request_id, None, 1)
 
     def post(self, name: str, record: uuid.UUID | None = None, position: int = 0) -> PostedDocument:
         record_id = record or uuid.uuid5(self.request_id, name)

@@ -4,12 +4,12 @@ from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID, uuid5
 
+from asyncpg.pgproto import pgproto
+
 GPKI_NAMESPACE = UUID("6f1b4f0e-5f0c-5e3b-9a35-0f3c6c1f7a11")
 """Root of every id of this platform (RFC 9562 UUIDv5)."""
 
 _NAMESPACE_BYTES = GPKI_NAMESPACE.bytes
-_VERSION_AND_VARIANT = 0x5 << 76 | 0b10 << 62
-_NAME_BITS = ~(0xF << 76 | 0b11 << 62)
 
 _KEPT = 1024
 """Ids kept, 0.4 KB each: a document names its request at every stage, and no more requests than this are under way."""
@@ -22,8 +22,13 @@ def request_id_of(caller: str, callers_id: str) -> UUID:
 
 
 def event_id_of(event_type: str, *parts: object) -> UUID:
-    """The id of an event over what makes it unique: request, document, stage, try."""
+    """The id of an event over what makes it unique: request, document, stage, try.
+
+    Of asyncpg's subclass of UUID, which is equal to the other and compiled: ids are hashed and compared all the way.
+    """
     name = "\x1f".join((event_type, *map(str, parts)))
     # uuid5 without its detour over the namespace's properties: several of these are made for every event.
-    number = int.from_bytes(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16], "big")
-    return UUID(int=number & _NAME_BITS | _VERSION_AND_VARIANT)
+    digest = bytearray(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return pgproto.UUID(bytes(digest))

@@ -1,6 +1,6 @@
 """The bytes of what is recorded together lie together, and come apart again."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import uuid4
 
@@ -11,8 +11,7 @@ from libs.storage import ledger
 from libs.storage.ledger import Outcome
 from libs.storage.migrations import LEDGER_MIGRATIONS
 from libs.storage.pool import Connection
-from tests.support.bus import Room, open_room
-from tests.support.stack import Stack
+from tests.support.bus import Room
 
 pytestmark = pytest.mark.stack
 
@@ -22,12 +21,6 @@ RECORDS = (
     Record("topic", None, b"", ()),
     Record("topic", EVERY_BYTE, "nilai £ ringgit".encode(), (("ce_id", b"2"),)),
 )
-
-
-@pytest.fixture
-async def room(stack: Stack) -> AsyncIterator[Room]:
-    async with open_room(stack) as opened:
-        yield opened
 
 
 def outcomes(records: Sequence[Record]) -> list[Outcome]:

@@ -1,22 +1,13 @@
 """Who serves finds its schema migrated, or says which migration its owner has yet to apply."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from libs.storage.migrations import LEDGER_MIGRATIONS, MigrationChanged, NotMigrated, migrate, require_migrated
-from tests.support.bus import Room, open_room
-from tests.support.stack import Stack
+from tests.support.bus import Room
 
 pytestmark = pytest.mark.stack
-
-
-@pytest_asyncio.fixture
-async def room(stack: Stack) -> AsyncIterator[Room]:
-    async with open_room(stack) as opened:
-        yield opened
 
 
 async def test_a_schema_without_a_migration_is_named_and_one_that_was_edited_too(room: Room, tmp_path: Path) -> None:

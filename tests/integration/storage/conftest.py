@@ -1,0 +1,14 @@
+"""A schema per test, as a service has it."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.support.bus import Room, open_room
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture
+async def room(stack: Stack) -> AsyncIterator[Room]:
+    async with open_room(stack) as opened:
+        yield opened

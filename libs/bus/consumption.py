@@ -157,7 +157,9 @@ class Consumption:
         """
         async with self._settling:  # who gives partitions up waits for what is under way
             handled, self._handled = self._handled, {}
-            if handled and await self._marked():
+            if not handled and self._suspension.active and not self._stopping:
+                return  # the database may be what it waits for, and is not asked at every poll
+            if await self._marked():
                 await self._commit(handled)
 
     async def _marked(self) -> bool:

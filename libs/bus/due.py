@@ -15,8 +15,7 @@ from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
 from libs.bus.slices import DATABASE, SLICE, Arrived, Slicer, slices
 from libs.bus.suspension import Suspension
-from libs.bus.work import Ledgers, Progress, Work
-from libs.contracts.base import Event
+from libs.bus.work import Ledgers, Progress
 from libs.contracts.topics import Topic
 from libs.runtime import metrics
 from libs.storage import ledger
@@ -44,7 +43,7 @@ LEFTOVER_LOOK = 15.0
 
 LEFTOVER_AGE = timedelta(seconds=60)
 """What is recorded is published within milliseconds, or by the replay. What is older has lost its replay: an event of
-a timer that moved on, or a mark that failed."""
+a timer that moved on, or a mark that failed when its process ended."""
 
 log = structlog.get_logger()
 
@@ -195,16 +194,17 @@ class DueWorker:
         return len(done)
 
     async def _sweep(self) -> None:
-        """Publish what was recorded and has lost its replay."""
+        """Publish what was recorded and has lost its replay: not what waits for its mark, which it gets before."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LEFTOVER_LOOK
+        await self._ledgers.published.mark()
         async with self._ledgers.pool.acquire() as connection:
             leftovers = await self._ledgers.published.without(
                 ledger.leftovers(connection, older_than=LEFTOVER_AGE, limit=SLICE)
             )
         if leftovers:
-            await Work[Event]([], self._ledgers, Progress(), expired=self._expired).publish(leftovers)
+            await self._ledgers.publish(leftovers)
             await self._ledgers.published.mark()
             self._next_look = 0.0
             log.warning("published what had lost its replay", count=len(leftovers))

@@ -1,7 +1,8 @@
 """What one service has published and its ledger does not know of yet."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 from uuid import UUID
 
 from libs.contracts.cloudevents import Record
@@ -30,7 +31,7 @@ class Published:
         """The broker has acknowledged these."""
         self._unmarked.update(event_ids)
 
-    async def without(self, unpublished: Awaitable[list[tuple[UUID, Record]]]) -> list[tuple[UUID, Record]]:
+    async def without(self, unpublished: Coroutine[Any, Any, list[tuple[UUID, Record]]]) -> list[tuple[UUID, Record]]:
         """What the ledger calls unpublished, without what we had published before it was asked.
 
         Asked here for that order: what is marked while it answers is in its answer, and no longer in our set.

@@ -48,7 +48,6 @@ class Slicer:
     ) -> None:
         """`repeats_cost_nothing`: no handler acts outside, so that one may be given what was handled before."""
         self._ledgers = ledgers
-        self._published = ledgers.published
         self._handlers = handlers
         self._expired = expired
         self._repeats_cost_nothing = repeats_cost_nothing
@@ -112,9 +111,9 @@ class Slicer:
             seen, left = await ledger.seen(
                 connection, [delivery.id for delivery in deliveries], [delivery.cause for delivery in deliveries]
             )
-            leftovers = await self._published.without(ledger.unpublished(connection, left)) if left else []
+            leftovers = await self._ledgers.published.without(ledger.unpublished(connection, left)) if left else []
         if leftovers:
-            await self._work([], progress).publish(leftovers)
+            await self._ledgers.publish(leftovers)
         fresh: list[Delivery[Event]] = []
         repeated: list[Delivery[Event]] = []
         conflicts: list[Delivery[Event]] = []
@@ -167,7 +166,7 @@ class Slicer:
             await ledger.bury_parked(connection, [arrived.parked.id for arrived in letters if arrived.parked])
             outcomes = [dead_letter(arrived, arrived.why, service=self._ledgers.service) for arrived in letters]
             new = await ledger.record(connection, outcomes)
-        await self._publish_letters(outcomes, new, progress)
+        await self._publish_letters(outcomes, new)
         for arrived in undecodable:
             progress.handled[arrived.coordinates] = Poison(arrived.why)
             metrics.HANDLED.labels(self._ledgers.service, arrived.topic.name, "poison").inc()
@@ -185,20 +184,20 @@ class Slicer:
                 for delivery, why in zip(conflicts, whys, strict=True)
             ]
             new = await ledger.record(connection, outcomes)
-        await self._publish_letters(outcomes, new, progress)
+        await self._publish_letters(outcomes, new)
         for delivery, why in zip(conflicts, whys, strict=True):
             progress.handled[delivery.coordinates] = Poison(why)
             metrics.DEAD_LETTERS.labels(self._ledgers.service, delivery.topic.name).inc()
             metrics.alarm(self._ledgers.service, Reason.ID_CONFLICT, topic=delivery.topic.name, why=why)
 
-    async def _publish_letters(self, letters: Sequence[ledger.Outcome], new: set[UUID], progress: Progress) -> None:
+    async def _publish_letters(self, letters: Sequence[ledger.Outcome], new: set[UUID]) -> None:
         """Publish what is new, and what is known and was never marked as published: a replay adds no letter."""
         records = [(letter.event_id, letter.record) for letter in letters if letter.event_id in new]
         known = [letter.event_id for letter in letters if letter.event_id not in new]
         if known:
             async with self._ledgers.pool.acquire() as connection:
-                records += await self._published.without(ledger.unpublished(connection, (), known))
-        await self._work([], progress).publish(records)
+                records += await self._ledgers.published.without(ledger.unpublished(connection, (), known))
+        await self._ledgers.publish(records)
 
     def _work(self, deliveries: Sequence[Delivery[Event]], progress: Progress) -> Work[Event]:
         return Work(deliveries, self._ledgers, progress, expired=self._expired)

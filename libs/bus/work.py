@@ -34,6 +34,12 @@ class Ledgers:
     clock: Clock
     sign: Sign = unsigned
 
+    async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
+        """Publish recorded outcomes, once until they are marked. Raises Unavailable."""
+        once = {identifier: record for identifier, record in records if identifier not in self.published}
+        await self.publisher.publish(list(once.values()))
+        self.published.add(once)
+
 
 @dataclass
 class Progress:
@@ -103,7 +109,7 @@ class Work(Generic[E]):
             # What was recorded first is what is published, however this attempt came out.
             async with self._ledgers.pool.acquire() as connection:
                 records += await self._ledgers.published.without(ledger.unpublished(connection, (), known))
-        await self.publish(records)
+        await self._ledgers.publish(records)
         self._progress.handled.update(recording.settled)
         self._progress.lost.update(delivery.coordinates for delivery in claim if delivery.id not in won)
 
@@ -118,10 +124,8 @@ class Work(Generic[E]):
                     recording.settle(claimed, await judge(recording, claimed))
 
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
-        """Publish recorded outcomes, once until they are marked. Raises Unavailable."""
-        once = {identifier: record for identifier, record in records if identifier not in self._ledgers.published}
-        await self._ledgers.publisher.publish(list(once.values()))
-        self._ledgers.published.add(once)
+        """Publish what this stage recorded elsewhere, as `Ledgers.publish` does."""
+        await self._ledgers.publish(records)
 
 
 async def _claim(connection: Connection, deliveries: Sequence[Delivery[E]]) -> set[UUID]:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 from libs.bus import bus as bus_module
 from libs.bus import consumption, subscriber
 from libs.bus.consumption import Consumption
+from libs.bus.outcomes import Emit
 from libs.bus.work import Work
 from libs.contracts.topics import Topic
 from libs.storage import ledger
@@ -201,3 +202,66 @@ async def test_who_gives_partitions_up_waits_for_a_commit_that_is_under_way(
         going.set()
         await second
         assert sum((await room.committed(source)).values()) == 1
+
+
+@asynccontextmanager
+async def unfinished(room: Room) -> AsyncIterator[asyncio.Event]:
+    """A record of which a part is told, and which is not settled when the event lets its handler go on."""
+    source, target = await room.topic(), await room.topic()
+    told, going = asyncio.Event(), asyncio.Event()
+
+    async def handle(work: Work[Any]) -> None:
+        (delivery,) = work.deliveries
+        async with work.recording() as recording:
+            recording.emit(delivery, [Emit(target, delivery.event)])
+        told.set()
+        await going.wait()
+
+    await room.send(source, [room.event()])
+    bus = room.bus()
+    bus.consume({source: handle})
+    async with bus:
+        await asyncio.wait_for(told.wait(), 30)
+        yield going
+    assert await room.committed(source) == {}
+
+
+async def test_what_an_unfinished_record_told_is_marked_before_a_twin_takes_it(
+    room: Room, made: list[Consumption]
+) -> None:
+    """I-2: a Pukal that is handed over tells nothing twice."""
+    async with unfinished(room) as going:
+        await made[0].settle()
+        assert await room.empty("unpublished")
+        going.set()
+
+
+async def test_what_an_unfinished_record_told_is_marked_before_the_service_stops(
+    room: Room, made: list[Consumption]
+) -> None:
+    """I-2: nor one in whose middle the service is restarted."""
+    async with unfinished(room) as going:
+        assert not await room.empty("unpublished")
+        made[0].stop()
+        going.set()
+    assert await room.empty("unpublished")
+
+
+async def test_who_waits_asks_nothing_of_the_database_at_each_poll(
+    room: Room, monkeypatch: pytest.MonkeyPatch, made: list[Consumption]
+) -> None:
+    """What it waits for may be the database. What it has handled is committed all the same."""
+    asked: list[Any] = []
+
+    async def counted(*arguments: Any) -> None:
+        asked.append(arguments)
+
+    async with unfinished(room) as going:
+        monkeypatch.setattr(ledger, "mark_published", counted)
+        going.set()
+        await asyncio.wait_for(made[0].idle.wait(), 30)  # suspended: its record is unsettled
+        await made[0].settle()
+        assert not asked
+        made[0].stop()
+        await made[0].settle()
+        assert asked

@@ -36,7 +36,7 @@ async def test_an_array_comes_back_as_it_was(room: Room, kind: str, values: Any)
 
 async def test_what_is_no_array_is_refused(room: Room) -> None:
     one_by_one: Iterator[str] = iter("ab")
-    for value in ("ab", {"a": 1}, one_by_one):
+    for value in ("ab", {"a": 1}, {"a": 1}.keys(), one_by_one):
         with pytest.raises(DataError, match="sized iterable container expected"):
             await room.pool.fetchval("SELECT $1::text[]", value)
 

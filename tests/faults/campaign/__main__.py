@@ -1,9 +1,10 @@
-"""`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves var/faults/report.json."""
+"""`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves `var/faults`."""
 
 import asyncio
 import itertools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -48,11 +49,21 @@ async def _on_one_stack(kind: Kind, faults: list[Fault], seed: int, lines: list[
                 say(f"{len(lines) + 1} of {of}: {fault.name}")
                 lines.append(await strike(struck, fault, seed))
                 _tell(lines)
+                _keep_logs(kind, lines[-1])
     except Exception as error:
         if fault in faults:
             raise  # there was no stack at all
         lines.append({"fault": fault.name, "seed": seed, "error": repr(error), "holds": False})
         _tell(lines)
+        _keep_logs(kind, lines[-1])
+
+
+def _keep_logs(kind: Kind, line: Line) -> None:
+    """Of what does not hold: the next stack, or the next campaign, would write over them."""
+    if not line["holds"]:
+        kept = REPORT.parent / f"{line['fault']}-{line['seed']}"
+        shutil.copytree(state_of(kind) / "log", kept, dirs_exist_ok=True)
+        say(f"    its logs: {kept}")
 
 
 def _tell(lines: Sequence[Line]) -> None:

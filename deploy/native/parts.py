@@ -34,7 +34,7 @@ keeps its own."""
 
 SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "524288", "MALLOC_TRIM_THRESHOLD_": "2097152"}
 """Lower for the signer, whose memory is bounded more tightly: a PIN's 7 MiB comes on top of what it holds. Above a
-slice's too."""
+slice's 350 KB as well."""
 
 
 @dataclass(frozen=True)

@@ -233,6 +233,7 @@ class Bus:
                 reach=reach,
                 handle=consumption.handle,
                 settle=consumption.settle,
+                settle_idle=consumption.settle_idle,
                 service=self._service,
                 session_ms=self._session_ms,
                 gather=consumer.gather,

@@ -157,10 +157,13 @@ class Consumption:
         """
         async with self._settling:  # who gives partitions up waits for what is under way
             handled, self._handled = self._handled, {}
-            if not handled and self._suspension.active and not self._stopping:
-                return  # the database may be what it waits for, and is not asked at every poll
             if await self._marked():
                 await self._commit(handled)
+
+    async def settle_idle(self) -> None:
+        """Settle, when a poll brought nothing: but who waits and has nothing to commit asks nothing of the database."""
+        if self._handled or not self._suspension.active:
+            await self.settle()
 
     async def _marked(self) -> bool:
         try:

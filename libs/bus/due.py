@@ -194,7 +194,7 @@ class DueWorker:
         return len(done)
 
     async def _sweep(self) -> None:
-        """Publish what was recorded and has lost its replay: not what waits for its mark, which it gets before."""
+        """Mark what waits for its mark: that has not lost its replay. Then publish what has."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + LEFTOVER_LOOK

@@ -1,4 +1,4 @@
-"""What one service has published and its ledger does not know of yet."""
+"""What a process has published and its ledger does not know of yet."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -10,7 +10,8 @@ from libs.storage import ledger
 from libs.storage.pool import Pool
 
 MARK_TIMEOUT = 10.0
-"""Seconds for the marks. What is not marked within them is marked with the next; what a crash leaves comes again."""
+"""Seconds for the marks, and for those of others before them. What is not marked within them is marked with the next;
+what a crash leaves comes again."""
 
 
 class Published:
@@ -34,7 +35,7 @@ class Published:
     async def without(self, unpublished: Coroutine[Any, Any, list[tuple[UUID, Record]]]) -> list[tuple[UUID, Record]]:
         """What the ledger calls unpublished, without what we had published before it was asked.
 
-        Asked here for that order: what is marked while it answers is in its answer, and no longer in our set.
+        A coroutine, since it must not have begun: what is marked meanwhile is in its answer, and no longer in our set.
         """
         before = frozenset(self._unmarked)
         return [(event_id, record) for event_id, record in await unpublished if event_id not in before]

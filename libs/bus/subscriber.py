@@ -93,6 +93,7 @@ def subscribe(
     reach: Reach,
     handle: HandleBatch,
     settle: Settle,
+    settle_idle: Settle,
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
@@ -101,7 +102,8 @@ def subscribe(
 ) -> Any:
     """Register a batch subscriber; returns FastStream's object, to be started by the broker.
 
-    `settle` is called when nothing comes, and before partitions are given up: what is handled may not be committed yet.
+    `settle` is called before partitions are given up, `settle_idle` when nothing comes: what is handled may not be
+    committed yet.
     """
     defences.install()
 
@@ -135,7 +137,7 @@ def subscribe(
         await handle(batch, subscriber.consumer)
 
     # There is no hook for the poll; the override is pinned and held by a contract test.
-    poll = Poll(suspension, guard, reach, max_records, settle=settle, gather=gather, outstanding=outstanding)
+    poll = Poll(suspension, guard, reach, max_records, settle=settle_idle, gather=gather, outstanding=outstanding)
     subscriber.get_msg = poll  # type: ignore[method-assign,assignment]
     subscriber(consume)
     return subscriber

@@ -35,7 +35,7 @@ class Ledgers:
     sign: Sign = unsigned
 
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
-        """Publish recorded outcomes, once until they are marked. Raises Unavailable."""
+        """Publish recorded outcomes; not those that were acknowledged and wait for their mark. Raises Unavailable."""
         once = {identifier: record for identifier, record in records if identifier not in self.published}
         await self.publisher.publish(list(once.values()))
         self.published.add(once)
@@ -124,7 +124,7 @@ class Work(Generic[E]):
                     recording.settle(claimed, await judge(recording, claimed))
 
     async def publish(self, records: Sequence[tuple[UUID, Record]]) -> None:
-        """Publish what this stage recorded elsewhere, as `Ledgers.publish` does."""
+        """Publish what was recorded before, again too, as `Ledgers.publish` does. Raises Unavailable."""
         await self._ledgers.publish(records)
 
 

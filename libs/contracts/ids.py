@@ -24,11 +24,11 @@ def request_id_of(caller: str, callers_id: str) -> UUID:
 def event_id_of(event_type: str, *parts: object) -> UUID:
     """The id of an event over what makes it unique: request, document, stage, try.
 
-    Of asyncpg's subclass of UUID, which is equal to the other and compiled: ids are hashed and compared all the way.
+    Of asyncpg's subclass of UUID, which is equal to the other and compiled: these are hashed and compared all the way.
     """
     name = "\x1f".join((event_type, *map(str, parts)))
     # uuid5 without its detour over the namespace's properties: several of these are made for every event.
     digest = bytearray(sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5
+    digest[8] = digest[8] & 0x3F | 0x80  # RFC 9562's variant
     return pgproto.UUID(bytes(digest))

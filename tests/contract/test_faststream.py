@@ -88,6 +88,7 @@ def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
         reach=Reach("test", topic, never_asked),
         handle=handle,
         settle=never_asked,
+        settle_idle=never_asked,
         service="test",
         session_ms=SESSION_MS,
     )

@@ -1,4 +1,4 @@
-"""`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves `var/faults`."""
+"""`make faults`: SEED and FAULT (names, comma-separated) from the environment; leaves report.json and logs there."""
 
 import asyncio
 import itertools
@@ -49,7 +49,7 @@ async def _on_one_stack(kind: Kind, faults: list[Fault], seed: int, lines: list[
                 say(f"{len(lines) + 1} of {of}: {fault.name}")
                 lines.append(await strike(struck, fault, seed))
                 _tell(lines)
-                _keep_logs(kind, lines[-1])
+                await asyncio.to_thread(_keep_logs, kind, lines[-1])
     except Exception as error:
         if fault in faults:
             raise  # there was no stack at all
@@ -60,10 +60,15 @@ async def _on_one_stack(kind: Kind, faults: list[Fault], seed: int, lines: list[
 
 def _keep_logs(kind: Kind, line: Line) -> None:
     """Of what does not hold: the next stack, or the next campaign, would write over them."""
-    if not line["holds"]:
-        kept = REPORT.parent / f"{line['fault']}-{line['seed']}"
-        shutil.copytree(state_of(kind) / "log", kept, dirs_exist_ok=True)
-        say(f"    its logs: {kept}")
+    if line["holds"]:
+        return
+    kept = REPORT.parent / f"{line['fault']}-{line['seed']}"
+    shutil.rmtree(kept, ignore_errors=True)
+    try:
+        shutil.copytree(state_of(kind) / "log", kept)
+    except OSError as error:  # one is written, or turned over, meanwhile
+        say(f"    not all of its logs could be kept: {error}")
+    say(f"    its logs: {kept}")
 
 
 def _tell(lines: Sequence[Line]) -> None:

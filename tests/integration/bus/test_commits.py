@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from libs.bus import bus as bus_module
 from libs.bus import consumption, subscriber
 from libs.bus.consumption import Consumption
+from libs.bus.due import DueWorker
 from libs.bus.outcomes import Emit
 from libs.bus.work import Work
 from libs.contracts.topics import Topic
@@ -54,6 +56,7 @@ async def test_what_comes_without_a_pause_is_committed_seldom_and_to_its_end(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
+    monkeypatch.setattr(DueWorker, "_sweep", AsyncMock())  # it marks, too
     commits: list[Any] = []
     commit = AIOKafkaConsumer.commit
 
@@ -137,6 +140,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Consumption]:
 
     monkeypatch.setattr(bus_module, "Consumption", Seen)
     monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
+    monkeypatch.setattr(DueWorker, "_sweep", AsyncMock())  # it marks, too
     return found
 
 
@@ -205,34 +209,52 @@ async def test_who_gives_partitions_up_waits_for_a_commit_that_is_under_way(
 
 
 @asynccontextmanager
-async def unfinished(room: Room) -> AsyncIterator[asyncio.Event]:
+async def unfinished(room: Room) -> AsyncIterator[tuple[asyncio.Event, Topic, Topic]]:
     """A record of which a part is told, and which is not settled when the event lets its handler go on."""
     source, target = await room.topic(), await room.topic()
     told, going = asyncio.Event(), asyncio.Event()
 
     async def handle(work: Work[Any]) -> None:
-        (delivery,) = work.deliveries
-        async with work.recording() as recording:
-            recording.emit(delivery, [Emit(target, delivery.event)])
+        await tell(work, target)
         told.set()
         await going.wait()
 
     await room.send(source, [room.event()])
-    bus = room.bus()
+    bus, tap = room.bus(), await room.tap(target)
     bus.consume({source: handle})
     async with bus:
         await asyncio.wait_for(told.wait(), 30)
-        yield going
+        assert not await room.empty("unpublished")
+        yield going, source, target
     assert await room.committed(source) == {}
+    await tap.read()
+    assert len(tap.of(target)) == 1
 
 
+async def tell(work: Work[Any], target: Topic) -> None:
+    (delivery,) = work.deliveries
+    async with work.recording() as recording:
+        recording.emit(delivery, [Emit(target, delivery.event)])
+
+
+@pytest.mark.parametrize("waits", [False, True])
 async def test_what_an_unfinished_record_told_is_marked_before_a_twin_takes_it(
-    room: Room, made: list[Consumption]
+    room: Room, made: list[Consumption], waits: bool
 ) -> None:
-    """I-2: a Pukal that is handed over tells nothing twice."""
-    async with unfinished(room) as going:
-        await made[0].settle()
-        assert await room.empty("unpublished")
+    """I-2: a Pukal that is handed over tells nothing twice, nor does one that waits for the HSM meanwhile."""
+    async with unfinished(room) as (going, source, target):
+        if waits:
+            made[0]._suspension.hold("something that is away")
+        taken = asyncio.Event()
+
+        async def take(work: Work[Any]) -> None:
+            await tell(work, target)
+            taken.set()
+
+        twin = room.bus(pool=await room.more_connections())
+        twin.consume({source: take})
+        async with twin:
+            await asyncio.wait_for(taken.wait(), 60)
         going.set()
 
 
@@ -240,28 +262,27 @@ async def test_what_an_unfinished_record_told_is_marked_before_the_service_stops
     room: Room, made: list[Consumption]
 ) -> None:
     """I-2: nor one in whose middle the service is restarted."""
-    async with unfinished(room) as going:
-        assert not await room.empty("unpublished")
+    async with unfinished(room) as (going, _, _):
         made[0].stop()
         going.set()
     assert await room.empty("unpublished")
 
 
-async def test_who_waits_asks_nothing_of_the_database_at_each_poll(
+async def test_who_waits_and_has_nothing_to_commit_asks_nothing_of_the_database_when_nothing_comes(
     room: Room, monkeypatch: pytest.MonkeyPatch, made: list[Consumption]
 ) -> None:
-    """What it waits for may be the database. What it has handled is committed all the same."""
+    """What it waits for may be the database."""
     asked: list[Any] = []
 
     async def counted(*arguments: Any) -> None:
         asked.append(arguments)
 
-    async with unfinished(room) as going:
+    async with unfinished(room) as (going, _, _):
         monkeypatch.setattr(ledger, "mark_published", counted)
+        made[0]._suspension.hold("something that is away")
         going.set()
-        await asyncio.wait_for(made[0].idle.wait(), 30)  # suspended: its record is unsettled
-        await made[0].settle()
+        await asyncio.wait_for(made[0].idle.wait(), 30)
+        await made[0].settle_idle()
         assert not asked
-        made[0].stop()
         await made[0].settle()
-        assert asked
+        assert asked, "who gives its partitions up does"

@@ -118,6 +118,11 @@ async def test_documents_that_wait_for_their_sah_are_told_once(posting: Posting)
     request_id = peraku[0].request_id
     await posting.verify(peraku)
     await parked(posting, request_id, len(ids))
+
+    def told() -> list[Waiting]:
+        return posting.wire.events(topics.WAITING, Waiting, request_id)
+
+    await posting.wire.tap.until(lambda: len({name for event in told() for name in event.documents or ()}) == 4, "told")
     await posting.database.execute("update due set at = now() where request_id = $1", request_id)
     tries = "select count(*) from due where request_id = $1 and tries > 0"
 
@@ -127,6 +132,5 @@ async def test_documents_that_wait_for_their_sah_are_told_once(posting: Posting)
     await posting.wire.tap.until(looked, "looked again")
     await age(posting, request_id, 60)
     await posting.completed(request_id)
-    told = posting.wire.events(topics.WAITING, Waiting, request_id)
-    assert {(event.stage, event.why) for event in told} == {("posting", Reason.SAH_NOT_POSTED)}
-    assert sorted(name for event in told for name in event.documents or ()) == sorted(ids)
+    assert {(event.stage, event.why) for event in told()} == {("posting", Reason.SAH_NOT_POSTED)}
+    assert sorted(name for event in told() for name in event.documents or ()) == sorted(ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from asyncpg.exceptions import DataError
@@ -41,8 +41,8 @@ async def test_what_is_no_array_is_refused(room: Room) -> None:
             await room.pool.fetchval("SELECT $1::text[]", value)
 
 
-async def test_no_element_is_asked_by_an_abstract_class(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the pin: it finds what it asks by under the name that libs/storage/pool.py gives another meaning."""
+async def test_asyncpg_asks_by_the_name_that_the_pool_gives_types(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert protocol.IterableABC == (list, tuple, set, frozenset)  # type: ignore[attr-defined]
     asked: list[object] = []
 
     class Asked(type):
@@ -54,5 +54,5 @@ async def test_no_element_is_asked_by_an_abstract_class(room: Room, monkeypatch:
         pass
 
     monkeypatch.setattr(protocol, "IterableABC", Container)
-    assert await room.pool.fetchval("SELECT $1::uuid[]", [ID]) == [UUID(str(ID))]
+    assert await room.pool.fetchval("SELECT $1::uuid[]", [ID]) == [ID]
     assert asked[-2:] == [[ID], ID], "the array, then what is in it"

@@ -32,9 +32,8 @@ MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_
 not rise. They are above a slice's 350 KB: what is given back is asked for again, page by page. One arena, because each
 keeps its own."""
 
-SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "524288", "MALLOC_TRIM_THRESHOLD_": "2097152"}
-"""Lower for the signer, whose memory is bounded more tightly: a PIN's 7 MiB comes on top of what it holds. Above a
-slice's 350 KB as well."""
+SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""Lower for the signer, whose memory is bounded more tightly: a PIN's 7 MiB comes on top of what it holds."""
 
 
 @dataclass(frozen=True)

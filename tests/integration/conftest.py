@@ -1,4 +1,4 @@
-"""A schema per test, as a service has it."""
+"""One service per test: its own schema, topics and group on the session's stack."""
 
 from collections.abc import AsyncIterator
 

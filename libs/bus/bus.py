@@ -234,6 +234,7 @@ class Bus:
                 handle=consumption.handle,
                 settle=consumption.settle,
                 settle_idle=consumption.settle_idle,
+                assigned=consumption.assigned,
                 service=self._service,
                 session_ms=self._session_ms,
                 gather=consumer.gather,

@@ -87,6 +87,11 @@ class Consumption:
         self._stopping = True
         self._suspension.hold("stopping")
 
+    def assigned(self) -> None:
+        """Partitions were assigned: what was handled before is for their owners of now to commit, who read it again."""
+        self._reach.assignments += 1
+        self._handled = {}
+
     async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
         """Handle a batch and empty it; settle, if it is time. Raises nothing but cancellation."""
         self.idle.clear()
@@ -94,7 +99,7 @@ class Consumption:
         self._until = time.monotonic() + HANDLER_BOUND
         if not self._handled:
             self._settle_at = time.monotonic() + SETTLE_EVERY
-        progress = Progress()
+        progress, taken_under = Progress(), self._reach.assignments
         try:
             if not self._suspension.active:
                 await self._work(await self._arrived(records), progress)
@@ -105,6 +110,8 @@ class Consumption:
             metrics.alarm(self._service, "loop-failed")
             self._suspension.suspend("loop")
         finally:
+            if taken_under != self._reach.assignments:
+                self._reach.lost_place = True
             await self._finish(records, progress, consumer)
             records.clear()
             self.idle.set()
@@ -156,8 +163,8 @@ class Consumption:
         Committed before it was marked, an outcome would wait for a replay that never comes. Safe beside a batch.
         """
         async with self._settling:  # who gives partitions up waits for what is under way
-            handled, self._handled = self._handled, {}
-            if await self._marked():
+            handled, self._handled, under = self._handled, {}, self._reach.assignments
+            if await self._marked() and under == self._reach.assignments:
                 await self._commit(handled)
 
     async def settle_idle(self) -> None:

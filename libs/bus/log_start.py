@@ -30,10 +30,6 @@ async def places(
     return {partition: (offset, starts[partition]) for partition, offset in zip(partitions, committed, strict=True)}
 
 
-async def _nothing() -> None:
-    """Monitor commits each batch as it writes it."""
-
-
 class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped
     """Stops the consumer when retention has passed it: Kafka would skip the gap in silence.
 
@@ -46,23 +42,29 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         topics: Mapping[str, Topic],
         suspension: Suspension,
         service: str,
-        hand_over: Callable[[], Awaitable[None]] = _nothing,
+        *,
+        hand_over: Callable[[], Awaitable[None]] | None = None,
+        assigned: Callable[[], None],
     ) -> None:
+        """`hand_over` is called before partitions are given up, `assigned` when others, or the same, were assigned."""
         self._topics = topics
         self._suspension = suspension
         self._service = service
         self._hand_over = hand_over
+        self._assigned = assigned
         self._unchecked: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Hand over, so that their next owner begins where this one has ended."""
-        await self._hand_over()
+        if self._hand_over:
+            await self._hand_over()
         for partition in revoked:
             self._next.pop(partition, None)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Asked here, a failure would be swallowed by aiokafka; the poll asks, and does not go on without an answer."""
+        self._assigned()
         self.look_at(assigned)
 
     def look_at(self, partitions: set[TopicPartition] | frozenset[TopicPartition]) -> None:

@@ -33,7 +33,11 @@ class Reach:
         self._probe = probe
         self._failures: Counter[What] = Counter()
         self.lost_place = False
-        """Where the consumer stands is not what it has handled: a fetch failed half-way, or a commit did."""
+        """Where the consumer stands is not what it has handled: a fetch failed half-way, a commit did, or partitions
+        were assigned anew over a batch."""
+        self.assignments = 0
+        """How often partitions were assigned. What was taken under an earlier assignment is no longer ours to commit,
+        though its partition may have come back: a twin may have gone further meanwhile."""
 
     def succeeded(self, what: What) -> None:
         """It went through."""

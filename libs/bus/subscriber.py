@@ -94,6 +94,7 @@ def subscribe(
     handle: HandleBatch,
     settle: Settle,
     settle_idle: Settle,
+    assigned: Callable[[], None],
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
@@ -103,7 +104,7 @@ def subscribe(
     """Register a batch subscriber; returns FastStream's object, to be started by the broker.
 
     `settle` is called before partitions are given up, `settle_idle` when nothing comes: what is handled may not be
-    committed yet.
+    committed yet. `assigned` is called when partitions were assigned.
     """
     defences.install()
 
@@ -113,7 +114,9 @@ def subscribe(
     async def leave_undecoded(message: KafkaMessage) -> Batch:
         return cast("Batch", message.raw_message)
 
-    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service, settle)
+    guard = LogStartGuard(
+        {topic.name: topic for topic in topics}, suspension, service, hand_over=settle, assigned=assigned
+    )
     subscriber = broker.subscriber(
         *(topic.name for topic in topics),
         batch=True,
@@ -177,12 +180,16 @@ class Poll:
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await self._take(consumer, self._max_records, timeout_ms=wait_ms)
+            taken_under = self._reach.assignments
             if not records:
                 await self._settle()
             elif self._gather:
                 records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)
             await self._guard.check(consumer)
+            if taken_under != self._reach.assignments:
+                self._reach.lost_place = True
+                return []
         except ConsumerStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 (a fetch that fails has moved positions: it is never let pass)

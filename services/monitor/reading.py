@@ -25,7 +25,7 @@ from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
 from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE
-from libs.bus.subscriber import FETCHER_ROUND_MS, HEARTBEATS
+from libs.bus.subscriber import FETCHER_ROUND_MS, HEARTBEATS, rewind
 from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
@@ -120,11 +120,18 @@ class Reader:
             await consumer.stop()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        guard = LogStartGuard({name: TOPICS[name] for name in READ}, self._halted, self._service)
+        assigned = asyncio.Event()
+        topics = {name: TOPICS[name] for name in READ}
+        guard = LogStartGuard(topics, self._halted, self._service, assigned=assigned.set)
         consumer.subscribe(list(READ), listener=guard)
         self._health.set(READING, ok=True)
         batch, write_at = Batch(), 0.0
         while True:
+            if assigned.is_set() and batch.offsets:
+                # What was taken before is no longer ours to commit, though its partition may have come back.
+                await rewind(consumer)
+                batch = Batch()
+            assigned.clear()
             polled = await consumer.getmany(timeout_ms=POLL_MS)
             guard.saw(polled)
             await guard.check(consumer)
@@ -136,8 +143,10 @@ class Reader:
             if polled:
                 self._clocks.saw(batch)
             if batch.offsets and (time.monotonic() > write_at or len(batch) >= BATCH):
-                await self._write(batch, consumer)
-                batch = Batch()
+                await self._write(batch)
+                if not assigned.is_set():
+                    await self._commit(batch, consumer)
+                    batch = Batch()
 
     async def _forged(self, polled: Mapping[TopicPartition, Iterable[Raw]]) -> set[Place]:
         """Where records lie that are not their producer's. Raises Unavailable."""
@@ -153,11 +162,13 @@ class Reader:
                     forged.add((partition, raw.offset))
         return forged
 
-    async def _write(self, batch: Batch, consumer: AIOKafkaConsumer) -> None:
+    async def _write(self, batch: Batch) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             await store.write(connection, batch)
         if batch.unread:
             log.warning("passed over what is no event of its producer", records=batch.unread)
+
+    async def _commit(self, batch: Batch, consumer: AIOKafkaConsumer) -> None:
         mine = {partition: offset for partition, offset in batch.offsets.items() if partition in consumer.assignment()}
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):

@@ -89,6 +89,7 @@ def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
         handle=handle,
         settle=never_asked,
         settle_idle=never_asked,
+        assigned=lambda: None,
         service="test",
         session_ms=SESSION_MS,
     )

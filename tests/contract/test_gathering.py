@@ -58,7 +58,8 @@ async def polled(
     """Our poll over a consumer of one fresh topic."""
     topic = await broker.topic()
     suspension = Suspension("test", "test", {}, Health("test"))
-    guard, reach = LogStartGuard({}, suspension, "test"), Reach("test", topic, never_asked)
+    reach = Reach("test", topic, never_asked)
+    guard = LogStartGuard({}, suspension, "test", assigned=lambda: None)
     poll = Poll(suspension, guard, reach, 250, settle=never_asked, gather=gather, outstanding=outstanding)
     yield poll, await broker.consumer(topic, group=topic), topic
 

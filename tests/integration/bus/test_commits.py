@@ -10,7 +10,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 
-from libs.bus import bus as bus_module
 from libs.bus import consumption, subscriber
 from libs.bus.consumption import Consumption
 from libs.bus.due import DueWorker
@@ -126,22 +125,6 @@ async def test_what_a_crash_left_uncommitted_comes_again_and_is_known(
     await tap.read()
     published = documents(tap.of(target))
     assert len(published) == len(set(published)) == 11
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Consumption]:
-    """The consumers that a bus makes. They settle when they are told to."""
-    found: list[Consumption] = []
-
-    class Seen(Consumption):
-        def __init__(self, **how: Any) -> None:
-            super().__init__(**how)
-            found.append(self)
-
-    monkeypatch.setattr(bus_module, "Consumption", Seen)
-    monkeypatch.setattr(consumption, "SETTLE_EVERY", FOR_EVER)
-    monkeypatch.setattr(DueWorker, "_sweep", AsyncMock())  # it marks, too
-    return found
 
 
 async def test_what_is_handled_while_marks_fail_is_not_committed_before_what_they_were_of(

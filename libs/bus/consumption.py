@@ -87,11 +87,6 @@ class Consumption:
         self._stopping = True
         self._suspension.hold("stopping")
 
-    def assigned(self) -> None:
-        """Partitions were assigned: what was handled before is for their owners of now to commit, who read it again."""
-        self._reach.assignments += 1
-        self._handled = {}
-
     async def handle(self, records: list[Raw], consumer: AIOKafkaConsumer) -> None:
         """Handle a batch and empty it; settle, if it is time. Raises nothing but cancellation."""
         self.idle.clear()
@@ -99,7 +94,7 @@ class Consumption:
         self._until = time.monotonic() + HANDLER_BOUND
         if not self._handled:
             self._settle_at = time.monotonic() + SETTLE_EVERY
-        progress, taken_under = Progress(), self._reach.assignments
+        progress = Progress()
         try:
             if not self._suspension.active:
                 await self._work(await self._arrived(records), progress)
@@ -110,9 +105,10 @@ class Consumption:
             metrics.alarm(self._service, "loop-failed")
             self._suspension.suspend("loop")
         finally:
-            if taken_under != self._reach.assignments:
-                self._reach.lost_place = True
-            await self._finish(records, progress, consumer)
+            if self._reach.taken_after == self._reach.given_up:
+                self._keep(records, progress, consumer)
+            if self._stopping or time.monotonic() >= self._settle_at:
+                await self.settle()
             records.clear()
             self.idle.set()
 
@@ -147,15 +143,21 @@ class Consumption:
     def _expired(self) -> bool:
         return self._stopping or time.monotonic() > self._until
 
-    async def _finish(self, records: Sequence[Raw], progress: Progress, consumer: AIOKafkaConsumer) -> None:
+    def _keep(self, records: Sequence[Raw], progress: Progress, consumer: AIOKafkaConsumer) -> None:
         prefix, rest = frontier([coordinates_of(record) for record in records], progress.handled)
         for partition, offset in rest.items():
             with contextlib.suppress(IllegalStateError):
                 consumer.seek(partition, offset)
         if not self._reach.lost_place:  # what comes again is committed then, with what lies before it
             self._handled |= prefix
-        if self._stopping or time.monotonic() >= self._settle_at:
+
+    async def give_up(self) -> None:
+        """Settle, before partitions are given up; what is under way then is not committed any more."""
+        try:
             await self.settle()
+        finally:
+            self._reach.given_up += 1
+            self._handled = {}
 
     async def settle(self) -> None:
         """Mark what is published, then commit what is handled; or have the next poll go back to what is committed.
@@ -163,8 +165,8 @@ class Consumption:
         Committed before it was marked, an outcome would wait for a replay that never comes. Safe beside a batch.
         """
         async with self._settling:  # who gives partitions up waits for what is under way
-            handled, self._handled, under = self._handled, {}, self._reach.assignments
-            if await self._marked() and under == self._reach.assignments:
+            handled, self._handled = self._handled, {}
+            if await self._marked():
                 await self._commit(handled)
 
     async def settle_idle(self) -> None:

@@ -42,29 +42,24 @@ class LogStartGuard(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         topics: Mapping[str, Topic],
         suspension: Suspension,
         service: str,
-        *,
-        hand_over: Callable[[], Awaitable[None]] | None = None,
-        assigned: Callable[[], None],
+        hand_over: Callable[[], Awaitable[None]],
     ) -> None:
-        """`hand_over` is called before partitions are given up, `assigned` when others, or the same, were assigned."""
+        """`hand_over` is called before partitions are given up: a consumer has one listener, which is this."""
         self._topics = topics
         self._suspension = suspension
         self._service = service
         self._hand_over = hand_over
-        self._assigned = assigned
         self._unchecked: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Hand over, so that their next owner begins where this one has ended."""
-        if self._hand_over:
-            await self._hand_over()
+        await self._hand_over()
         for partition in revoked:
             self._next.pop(partition, None)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Asked here, a failure would be swallowed by aiokafka; the poll asks, and does not go on without an answer."""
-        self._assigned()
         self.look_at(assigned)
 
     def look_at(self, partitions: set[TopicPartition] | frozenset[TopicPartition]) -> None:

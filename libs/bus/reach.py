@@ -33,11 +33,12 @@ class Reach:
         self._probe = probe
         self._failures: Counter[What] = Counter()
         self.lost_place = False
-        """Where the consumer stands is not what it has handled: a fetch failed half-way, a commit did, or partitions
-        were assigned anew over a batch."""
-        self.assignments = 0
-        """How often partitions were assigned. What was taken under an earlier assignment is no longer ours to commit,
-        though its partition may have come back: a twin may have gone further meanwhile."""
+        """Where the consumer stands is not what it has handled: a fetch failed half-way, or a commit did."""
+        self.given_up = 0
+        """How often partitions were given up. What was taken before is not committed any more, though its partition may
+        have come back, and a twin gone further meanwhile: whoever has the partition now reads it again."""
+        self.taken_after = 0
+        """So many times they had been, when the batch at hand was taken."""
 
     def succeeded(self, what: What) -> None:
         """It went through."""

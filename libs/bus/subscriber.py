@@ -92,9 +92,8 @@ def subscribe(
     suspension: Suspension,
     reach: Reach,
     handle: HandleBatch,
-    settle: Settle,
+    give_up: Settle,
     settle_idle: Settle,
-    assigned: Callable[[], None],
     service: str,
     session_ms: int = SESSION_MS,
     gather: Gathering | None = None,
@@ -103,8 +102,8 @@ def subscribe(
 ) -> Any:
     """Register a batch subscriber; returns FastStream's object, to be started by the broker.
 
-    `settle` is called before partitions are given up, `settle_idle` when nothing comes: what is handled may not be
-    committed yet. `assigned` is called when partitions were assigned.
+    `give_up` is called before partitions are given up, `settle_idle` when nothing comes: what is handled may not be
+    committed yet.
     """
     defences.install()
 
@@ -114,9 +113,7 @@ def subscribe(
     async def leave_undecoded(message: KafkaMessage) -> Batch:
         return cast("Batch", message.raw_message)
 
-    guard = LogStartGuard(
-        {topic.name: topic for topic in topics}, suspension, service, hand_over=settle, assigned=assigned
-    )
+    guard = LogStartGuard({topic.name: topic for topic in topics}, suspension, service, give_up)
     subscriber = broker.subscriber(
         *(topic.name for topic in topics),
         batch=True,
@@ -180,16 +177,17 @@ class Poll:
                 self._guard.look_at(consumer.assignment())
             wait_ms = PAUSED_POLL_MS if self._suspension.active else POLL_MS
             records = await self._take(consumer, self._max_records, timeout_ms=wait_ms)
-            taken_under = self._reach.assignments
+            taken_after = self._reach.given_up
             if not records:
                 await self._settle()
             elif self._gather:
                 records += await self._grown(consumer, self._gather, len(records))
             self._came = len(records)
             await self._guard.check(consumer)
-            if taken_under != self._reach.assignments:
-                self._reach.lost_place = True
-                return []
+            if records and taken_after != self._reach.given_up:
+                self._reach.lost_place = True  # what was taken last may be of the new assignment
+                records = []
+            self._reach.taken_after = taken_after
         except ConsumerStoppedError:
             raise
         except Exception as error:  # noqa: BLE001 (a fetch that fails has moved positions: it is never let pass)

@@ -25,7 +25,7 @@ from libs.bus.producers import UNKNOWN_KEY, Producers
 from libs.bus.publisher import BROKER
 from libs.bus.reader import Raw
 from libs.bus.slices import DATABASE
-from libs.bus.subscriber import FETCHER_ROUND_MS, HEARTBEATS, rewind
+from libs.bus.subscriber import FETCHER_ROUND_MS, HEARTBEATS
 from libs.bus.suspension import FIRST_WAIT, LONGEST_WAIT, Suspension
 from libs.contracts.topics import TOPICS
 from libs.runtime import metrics
@@ -120,19 +120,20 @@ class Reader:
             await consumer.stop()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        assigned = asyncio.Event()
-        topics = {name: TOPICS[name] for name in READ}
-        guard = LogStartGuard(topics, self._halted, self._service, assigned=assigned.set)
+        given_up = asyncio.Event()
+
+        async def give_up() -> None:
+            given_up.set()
+
+        guard = LogStartGuard({name: TOPICS[name] for name in READ}, self._halted, self._service, give_up)
         consumer.subscribe(list(READ), listener=guard)
         self._health.set(READING, ok=True)
         batch, write_at = Batch(), 0.0
         while True:
-            if assigned.is_set() and batch.offsets:
-                # What was taken before is no longer ours to commit, though its partition may have come back.
-                await rewind(consumer)
-                batch = Batch()
-            assigned.clear()
             polled = await consumer.getmany(timeout_ms=POLL_MS)
+            if given_up.is_set():  # what was polled now is of the new assignment, and begins where it is committed
+                given_up.clear()
+                batch = Batch()
             guard.saw(polled)
             await guard.check(consumer)
             if self._halted.active:  # a person must look: for what retention has deleted nobody can vouch
@@ -144,9 +145,9 @@ class Reader:
                 self._clocks.saw(batch)
             if batch.offsets and (time.monotonic() > write_at or len(batch) >= BATCH):
                 await self._write(batch)
-                if not assigned.is_set():
+                if not given_up.is_set():
                     await self._commit(batch, consumer)
-                    batch = Batch()
+                batch = Batch()
 
     async def _forged(self, polled: Mapping[TopicPartition, Iterable[Raw]]) -> set[Place]:
         """Where records lie that are not their producer's. Raises Unavailable."""

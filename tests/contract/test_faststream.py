@@ -87,9 +87,8 @@ def ours(broker: Broker, topic: str, handle: Any) -> tuple[KafkaBroker, Any]:
         suspension=Suspension("test", "test", {}, Health("test")),
         reach=Reach("test", topic, never_asked),
         handle=handle,
-        settle=never_asked,
+        give_up=never_asked,
         settle_idle=never_asked,
-        assigned=lambda: None,
         service="test",
         session_ms=SESSION_MS,
     )

@@ -59,7 +59,7 @@ async def polled(
     topic = await broker.topic()
     suspension = Suspension("test", "test", {}, Health("test"))
     reach = Reach("test", topic, never_asked)
-    guard = LogStartGuard({}, suspension, "test", assigned=lambda: None)
+    guard = LogStartGuard({}, suspension, "test", never_asked)
     poll = Poll(suspension, guard, reach, 250, settle=never_asked, gather=gather, outstanding=outstanding)
     yield poll, await broker.consumer(topic, group=topic), topic
 

@@ -1,6 +1,7 @@
 """What uvloop does when a broker's name is known to nobody; and that it is kept from the other brokers."""
 
 import asyncio
+import math
 import socket
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import BrokerMetadata
 
 from libs.bus import connecting
 from tests.support.waiting import eventually
@@ -19,22 +22,25 @@ BOUND = 0.3
 
 
 class Resolver:
-    """The system's, which answers when it is told to: that there is no such name."""
+    """The system's, which answers when it is told to: that there is no such name, unless `knows`."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.answer = asyncio.Event()
+        self.knows = False
 
-    async def getaddrinfo(self, host: str, *_: Any, **__: Any) -> None:
+    async def getaddrinfo(self, host: str, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
         self.asked.append(host)
         await self.answer.wait()
-        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        if not self.knows:
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
 
 
 @pytest.fixture
 async def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     """In place of the system's, of a process that has found another broker."""
-    monkeypatch.setattr(connecting, "_names", {"there": connecting._Name(found=True)})
+    monkeypatch.setattr(connecting, "_names", {"there": connecting._Name(["127.0.0.1"])})
     monkeypatch.setattr(connecting, "LOOK_UP_BOUND", BOUND)
     connecting.install()
     found = Resolver()
@@ -48,30 +54,40 @@ def connecting_to(host: str, port: int = 1) -> asyncio.Task[Any]:
 
 
 async def seconds_to_time_out(host: str) -> float:
-    """How long one attempt takes, made as soon as the name is not left alone any more."""
-    began = 0.0
-
-    async def given_up() -> bool:
-        nonlocal began
-        began = time.monotonic()
-        with pytest.raises((TimeoutError, KafkaConnectionError)) as raised:
-            await connecting_to(host)
-        return raised.type is TimeoutError
-
-    await eventually(given_up, "an attempt", every=0.01)
+    """How long one attempt takes."""
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await connecting_to(host)
     return time.monotonic() - began
 
 
-async def test_a_name_without_an_answer_is_given_up_and_left_alone_for_as_long_as_it_took(resolver: Resolver) -> None:
-    took = await seconds_to_time_out("gone")
-    given_up = time.monotonic()
+async def test_a_name_without_an_answer_is_given_up_and_left_alone_until_there_is_one_and_for_as_long_as_it_took(
+    resolver: Resolver,
+) -> None:
+    assert BOUND <= await seconds_to_time_out("gone") < connecting.LONGEST
     with pytest.raises(KafkaConnectionError, match="a moment ago"):
         await connecting_to("gone")
-    longer = await seconds_to_time_out("gone")
-    assert BOUND <= took < connecting.LONGEST
-    assert time.monotonic() - given_up - longer >= 0.99 * BOUND
-    assert longer >= 2 * BOUND  # a slow resolver is waited for in the end
     resolver.answer.set()
+    answered = time.monotonic()
+
+    async def asked_again() -> bool:
+        with pytest.raises((OSError, KafkaConnectionError)):
+            await connecting_to("gone")
+        return resolver.asked == ["gone"] * 2
+
+    await eventually(asked_again, "an attempt", every=0.01)
+    assert time.monotonic() - answered >= 0.99 * BOUND
+
+
+async def test_a_slow_resolver_s_answer_counts_when_it_comes(resolver: Resolver) -> None:
+    await seconds_to_time_out("gone")
+    resolver.knows = True
+    resolver.answer.set()
+    await eventually(lambda: connecting._names["gone"].addresses, "the answer", every=0.01)
+    resolver.answer.clear()
+    async with asyncio.timeout(BOUND):
+        assert await connecting._known("gone") == ["127.0.0.1"]
+    assert resolver.asked == ["gone"]
 
 
 async def test_the_first_name_of_a_process_is_waited_for(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +109,50 @@ async def test_a_name_is_looked_up_once_for_all_who_ask_meanwhile(
     assert isinstance(cancelled, asyncio.CancelledError)
     assert [type(one) for one in failed] == [socket.gaierror] * 2
     assert resolver.asked == ["gone"]
+
+
+async def test_others_are_connected_to_while_a_name_is_looked_up(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka makes one connection at a time, whoever it is to."""
+
+    async def reached(_: AIOKafkaConnection) -> None:
+        """It takes a connection that was made as it is."""
+
+    monkeypatch.setattr(connecting, "LOOK_UP_BOUND", connecting.LONGEST)
+    monkeypatch.setitem(connecting._names, "there", connecting._Name(["127.0.0.1"], fresh_until=math.inf))
+    client = AIOKafkaClient(bootstrap_servers="there:1")
+    brokers = [BrokerMetadata(1, "gone", 1, None), BrokerMetadata(2, "there", 1, None)]
+    monkeypatch.setattr(client.cluster, "_brokers", {broker.nodeId: broker for broker in brokers})
+    gone = asyncio.create_task(client.ready(1))
+    await eventually(lambda: bool(resolver.asked), "the question", every=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(connecting, "_connect", reached)
+        async with asyncio.timeout(BOUND):
+            assert await client.ready(2)
+    assert not gone.done()
+    resolver.answer.set()
+    assert not await gone
+
+
+async def test_in_its_turn_to_connect_nobody_looks_a_name_up(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have no bound there, and everybody else would wait."""
+    reached = asyncio.Event()
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    nobody = ["127.0.0.2", "127.0.0.1"]  # the first that is found need not be the one that answers
+    monkeypatch.setitem(connecting._names, "there", connecting._Name(nobody, fresh_until=math.inf))
+    async with server:
+        with pytest.raises(KafkaConnectionError):
+            await connecting_to("there", server.sockets[0].getsockname()[1])
+    assert reached.is_set()
+    assert resolver.asked == []
 
 
 _WHO_COMES_FIRST = """

@@ -1,11 +1,11 @@
-"""A broker whose name nobody answers for must not keep a client from those that are there.
+"""A broker that is away must not keep a client from those that are there.
 
-The name of a host that is down is often answered by no resolver, which takes the system 10 s; uvloop looks two names up
-at a time; and aiokafka 0.14 makes one connection at a time and begins again after 0.1 s. So a few clients that asked
-for a broker that was away found no other for minutes: with one of three away a Pukal took more than 160 s. So a name is
-looked up before the client's turn to connect, and by nobody in it: only what wants that broker waits, and no longer
-than the bound. tests/contract holds the fault and this defence. How long a connection takes once its name is known is
-aiokafka's matter: a broker that starts, or is busy, needs its time.
+aiokafka 0.14 makes one connection at a time, and gives each 20 s: as long as it took to see that a host which died
+without a word does not answer, no other broker was connected to. The name of such a host is often answered by no
+resolver, which takes the system 10 s, and uvloop looks two names up at a time. With one of three away a Pukal took
+more than 160 s. So each connection is an attempt of its own, which goes on as long as aiokafka gives it: a broker that
+starts, or is busy, needs its time. Nobody waits for it longer than a moment, and whoever comes after that not at all.
+tests/contract holds the faults and these defences.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ import contextlib
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import structlog
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 
@@ -32,13 +32,13 @@ The look-up goes on, and a slow resolver's answer counts when it comes: until th
 LONGEST: Final = 12.0
 """The same for a process's first name, of which nothing is known and nobody waits for."""
 
-FRESH: Final = 1.0
-"""Seconds for which a name that is known is not looked up again: who waited for the turn to connect need not."""
+CONNECT_BOUND: Final = 3.0
+"""Seconds that anybody waits for an attempt to connect."""
 
 _connect = AIOKafkaConnection.connect
-_connection = AIOKafkaClient._get_conn  # noqa: SLF001 (no hook is called before its turn to connect)
-
-log = structlog.get_logger()
+_get_conn = AIOKafkaClient._get_conn  # noqa: SLF001 (there is no hook before its turn to connect)
+_metadata_update = AIOKafkaClient._metadata_update  # noqa: SLF001 (nor where all that it knows have failed)
+_close = AIOKafkaClient.close
 
 
 @dataclass
@@ -47,10 +47,21 @@ class _Name:
 
     addresses: Sequence[str] = ()
     """The last that were found."""
-    fresh_until: float = 0.0
     left_until: float = 0.0
     """Who kept us waiting is left alone: until it answers, and then for as long as it took to say no."""
 
+
+@dataclass
+class _Attempt:
+    """To connect one client to one node."""
+
+    task: "asyncio.Task[AIOKafkaConnection | None]"
+    takes_long: bool = False
+    """Somebody has waited for it in vain."""
+
+
+_attempts: "WeakKeyDictionary[AIOKafkaClient, dict[tuple[int, int], _Attempt]]" = WeakKeyDictionary()
+"""What is under way, of each client."""
 
 _names: dict[str, _Name] = {}
 
@@ -82,26 +93,59 @@ async def _connect_by_known_name(connection: AIOKafkaConnection) -> Any:
     return await _connect(connection)
 
 
-async def _connection_by_known_name(
+async def _connection(
     client: AIOKafkaClient, node_id: int, *, group: int = ConnectionGroup.DEFAULT, no_hint: bool = False
 ) -> AIOKafkaConnection | None:
-    made = client._conns.get((node_id, group))  # noqa: SLF001 (as said)
-    broker = client.cluster.broker_metadata(node_id)
-    if broker is not None and not (made and made.connected()):
-        try:
-            await _known(broker.host)
-        except (OSError, KafkaConnectionError) as error:
-            log.warning("no connection", node=node_id, error=type(error).__name__)
-            client.force_metadata_update()  # as aiokafka does when it could not connect
+    """The connection to a node; None, and tried again by who asked, while there is none."""
+    made, attempts = client._conns.get((node_id, group)), _attempts.setdefault(client, {})  # noqa: SLF001 (as said)
+    if made is not None and made.connected():
+        return made
+    attempt = attempts.get((node_id, group))
+    if attempt is None:
+        attempt = _Attempt(asyncio.create_task(_get_conn(client, node_id, group=group, no_hint=no_hint)))
+        attempts[node_id, group] = attempt
+        attempt.task.add_done_callback(lambda _: attempts.pop((node_id, group), None))
+    if attempt.takes_long:
+        return None
+    try:
+        async with asyncio.timeout(CONNECT_BOUND):
+            return await asyncio.shield(attempt.task)
+    except TimeoutError:
+        attempt.takes_long = True
+        return None
+    except asyncio.CancelledError:
+        if attempt.task.cancelled():  # the client was closed, and not who asks
             return None
-    return await _connection(client, node_id, group=group, no_hint=no_hint)
+        raise
+
+
+async def _updated(client: AIOKafkaClient, cluster: ClusterMetadata, topics: Collection[str] | None) -> bool:
+    """Ask whom it knows, and then whom it was given at first, as KIP-899 has it.
+
+    A broker that has just started may tell of itself alone. Whoever heard that and loses it would ask nobody else, for
+    ever: consumers without a coordinator, until their process ends.
+    """
+    if await _metadata_update(client, cluster, topics):
+        return True
+    try:
+        await client.bootstrap()
+    except KafkaConnectionError:
+        return False
+    return bool(await _metadata_update(client, cluster, topics))
+
+
+async def _closed(client: AIOKafkaClient) -> None:
+    """With what is under way: a connection that is made after the others were closed would stay."""
+    tasks = [attempt.task for attempt in _attempts.pop(client, {}).values()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await _close(client)
 
 
 async def _known(host: str) -> Sequence[str]:
     """The name's addresses. Raises OSError, KafkaConnectionError: the system knows none, or did not just now."""
     name, now = _names.setdefault(host, _Name()), time.monotonic()
-    if now < name.fresh_until:
-        return name.addresses
     if now < name.left_until:
         raise KafkaConnectionError(f"the name {host} was not known a moment ago")
     try:
@@ -123,7 +167,7 @@ async def _answer(host: str, name: _Name) -> Sequence[str]:
         if done.cancelled() or done.exception():
             name.left_until = now + min(now - began, LOOK_UP_BOUND)
         else:
-            name.addresses, name.left_until, name.fresh_until = done.result(), 0.0, now + FRESH
+            name.addresses, name.left_until = done.result(), 0.0
 
     if host not in asked:
         asked[host] = loop.create_task(_looked_up(loop, host))
@@ -138,4 +182,7 @@ async def _looked_up(loop: asyncio.AbstractEventLoop, host: str) -> Sequence[str
 def install() -> None:
     """Make every client of this process connect so. Safe to call again."""
     AIOKafkaConnection.connect = _connect_by_known_name
-    AIOKafkaClient._get_conn = _connection_by_known_name  # noqa: SLF001 (as said)
+    AIOKafkaClient._get_conn = _connection  # noqa: SLF001 (as said)
+    AIOKafkaClient._get_conn_lock = contextlib.nullcontext()  # noqa: SLF001 (an attempt is one by its key)
+    AIOKafkaClient._metadata_update = _updated  # noqa: SLF001 (as said)
+    AIOKafkaClient.close = _closed

@@ -1,21 +1,24 @@
 """What uvloop does when a broker's name is known to nobody; and that it is kept from the other brokers."""
 
 import asyncio
-import math
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import client as aiokafka_client
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import BrokerMetadata
 
 from libs.bus import connecting
+from tests.contract.broker import Broker
 from tests.support.waiting import eventually
 
 BOUND = 0.3
@@ -84,10 +87,7 @@ async def test_a_slow_resolver_s_answer_counts_when_it_comes(resolver: Resolver)
     resolver.knows = True
     resolver.answer.set()
     await eventually(lambda: connecting._names["gone"].addresses, "the answer", every=0.01)
-    resolver.answer.clear()
-    async with asyncio.timeout(BOUND):
-        assert await connecting._known("gone") == ["127.0.0.1"]
-    assert resolver.asked == ["gone"]
+    assert await connecting._known("gone") == ["127.0.0.1"]
 
 
 async def test_the_first_name_of_a_process_is_waited_for(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,28 +111,74 @@ async def test_a_name_is_looked_up_once_for_all_who_ask_meanwhile(
     assert resolver.asked == ["gone"]
 
 
-async def test_others_are_connected_to_while_a_name_is_looked_up(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """aiokafka makes one connection at a time, whoever it is to."""
+class Connection:
+    """One that was made."""
 
-    async def reached(_: AIOKafkaConnection) -> None:
-        """It takes a connection that was made as it is."""
+    def connected(self) -> bool:
+        return True
 
-    monkeypatch.setattr(connecting, "LOOK_UP_BOUND", connecting.LONGEST)
-    monkeypatch.setitem(connecting._names, "there", connecting._Name(["127.0.0.1"], fresh_until=math.inf))
+    async def close(self, reason: object) -> None:
+        """Nothing is behind it."""
+
+
+@dataclass
+class Cluster:
+    """A client of two brokers, of which the first says nothing until it is let."""
+
+    client: AIOKafkaClient
+    attempts: list[str]
+    going: asyncio.Event
+
+
+@pytest.fixture
+async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setattr(connecting, "CONNECT_BOUND", BOUND)
+    connecting.install()
+    attempts: list[str] = []
+    going = asyncio.Event()
+
+    async def create(host: str, *_: object, **__: object) -> Connection:
+        attempts.append(host)
+        if host == "gone":
+            await going.wait()
+        return Connection()
+
+    monkeypatch.setattr(aiokafka_client, "create_conn", create)
     client = AIOKafkaClient(bootstrap_servers="there:1")
     brokers = [BrokerMetadata(1, "gone", 1, None), BrokerMetadata(2, "there", 1, None)]
     monkeypatch.setattr(client.cluster, "_brokers", {broker.nodeId: broker for broker in brokers})
-    gone = asyncio.create_task(client.ready(1))
-    await eventually(lambda: bool(resolver.asked), "the question", every=0.01)
-    with monkeypatch.context() as patch:
-        patch.setattr(connecting, "_connect", reached)
-        async with asyncio.timeout(BOUND):
-            assert await client.ready(2)
+    yield Cluster(client, attempts, going)
+    await client.close()
+
+
+async def test_others_are_connected_to_while_a_broker_says_nothing(cluster: Cluster) -> None:
+    """aiokafka makes one connection at a time, whoever it is to."""
+    gone = asyncio.create_task(cluster.client.ready(1))
+    await eventually(lambda: bool(cluster.attempts), "the attempt", every=0.01)
+    assert await cluster.client.ready(2)
     assert not gone.done()
-    resolver.answer.set()
     assert not await gone
+
+
+async def test_nobody_waits_for_an_attempt_that_takes_long_and_it_goes_on(cluster: Cluster) -> None:
+    began = time.monotonic()
+    assert not await cluster.client.ready(1)
+    assert time.monotonic() - began >= 0.99 * BOUND
+    async with asyncio.timeout(BOUND / 2):
+        assert not await cluster.client.ready(1)
+    cluster.going.set()
+    assert await eventually(lambda: cluster.client.ready(1), "the connection", every=0.01)
+    assert cluster.attempts == ["gone"]
+
+
+async def test_a_client_that_is_closed_makes_no_connection_any_more(cluster: Cluster) -> None:
+    waits = asyncio.create_task(cluster.client.ready(1))
+    await eventually(lambda: bool(cluster.attempts), "the attempt", every=0.01)
+    await cluster.client.close()
+    assert not await waits
+    cluster.going.set()
+    assert not await cluster.client.ready(3)
+    assert cluster.client._conns == {}
 
 
 async def test_in_its_turn_to_connect_nobody_looks_a_name_up(
@@ -147,12 +193,36 @@ async def test_in_its_turn_to_connect_nobody_looks_a_name_up(
 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     nobody = ["127.0.0.2", "127.0.0.1"]  # the first that is found need not be the one that answers
-    monkeypatch.setitem(connecting._names, "there", connecting._Name(nobody, fresh_until=math.inf))
+
+    async def known(_: str) -> list[str]:
+        return nobody
+
+    monkeypatch.setattr(connecting, "_known", known)
     async with server:
         with pytest.raises(KafkaConnectionError):
             await connecting_to("there", server.sockets[0].getsockname()[1])
     assert reached.is_set()
     assert resolver.asked == []
+
+
+@pytest.mark.stack
+async def test_who_was_told_of_one_broker_alone_and_lost_it_asks_those_it_was_given(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault: it asks that one for ever. A broker that has just started tells of itself alone."""
+    connecting.install()
+    client = AIOKafkaClient(**broker.stack.kafka.options())
+    await client.bootstrap()
+    there = client.cluster.brokers()
+    try:
+        monkeypatch.setattr(client.cluster, "_brokers", {99: BrokerMetadata(99, "127.0.0.1", 1, None)})
+        with monkeypatch.context() as bare:
+            bare.setattr(AIOKafkaClient, "_metadata_update", connecting._metadata_update)
+            assert not await client._metadata_update(client.cluster, None)
+        await eventually(client.force_metadata_update, "what the brokers tell")
+        assert client.cluster.brokers() == there
+    finally:
+        await client.close()
 
 
 _WHO_COMES_FIRST = """

@@ -181,10 +181,10 @@ async def test_a_client_that_is_closed_makes_no_connection_any_more(cluster: Clu
     assert cluster.client._conns == {}
 
 
-async def test_in_its_turn_to_connect_nobody_looks_a_name_up(
+async def test_whose_name_is_known_is_connected_to_without_another_look_up(
     resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would have no bound there, and everybody else would wait."""
+    """uvloop looks two names up at a time, and that one would have no bound."""
     reached = asyncio.Event()
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -78,20 +78,18 @@ async def users(client: Client, real: str, count: int) -> None:
     for service in KNOWING_CERTIFICATES:
         await _execute(client, _CERTIFICATES.format(service=service), real, count)
     await _execute(client, _CREDENTIALS, real, count)
-    await _settle(client)
 
 
 async def posted(client: Client, count: int) -> None:
     """So many more posted documents: record (256 bytes of it), place in the signing log, and posting's inbox."""
     await _execute(client, _RECORDS, count)
     await _execute(client, _HANDLED, count)
-    await _settle(client)
 
 
 async def revoked(client: Client, first: int, last: int) -> None:
     """So many more certificates that are revoked; the authority makes its next CRL of them by itself."""
     await _execute(client, _REVOKED, first, last)
-    await _settle(client)
+    await settle(client)
 
 
 async def _execute(client: Client, query: str, *arguments: object) -> None:
@@ -99,7 +97,7 @@ async def _execute(client: Client, query: str, *arguments: object) -> None:
     assert not told.endswith(" 0"), f"nothing to copy: {query.split()[2]}"
 
 
-async def _settle(client: Client) -> None:
+async def settle(client: Client) -> None:
     """Have done now what PostgreSQL would do during the measurement."""
     for command in ("VACUUM ANALYZE", "CHECKPOINT"):
         await client.database.execute(command, timeout=600)

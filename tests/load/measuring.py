@@ -1,4 +1,4 @@
-"""One figure: rounds of the same work, beside what the machine could do just before, and what it cost whom."""
+"""Figures: rounds of the same work, beside what the machine could do just before, and what it cost whom."""
 
 import asyncio
 import statistics
@@ -10,7 +10,7 @@ from services.igfmas.enrolment import Officer
 from tests.load import yardstick
 from tests.load.processes import Processes, used_between
 from tests.load.progress import say
-from tests.load.signings import Window, one_after_another
+from tests.load.signings import Window, one_after_another, single
 from tests.load.yardstick import Rates, Spread
 from tests.support.chain import Client
 
@@ -19,6 +19,8 @@ COMPARED_ROUNDS = 9
 """Of what is compared: one and the same work differs by a tenth from round to round."""
 SETTLING = 0.5
 """Seconds before each look at the CPU: the timeline and the marks of what is published follow the end of a request."""
+WARM_UP, WARM_UP_PUKALS = 20, 5
+"""What a new stack signs before anything is measured: its broker compiles meanwhile, and its plans are made."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,45 @@ class Figure:
         )
 
 
+class Rounds:
+    """Rounds of some work on one stack, as they come."""
+
+    def __init__(self, processes: Processes, what: str, work: Callable[[], Awaitable[Window]]) -> None:
+        self._processes, self._what, self._work = processes, what, work
+        self._windows: list[Window] = []
+        self._costs: list[dict[str, float]] = []
+
+    async def add(self) -> None:
+        """One more."""
+        await asyncio.sleep(SETTLING)
+        before = self._processes.cpu_seconds()
+        window = await self._work()
+        await asyncio.sleep(SETTLING)
+        self._windows.append(window)
+        self._costs.append(used_between(before, self._processes.cpu_seconds(), window.documents))
+
+    def figure(self, machine: Sequence[Rates]) -> Figure:
+        """What they gave, which is told too."""
+        found = Figure.of(self._what, self._windows, machine, self._costs)
+        say(
+            f"{found.what}: {found.per_s.median:.0f}/s ({found.per_s.least:.0f} to {found.per_s.most:.0f}), "
+            f"raw HSM {found.raw_hsm_per_s.median:.0f}/s, ratio {found.ratio:.3f}, "
+            f"{found.cpu_us.median:.0f} us of CPU a document"
+        )
+        return found
+
+
+async def in_turns(works: Sequence[Rounds], rounds: int) -> list[Figure]:
+    """So many rounds of each, a round of each in turn, with as many looks at the machine between them as `ROUNDS`."""
+    machine = []
+    for number in range(rounds):
+        if number % -(-rounds // ROUNDS) == 0:
+            machine.append(await yardstick.rates())
+        for work in works if number % 2 == 0 else reversed(works):
+            await work.add()
+    return [work.figure(machine) for work in works]
+
+
 @dataclass
 class Bench:
     """What every part of the bench works with."""
@@ -76,40 +117,22 @@ class Bench:
         """A size, as SCALE has it."""
         return max(round(count * self.scale), least)
 
-    async def figure(self, what: str, work: Callable[[], Awaitable[Window]], *, rounds: int = ROUNDS) -> Figure:
-        """Rounds of some work, with a look at the machine before each of them, or before some if there are many."""
-        machine, windows, costs = [], [], []
-        for number in range(rounds):
-            if number % -(-rounds // ROUNDS) == 0:
-                machine.append(await yardstick.rates())
-            await asyncio.sleep(SETTLING)
-            before = self.processes.cpu_seconds()
-            windows.append(await work())
-            await asyncio.sleep(SETTLING)
-            costs.append(used_between(before, self.processes.cpu_seconds(), windows[-1].documents))
-        found = Figure.of(what, windows, machine, costs)
-        say(
-            f"{what}: {found.per_s.median:.0f}/s ({found.per_s.least:.0f} to {found.per_s.most:.0f}), "
-            f"raw HSM {found.raw_hsm_per_s.median:.0f}/s, ratio {found.ratio:.3f}, "
-            f"{found.cpu_us.median:.0f} us of CPU a document"
-        )
+    async def warm_up(self) -> None:
+        """Sign what a new stack signs before it is measured."""
+        for _ in range(WARM_UP):
+            await single(self.client, self.officers[0])
+        await one_after_another(self.client, self.officers[0], self.scaled(1_000, least=50), WARM_UP_PUKALS)
+
+    def rounds(self, what: str, *, count: int = 1_000, times: int = 1) -> Rounds:
+        """Of Pukals of the first officer, so many in a round."""
+        return Rounds(self.processes, what, lambda: one_after_another(self.client, self.officers[0], count, times))
+
+    async def figure(self, what: str, work: Callable[[], Awaitable[Window]]) -> Figure:
+        """Rounds of some work."""
+        (found,) = await in_turns([Rounds(self.processes, what, work)], ROUNDS)
         return found
 
     async def pukals(self, what: str, *, count: int = 1_000, times: int = 1, rounds: int = ROUNDS) -> Figure:
         """Rounds of Pukals of the first officer."""
-        self.latest = await self.figure(
-            what, lambda: one_after_another(self.client, self.officers[0], count, times), rounds=rounds
-        )
+        (self.latest,) = await in_turns([self.rounds(what, count=count, times=times)], rounds)
         return self.latest
-
-    async def compared(self, before: str, after: str, change: Callable[[], Awaitable[None]]) -> list[Figure]:
-        """The same Pukals shortly before and after something was done to the stack."""
-        figures = [await self._warm(before)]
-        await change()
-        return [*figures, await self._warm(after)]
-
-    async def _warm(self, what: str) -> Figure:
-        """Pukals after one that pays for what was started anew."""
-        count = self.scaled(1_000, least=50)
-        await one_after_another(self.client, self.officers[0], count, 1)
-        return await self.pukals(what, count=count, rounds=COMPARED_ROUNDS)

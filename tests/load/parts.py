@@ -1,41 +1,36 @@
-"""The parts of the bench, in the order in which they are run: each measures one thing and says under which names."""
+"""The parts of the bench on one stack, in the order in which they are run: each measures one thing and names it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from tests.load import crls, fills, yardstick
+from tests.load import yardstick
 from tests.load.growth import growth_of
 from tests.load.measuring import COMPARED_ROUNDS, SETTLING, Bench, Figure
 from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.processes import used_between
 from tests.load.progress import say
-from tests.load.signings import one_after_another, percentile, side_by_side, single, thirds
+from tests.load.signings import percentile, side_by_side, single, thirds
 from tests.support.faults import members, twin
 
 Found = dict[str, Any]
 """What a part adds to the results, by name."""
 
-WARM_UP, WARM_UP_PUKALS = 20, 5
-"""What a new stack signs before anything is measured: its broker compiles meanwhile, and its plans are made."""
 SINGLES = 200
 SIZES = (100, 1_000, 10_000, 100_000)
 LONGEST = 10_000
 """Documents that one request may have; more of them are several requests in sequence."""
 AT_LEAST = 1_000
 """Documents in one round of a size: small requests are repeated until it is as many."""
-USERS, ROWS = 100_000, 1_000_000
 SIDE_BY_SIDE = 4
 MIXED_SECONDS = 60.0
 
 
 async def pukal(bench: Bench) -> Found:
     """1,000 documents with one PIN and OTP; the memory that it takes."""
-    for _ in range(WARM_UP):
-        await single(bench.client, bench.officers[0])
+    await bench.warm_up()
     count = bench.scaled(1_000, least=50)
-    await one_after_another(bench.client, bench.officers[0], count, WARM_UP_PUKALS)
     figure = await bench.pukals(f"Pukal of {count:,}", count=count, rounds=COMPARED_ROUNDS)
     return {
         "pukal": asdict(figure),
@@ -141,86 +136,6 @@ async def signers(bench: Bench) -> Found:
     return {"signers": [{"processes": place, **asdict(one)} for place, one in enumerate(figures, 1)]}
 
 
-async def users(bench: Bench) -> Found:
-    """A few officers, and then a hundred thousand; the HSM's objects stay as many as they were."""
-    real, more = len(bench.officers), bench.scaled(USERS, least=100)
-
-    objects = [_objects(bench)]
-    figures = await bench.compared(
-        f"{real} users", f"{real + more:,} users", lambda: fills.users(bench.client, bench.officers[0].user, more)
-    )
-    await bench.client.enrol()
-    objects.append(_objects(bench))
-
-    return {
-        "users": {
-            "real_keys": real + 1,
-            "copies": f"{more:,} rows in each service's copy of the state and in the signer's custody, each as large "
-            "as a real one; their keys are copies of one blob",
-            "hsm_objects": {"before": objects[0], "with all users and one more real key": objects[1]},
-            "figures": [asdict(one) for one in figures],
-            "cost_ratio": cost_ratio(figures),
-        }
-    }
-
-
-async def rows(bench: Bench) -> Found:
-    """What was posted before must cost nothing."""
-    more, counted = bench.scaled(ROWS, least=1_000), []
-
-    async def fill() -> None:
-        counted.append(await bench.client.value("SELECT count(*) FROM posting.record"))
-        await fills.posted(bench.client, more)
-        counted.append(await bench.client.value("SELECT count(*) FROM posting.record"))
-
-    figures = by_records(await bench.compared("records as they are", f"{more:,} records more", fill), counted)
-    return {
-        "rows": {
-            "records": counted,
-            "copies": "record (256 bytes of each), signing_log and inbox of posting",
-            "figures": [asdict(one) for one in figures],
-            "cost_ratio": cost_ratio(figures),
-        }
-    }
-
-
-def by_records(figures: Sequence[Figure], counted: Sequence[int]) -> list[Figure]:
-    """The two named by the records that there were when the first had ended and before the second began."""
-    names = f"up to {counted[0]:,} records", f"from {counted[1]:,} records on"
-    return [replace(figure, what=name) for figure, name in zip(figures, names, strict=True)]
-
-
-async def crl(bench: Bench) -> Found:
-    """What a Pukal costs with the revocations of a ministry, and with a million; and what a look-up does."""
-    few, many = bench.scaled(crls.FEW, least=10), bench.scaled(crls.MANY, least=1_000)
-    lists = [await crls.revoke_up_to(bench, few)]
-
-    async def fill() -> None:
-        lists.append(await crls.revoke_up_to(bench, many))
-
-    figures = await bench.compared(f"CRL of {few:,}", f"CRL of {many:,}", fill)
-    return {
-        "crl": {
-            "lists": lists,
-            "figures": [asdict(one) for one in figures],
-            "cost_ratio": cost_ratio(figures),
-            "crl_verifier_peak_mb": bench.processes.peaks()["crl_verifier"],
-        },
-        "crl_lookup_us": lists[-1]["lookup_us"],
-    }
-
-
-def cost_ratio(figures: Sequence[Figure]) -> float:
-    """The cost of a document after, divided by that before."""
-    before, after = figures
-    return after.cpu_us.median / before.cpu_us.median
-
-
-def _objects(bench: Bench) -> int:
-    """Objects in the users' HSM token: SoftHSM keeps each in a file."""
-    return len(list((bench.layout.hsm("users") / "tokens").glob("*/*.object")))
-
-
 Part = Callable[[Bench], Awaitable[Found]]
 
 PARTS: Final[dict[str, Part]] = {
@@ -230,7 +145,4 @@ PARTS: Final[dict[str, Part]] = {
     "p256": p256,
     "growth": growth,
     "signers": signers,
-    "users": users,
-    "rows": rows,
-    "crl": crl,
 }

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.load import bench, crls, processes, report
+from tests.load import bench, crls, measuring, processes, report, yardstick
+from tests.load.compared import cost_ratio
 from tests.load.measuring import Figure
-from tests.load.parts import by_records, cost_ratio
 from tests.load.signings import Window
 from tests.load.yardstick import Rates
 from tests.unit.load.test_report import results
@@ -63,7 +63,7 @@ async def test_a_start_that_takes_a_little_too_long_does(monkeypatch: pytest.Mon
     async def measure(*_: object) -> None:
         """Nothing but the start."""
 
-    monkeypatch.setattr(bench, "new_layout", lambda: None)
+    monkeypatch.setattr(bench, "new_layout", lambda _: None)
     monkeypatch.setattr(bench, "running_stack", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(bench, "Stack", lambda _: None)
     monkeypatch.setattr(bench, "measure", measure)
@@ -88,6 +88,26 @@ def test_a_whole_run_ends_with_1_where_a_target_does_not_hold(capsys: pytest.Cap
     assert bench.verdict(found | {"ratio": 0.5, "failed": {"crl": "OSError()"}}, whole=False) == 1
 
 
-def test_records_that_a_run_posted_before_are_told() -> None:
-    told = by_records([figure(1), figure(1)], [220_440, 1_220_440])
-    assert [one.what for one in told] == ["up to 220,440 records", "from 1,220,440 records on"]
+async def test_what_is_compared_is_signed_in_turns_so_that_an_hour_that_worsens_falls_on_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def rates() -> Rates:
+        turns.append("machine")
+        return Rates(1.0, 1.0)
+
+    def work(name: str) -> measuring.Rounds:
+        async def sign() -> Window:
+            turns.append(name)
+            return Window(0, 1, 1)
+
+        spent = SimpleNamespace(cpu_seconds=lambda: {"kafka": float(sum(range(100, 100 + len(turns))))})
+        return measuring.Rounds(spent, name, sign)  # type: ignore[arg-type]
+
+    turns: list[str] = []
+    monkeypatch.setattr(measuring, "SETTLING", 0)
+    monkeypatch.setattr(yardstick, "rates", rates)
+    figures = await measuring.in_turns([work("new"), work("filled")], 9)
+    assert turns[:5] == ["machine", "new", "filled", "filled", "new"]
+    assert turns.count("machine") == measuring.ROUNDS
+    assert turns.count("new") == turns.count("filled") == 9
+    assert cost_ratio(figures) == pytest.approx(1, abs=0.02), "each turn costs more than the one before"

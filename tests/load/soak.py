@@ -1,6 +1,7 @@
 """`make soak`: a steady mixed load for MINUTES (10), and whether the memory of any process grows. var/bench/soak.json.
 
-On a stack of its own, made anew: var/bench-stack. The load is half of what the platform can bear.
+On a stack of its own, made anew: var/bench-stack. The load is half of what the platform can bear, and begins when some
+thousand single documents have filled what is bounded: six minutes, which are not judged.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import uvloop
 
 from deploy.native.layout import SERVICES
 from services.igfmas.demo.stack import running_stack
+from services.igfmas.enrolment import Officer
 from tests.load.bench import OFFICERS, new_layout
 from tests.load.measuring import Bench
 from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
@@ -22,7 +24,7 @@ from tests.load.parts import Found
 from tests.load.plot import RESULTS
 from tests.load.processes import Processes
 from tests.load.progress import say, told
-from tests.load.signings import percentile
+from tests.load.signings import percentile, single
 from tests.load.yardstick import Machine
 from tests.support.chain import connected
 from tests.support.stack import Stack
@@ -31,11 +33,14 @@ REPORT = RESULTS.with_name("soak.json")
 SAMPLE_SECONDS = 5.0
 TELL_SECONDS = 60.0
 
+FILLING, TOLD_OF = 5_000, 1_000
+"""Single documents before the load begins, as fast as they go: ids and pydantic's strings are kept up to a bound."""
+
 LOW = 12
 """Samples, a minute's, of which the least is told."""
 
 WARMING = 0.3
-"""Share of the run that is not judged: pools, caches and the allocator fill to what they are bounded to."""
+"""Share of the run that is not judged: pools and the allocator settle to this load."""
 
 FLAT_MB = 3.0
 """MiB in ten minutes that a service may seem to grow by and still be flat: allocators breathe."""
@@ -94,6 +99,11 @@ def judged(at: Sequence[float], megabytes: Mapping[str, Sequence[float]]) -> dic
     return lines
 
 
+async def _singles(bench: Bench, officer: Officer, count: int) -> None:
+    for _ in range(count):
+        await single(bench.client, officer)
+
+
 async def soak(minutes: float) -> Found:
     """One run on a stack of its own."""
     machine = Machine.here()
@@ -101,6 +111,9 @@ async def soak(minutes: float) -> Found:
     async with running_stack(layout, say), connected(Stack(layout), ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         bench = Bench(client, layout, Processes(client.stack), list(officers), 1.0)
+        for filled in range(TOLD_OF, FILLING + 1, TOLD_OF):
+            await asyncio.gather(*(_singles(bench, officer, TOLD_OF // OFFICERS) for officer in officers))
+            say(f"caches: {filled:,} of {FILLING:,} single documents before the load begins")
         load, samples = await half_load(bench, PUKAL), Samples(bench.processes)
         sampling = asyncio.create_task(samples.take())
         per_s = await load.run(60 * minutes)

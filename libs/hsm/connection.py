@@ -50,10 +50,6 @@ _ANSWERED_NO: Final = (
 )
 """Codes about the request. Every other one, vendors' too, may be about the session: repair, ask once more."""
 
-RENEWED_AFTER: Final = 1_000
-"""Calls until the module is initialised anew, 3 ms on SoftHSM 2.6, which keeps 190 bytes of each key that was unwrapped
-and destroyed until then (SoftHSMv2 issue 562): they add up, and pin the heap around them."""
-
 _PIN_REFUSED: Final = (
     ck.PinExpired,
     ck.PinIncorrect,
@@ -86,17 +82,13 @@ def reason_not_to_login(flags: TokenFlag, who: UserType = UserType.USER) -> str 
 
 
 class Connection:
-    """Opens lazily, repairs by finalising and initialising the module (the one repair that works for every module).
-
-    It does the same after every `RENEWED_AFTER` calls.
-    """
+    """Opens lazily, repairs by finalising and initialising the module (the one repair that works for every module)."""
 
     def __init__(self, *, module_path: str, token_label: str, user_pin: SecretStr) -> None:
         self._module_path = module_path
         self._token_label = token_label
         self._user_pin = user_pin
         self._session: TokenSession | None = None
-        self._calls = 0
         self._login_refused: str | None = None
 
     def call(
@@ -106,9 +98,6 @@ class Connection:
 
         Raises HsmUnavailable, HsmLoginRefused, HsmRefused, and whatever `operation` raises that is not PKCS#11's.
         """
-        if self._calls >= RENEWED_AFTER:
-            self.close()
-        self._calls += 1
         try:
             return self._attempt(operation, *args, **kwargs)
         except ck.PKCS11Error as error:
@@ -124,7 +113,7 @@ class Connection:
 
     def close(self) -> None:
         """End the session and the login; never raises. The next call opens again."""
-        self._session, self._calls = None, 0
+        self._session = None
         finalize(self._module_path)
 
     def _attempt(

@@ -1,7 +1,7 @@
 """`make soak`: a steady mixed load for MINUTES (10), and whether the memory of any process grows. var/bench/soak.json.
 
 On a stack of its own, made anew: var/bench-stack. The load is half of what the platform can bear, and begins when some
-thousand single documents have filled what is bounded: six minutes, which are not judged.
+thousand single documents have filled what is bounded: six minutes, which are not judged. One that fails there ends it.
 """
 
 import asyncio

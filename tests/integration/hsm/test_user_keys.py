@@ -1,6 +1,5 @@
 """A user's key is in the HSM only while it signs, moves to another wrapping key only there, and cannot be altered."""
 
-import ctypes
 import logging
 from typing import Any
 
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
-from libs.hsm import connection, wrapping_keys
+from libs.hsm import wrapping_keys
 from libs.hsm.adapters import HsmPrivateKey
 from libs.hsm.errors import HsmRefused, KeyUnusable
 from libs.hsm.hsm import Hsm
@@ -224,30 +223,3 @@ async def test_nothing_is_left_behind_by_what_fails(hsm: Hsm, algorithm: UserKey
     with pytest.raises(KeyUnusable):
         await hsm.sign_many("kek", algorithm, bytes(len(key.wrapped)), MESSAGES)
     assert await hsm.run(count_objects) == before
-
-
-class _MallInfo2(ctypes.Structure):
-    _fields_ = (("before", ctypes.c_size_t * 7), ("uordblks", ctypes.c_size_t), ("after", ctypes.c_size_t * 2))
-
-
-def _bytes_in_use() -> int:
-    """Of this process, as glibc counts what was allocated and not freed (mallinfo2(3))."""
-    count = ctypes.CDLL(None).mallinfo2
-    count.restype = _MallInfo2
-    in_use: int = count().uordblks
-    return in_use
-
-
-async def test_what_the_module_keeps_of_destroyed_keys_does_not_add_up(
-    hsm: Hsm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def sign(times: int) -> None:
-        for _ in range(times):
-            await hsm.sign_many("kek", "p-256", key.wrapped, MESSAGES[:1])
-
-    monkeypatch.setattr(connection, "RENEWED_AFTER", 100)
-    key = await _new(hsm, "p-256")
-    await sign(200)  # what is kept once
-    before = _bytes_in_use()
-    await sign(2_000)
-    assert _bytes_in_use() - before < 100_000, "SoftHSM keeps 190 bytes of each: 380,000"

@@ -32,9 +32,6 @@ MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_
 not rise. They are above a slice's 350 KB: what is given back is asked for again, page by page. One arena, because each
 keeps its own."""
 
-SIGNER_MEMORY = MEMORY | {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""Lower for the signer, whose memory is bounded more tightly: a PIN's 7 MiB comes on top of what it holds."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -133,7 +130,7 @@ def service_settings(layout: Layout, name: str) -> dict[str, str]:
         "GPKI_CRL_BASE_URL": _crl_server(layout),
         "GPKI_PKI_DIR": str(layout.pki),
         **_transport(layout),
-        **(SIGNER_MEMORY if name == "hsm_signer" else MEMORY),
+        **MEMORY,
     }
     if layout.networked:
         settings["GPKI_LISTEN_HOST"] = layout.listen

@@ -93,13 +93,14 @@ def new_layout(state: Path = STATES[0]) -> Layout:
 
 async def measure(stack: Stack, names: Sequence[str], found: Found, keep: Callable[[Found], None]) -> None:
     """Add to what was found what each part on one stack finds; it is kept after each."""
-    async with _on(stack, found["scale"]) as run:
+    async with on_stack(stack, found["scale"]) as run:
         await _each(PARTS, names, run, found, keep)
         found["resident_mb"] = {part: round(size, 1) for part, size in run.processes.resident().items()}
 
 
 @contextlib.asynccontextmanager
-async def _on(stack: Stack, scale: float) -> AsyncIterator[Bench]:
+async def on_stack(stack: Stack, scale: float) -> AsyncIterator[Bench]:
+    """An iGFMAS of a stack that runs, with officers of its own."""
     async with connected(stack, ()) as client:
         officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
         gc.collect()
@@ -113,7 +114,7 @@ async def _pair(layouts: Sequence[Layout], scale: float) -> AsyncIterator[Pair]:
         sides = []
         for layout in layouts:
             await resources.enter_async_context(running_stack(layout, say))
-            sides.append(await resources.enter_async_context(_on(Stack(layout), scale)))
+            sides.append(await resources.enter_async_context(on_stack(Stack(layout), scale)))
             await sides[-1].warm_up()
         yield Pair(*sides)
 

@@ -10,7 +10,7 @@ from services.igfmas.enrolment import Officer
 from tests.load import yardstick
 from tests.load.processes import Processes, used_between
 from tests.load.progress import say
-from tests.load.signings import Window, one_after_another, single
+from tests.load.signings import Window, one_after_another
 from tests.load.yardstick import Rates, Spread
 from tests.support.chain import Client
 
@@ -119,8 +119,7 @@ class Bench:
 
     async def warm_up(self) -> None:
         """Sign what a new stack signs before it is measured."""
-        for _ in range(WARM_UP):
-            await single(self.client, self.officers[0])
+        await one_after_another(self.client, self.officers[0], 1, WARM_UP)
         await one_after_another(self.client, self.officers[0], self.scaled(1_000, least=50), WARM_UP_PUKALS)
 
     def rounds(self, what: str, *, count: int = 1_000, times: int = 1) -> Rounds:

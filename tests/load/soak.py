@@ -16,17 +16,14 @@ import uvloop
 
 from deploy.native.layout import SERVICES
 from services.igfmas.demo.stack import running_stack
-from services.igfmas.enrolment import Officer
-from tests.load.bench import OFFICERS, new_layout
-from tests.load.measuring import Bench
+from tests.load.bench import new_layout, on_stack
 from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.parts import Found
 from tests.load.plot import RESULTS
 from tests.load.processes import Processes
 from tests.load.progress import say, told
-from tests.load.signings import percentile, single
+from tests.load.signings import one_after_another, percentile
 from tests.load.yardstick import Machine
-from tests.support.chain import connected
 from tests.support.stack import Stack
 
 REPORT = RESULTS.with_name("soak.json")
@@ -99,20 +96,14 @@ def judged(at: Sequence[float], megabytes: Mapping[str, Sequence[float]]) -> dic
     return lines
 
 
-async def _singles(bench: Bench, officer: Officer, count: int) -> None:
-    for _ in range(count):
-        await single(bench.client, officer)
-
-
 async def soak(minutes: float) -> Found:
     """One run on a stack of its own."""
     machine = Machine.here()
     layout = new_layout()
-    async with running_stack(layout, say), connected(Stack(layout), ()) as client:
-        officers = await asyncio.gather(*(client.enrol() for _ in range(OFFICERS)))
-        bench = Bench(client, layout, Processes(client.stack), list(officers), 1.0)
+    async with running_stack(layout, say), on_stack(Stack(layout), 1.0) as bench:
         for filled in range(TOLD_OF, FILLING + 1, TOLD_OF):
-            await asyncio.gather(*(_singles(bench, officer, TOLD_OF // OFFICERS) for officer in officers))
+            each = TOLD_OF // len(bench.officers)
+            await asyncio.gather(*(one_after_another(bench.client, officer, 1, each) for officer in bench.officers))
             say(f"caches: {filled:,} of {FILLING:,} single documents before the load begins")
         load, samples = await half_load(bench, PUKAL), Samples(bench.processes)
         sampling = asyncio.create_task(samples.take())

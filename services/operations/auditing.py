@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from libs.crypto.merkle import Frontier, leaf_hash
+from services.operations.standing import duration
 
 Key: TypeAlias = "tuple[UUID, str]"
 """A document of a request."""
@@ -152,15 +153,15 @@ class Audit:
     def _compare(self, key: Key, row: Row, named: str) -> None:
         """With what the topics said of it."""
         assert row.record is not None
-        told, posted_at, signed_at = self._topics.posted.get(key), row.record["posted_at"], _signed_at(row.record)
+        told, at, signed_at = self._topics.posted.get(key), row.record["posted_at"], _signed_at(row.record)
         if told is None:
-            if self._topics.posted_since < posted_at < self._topics.at - MOMENT:
+            if self._topics.posted_since < at < self._topics.at - MOMENT:
                 self._say("records of which `posted` never told", named)
         elif told != Told(row.record_id, -1 if row.position is None else row.position, row.leaf or b""):
             self._say("records that `posted` told otherwise", f"{named}; told was position {told.position}")
         expected = signed_at is None or self._topics.signed_since < signed_at < self._topics.at - MOMENT
         if expected and key not in self._topics.signed and key not in self._topics.token_signed:
-            self._say("posted and never signed", f"{named}: posted at {posted_at:%Y-%m-%d %H:%M:%S}Z")
+            self._say("posted and never signed", f"{named}: posted {duration(self._topics.at - at)} ago, {at:%F %T}Z")
 
     def end(self) -> None:
         """After the last row: what has none."""
@@ -182,7 +183,7 @@ class Audit:
             if ended or (request_id, ALL) in self._refused:
                 continue
             if age > late:
-                what = f"request {request_id}, document {document_id}: signed at {at:%Y-%m-%d %H:%M:%S}Z"
+                what = f"request {request_id}, document {document_id}: signed {duration(age)} ago, {at:%F %T}Z"
                 self._say("signed, and neither posted nor rejected", what)
             else:
                 self._under_way.append(age)

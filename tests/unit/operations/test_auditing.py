@@ -23,6 +23,7 @@ from services.operations.auditing import (
     first_whole,
     known_root,
 )
+from services.operations.standing import duration
 from tests.support.documents import officer, signed, verified
 from tests.support.pki import Pki
 
@@ -254,7 +255,7 @@ def test_signed_and_without_an_outcome_is_named_once_late(rows: tuple[Row, ...],
     getattr(topics, by).update(signed)
     found = audited(list(rows), topics)
     assert found[0] == "! signed, and neither posted nor rejected: 1"
-    assert f"request {request_id}, document late" in found[1]
+    assert f"request {request_id}, document late: signed {duration(late + timedelta(seconds=1))} ago, 20" in found[1]
     for refused in ({(request_id, "late")}, {(request_id, ALL)}):
         assert audited(list(rows), topics, refused=refused) == []
         assert audited(list(rows), replace(topics, rejected=refused)) == []
@@ -267,7 +268,9 @@ def test_posted_and_never_signed_or_never_told_is_named_while_the_topics_can_tel
     at = topics.signed.pop(key)
     found = audited(list(rows), topics)
     assert found[0] == "! posted and never signed: 1"
-    assert f"request {key[0]}, document {key[1]}: posted at {POSTED_AT:%Y-%m-%d %H:%M:%S}Z" in found[1]
+    assert (
+        f"request {key[0]}, document {key[1]}: posted {duration(NOW - POSTED_AT)} ago, {POSTED_AT:%F %T}Z" in found[1]
+    )
     topics.token_signed[key] = at
     assert audited(list(rows), topics) == []
     topics.token_signed.clear()

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
@@ -134,8 +135,15 @@ class Stack:
 
     def messages(self) -> list[EmailMessage]:
         """Every message that the sink kept, oldest first."""
+        return [message for _, message in self.kept()]
+
+    def kept(self) -> list[tuple[datetime, EmailMessage]]:
+        """The same, each with the moment at which the sink had it, before it said so."""
         return [
-            email.message_from_bytes(file.read_bytes(), EmailMessage, policy=SMTP)
+            (
+                datetime.fromtimestamp(int(file.name.partition("-")[0]) / 1e9, UTC),
+                email.message_from_bytes(file.read_bytes(), EmailMessage, policy=SMTP),
+            )
             for file in sorted(self.layout.mail.glob("*.eml"))
         ]
 

@@ -3,12 +3,25 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from services.igfmas.account import account_of
 from services.igfmas.observation import Observation
 
 RECOVERY = 30.0
 """Seconds from when the part is back to the end of everything that was asked before."""
+
+CLOCKS = timedelta(seconds=1)
+"""What the time of a mail at the relay and that of its record may differ by: they are of two processes."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A message that the relay kept; `code` is the line with the code and its reference."""
+
+    message: str
+    code: str
+    kept_at: datetime
 
 
 @dataclass(frozen=True)
@@ -39,32 +52,37 @@ class Toll:
 def toll_of(
     observation: Observation,
     records: Sequence[str],
-    mails: Sequence[tuple[str, str]],
+    mails: Sequence[Mail],
+    delivered: Mapping[str, datetime],
     recovery: float,
     wrong: Sequence[str] = (),
 ) -> Toll:
-    """Count. `records` are the document ids that posting keeps of these requests, `mails` (Message-ID, code), `wrong`
-    what the fault's own judge found.
+    """Count. `records` are the document ids that posting keeps of these requests, `mails` oldest first, `delivered`
+    when otp_dispatch recorded a message as sent, `wrong` what the fault's own judge found.
     """
     account = account_of(observation)
     documents = [document for _, document in observation.all_documents()]
     recorded = Counter(records)
-    codes: dict[str, list[str]] = {}
-    for message, code in mails:
-        codes.setdefault(message, []).append(code)
+    copies: dict[str, list[Mail]] = {}
+    for mail in mails:
+        copies.setdefault(mail.message, []).append(mail)
     more = [
         f"{one.entry.id}: said to be posted {one.posted is not None}, recorded {recorded[one.entry.id]} times"
         for one in documents
         if recorded[one.entry.id] != (one.posted is not None)
     ]
-    more += [f"message {message} came with two codes" for message, sent in codes.items() if len(set(sent)) > 1]
+    for message, sent in copies.items():
+        if len({mail.code for mail in sent}) > 1:
+            more.append(f"message {message} came with two codes")
+        if message in delivered and sent[-1].kept_at > delivered[message] + CLOCKS:
+            more.append(f"message {message} came again, {sent[-1].kept_at - delivered[message]} after it was recorded")
     return Toll(
         documents=account.requested,
         posted=account.posted,
         rejected=Counter(str(one.refusals[0].reason) for one in documents if not one.posted and one.refusals),
         lost=account.lost,
         duplicated=account.duplicated,
-        otp_sent_twice=sum(len(sent) - 1 for sent in codes.values()),
+        otp_sent_twice=sum(len(sent) - 1 for sent in copies.values()),
         contradictions=(*account.contradictions, *more, *wrong),
         recovery=recovery,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from services.igfmas.observation import Observation
 from tests.faults.campaign import ledgers
-from tests.faults.campaign.account import toll_of
+from tests.faults.campaign.account import Mail, toll_of
 from tests.faults.campaign.fault import Fault
 from tests.faults.campaign.load import FULL, Load, Weight
 from tests.faults.campaign.stacks import Struck
@@ -14,6 +14,9 @@ from tests.faults.campaign.stacks import Struck
 Line = Mapping[str, object]
 
 RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
+DELIVERED = """
+SELECT message_id, delivered_at FROM otp_dispatch.code WHERE request_id = ANY ($1) AND delivered_at IS NOT NULL
+"""
 
 
 async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL) -> Line:
@@ -22,7 +25,7 @@ async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL)
     The load goes on while the stack recovers: recovery is over when all that was asked before has ended.
     """
     client = struck.client
-    asked_before, sent_before = set(client.chain.observation.requests), len(client.stack.messages())
+    asked_before, sent_before = set(client.chain.observation.requests), len(client.stack.kept())
     async with Load(client, struck.officers, weight) as load:
         await load.flows()
         began = time.monotonic()
@@ -39,10 +42,14 @@ async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL)
     rows = await client.database.fetch(RECORDED, list(seen.requests))
     # The code and its reference; the line on how long it is valid counts from each sending.
     mails = [
-        (str(mail["Message-ID"]), mail.get_content().splitlines()[0]) for mail in client.stack.messages()[sent_before:]
+        Mail(str(mail["Message-ID"]), mail.get_content().splitlines()[0], kept_at)
+        for kept_at, mail in client.stack.kept()[sent_before:]
     ]
+    delivered = {
+        row["message_id"]: row["delivered_at"] for row in await client.database.fetch(DELIVERED, list(seen.requests))
+    }
     wrong = [*await ledgers.disagree(client, seen), *(await judge(seen) if judge else ())]
-    toll = toll_of(seen, [row["document_id"] for row in rows], mails, recovery, wrong)
+    toll = toll_of(seen, [row["document_id"] for row in rows], mails, delivered, recovery, wrong)
     return {
         "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
         "rejected": dict(toll.rejected), "lost": toll.lost, "duplicated": toll.duplicated,

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ from libs.contracts import topics
 from libs.contracts.reasons import Reason
 from libs.contracts.signing import Completed, Posted, PostedDocument, Rejected, RejectedDocuments
 from services.igfmas.observation import Observation
-from tests.faults.campaign.account import RECOVERY, Toll, toll_of
+from tests.faults.campaign.account import RECOVERY, Mail, Toll, toll_of
 from tests.support.documents import document, fresh_ids, manifest
 
 NOW = datetime(2026, 11, 28, 8, tzinfo=UTC)
@@ -58,7 +58,7 @@ class Run:
 
     def good(self) -> Toll:
         self.complete(*(self.post(name, position=number) for number, name in enumerate(self.ids)))
-        return toll_of(self.seen, self.ids, [("<m>", "123456")], 1.0)
+        return toll_of(self.seen, self.ids, [Mail("<m>", "123456", NOW)], {"<m>": NOW}, 1.0)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_nothing_posted_does_not_hold(run: Run) -> None:
 
 def test_a_document_of_which_nothing_more_is_heard_is_lost(run: Run) -> None:
     run.complete(run.post(run.ids[0]))
-    toll = toll_of(run.seen, run.ids[:1], [], 1.0)
+    toll = toll_of(run.seen, run.ids[:1], [], {}, 1.0)
     assert toll.lost == 1
     assert not toll.holds(NONE, mails_again=False)
 
@@ -90,7 +90,7 @@ def test_a_document_of_which_nothing_more_is_heard_is_lost(run: Run) -> None:
 def test_two_records_of_a_document_are_a_double(run: Run) -> None:
     run.good()
     run.post(run.ids[0], record=uuid.uuid4(), position=7)
-    toll = toll_of(run.seen, run.ids, [], 1.0)
+    toll = toll_of(run.seen, run.ids, [], {}, 1.0)
     assert toll.duplicated == 1
     assert not toll.holds(NONE, mails_again=False)
 
@@ -98,7 +98,7 @@ def test_two_records_of_a_document_are_a_double(run: Run) -> None:
 @pytest.mark.parametrize("records", [[0], [0, 1, 1]], ids=["one is missing", "one stands twice"])
 def test_what_posting_keeps_is_what_was_said(run: Run, records: list[int]) -> None:
     run.good()
-    toll = toll_of(run.seen, [run.ids[number] for number in records], [], 1.0)
+    toll = toll_of(run.seen, [run.ids[number] for number in records], [], {}, 1.0)
     assert toll.contradictions
     assert not toll.holds(NONE, mails_again=False)
 
@@ -106,7 +106,7 @@ def test_what_posting_keeps_is_what_was_said(run: Run, records: list[int]) -> No
 def test_a_refusal_is_held_against_what_was_done_to_the_stack(run: Run) -> None:
     run.complete(run.post(run.ids[0]))
     run.refuse(run.ids[1])
-    toll = toll_of(run.seen, run.ids[:1], [], 1.0)
+    toll = toll_of(run.seen, run.ids[:1], [], {}, 1.0)
     assert toll.rejected == {"otp-undeliverable": 1}
     assert toll.lost == 0
     assert not toll.holds(NONE, mails_again=False)
@@ -120,16 +120,25 @@ def test_what_the_end_lists_as_rejected_is_what_was_rejected(run: Run, listed: s
     run.refuse(run.ids[1], Reason.AUTHORISATION_EXPIRED if listed == "another reason" else Reason.OTP_UNDELIVERABLE)
     run.refuse(run.ids[0])
     run.complete(run.post(run.ids[0]), refused=refused)
-    toll = toll_of(run.seen, run.ids[:1], [], 1.0)
+    toll = toll_of(run.seen, run.ids[:1], [], {}, 1.0)
     assert len(toll.contradictions) == 1
     assert not toll.holds(frozenset(Reason), mails_again=False)
 
 
 def test_a_mail_comes_twice_only_where_its_record_may_not_commit_and_a_second_code_never(run: Run) -> None:
     run.good()
-    again = toll_of(run.seen, run.ids, [("<m>", "123456"), ("<m>", "123456")], 1.0)
+    first, late = Mail("<m>", "123456", NOW), NOW + timedelta(seconds=9)
+    again = toll_of(run.seen, run.ids, [first, replace(first, kept_at=late)], {"<m>": late}, 1.0)
     assert again.otp_sent_twice == 1
     assert again.holds(NONE, mails_again=True)
     assert not again.holds(NONE, mails_again=False)
-    other = toll_of(run.seen, run.ids, [("<m>", "123456"), ("<m>", "654321")], 1.0)
+    other = toll_of(run.seen, run.ids, [first, replace(first, code="654321", kept_at=late)], {"<m>": late}, 1.0)
     assert not other.holds(NONE, mails_again=True)
+
+
+def test_a_mail_that_comes_after_its_record_does_not_hold(run: Run) -> None:
+    run.good()
+    first = Mail("<m>", "123456", NOW)
+    again = toll_of(run.seen, run.ids, [first, replace(first, kept_at=NOW + timedelta(seconds=9))], {"<m>": NOW}, 1.0)
+    assert again.otp_sent_twice == 1
+    assert not again.holds(NONE, mails_again=True)

@@ -10,7 +10,7 @@ from services.igfmas.enrolment import Officer
 from tests.load import yardstick
 from tests.load.processes import Processes, used_between
 from tests.load.progress import say
-from tests.load.signings import Window, one_after_another
+from tests.load.signings import Window, one_after_another, percentile
 from tests.load.yardstick import Rates, Spread
 from tests.support.chain import Client
 
@@ -57,8 +57,39 @@ class Figure:
             Spread.of([one.openssl for one in machine]),
             per_s.median / raw.median,
             Spread.of([sum(cost.values()) for cost in costs]),
-            {part: round(statistics.median(cost[part] for cost in costs), 1) for part in costs[0]},
+            by_part(costs),
         )
+
+
+@dataclass(frozen=True)
+class Latency:
+    """What rounds of single documents took, in milliseconds: the percentiles of each round, and their spread."""
+
+    what: str
+    singles: int
+    """In all rounds."""
+    p50_ms: Spread
+    p99_ms: Spread
+    raw_hsm_per_s: Spread
+    openssl_per_s: Spread
+
+    @classmethod
+    def of(cls, what: str, rounds: Sequence[Sequence[float]], machine: Sequence[Rates]) -> "Latency":
+        """Put rounds together, which is told too. Each has one single at least."""
+        p50, p99 = (Spread.of([percentile(took, share) for took in rounds]) for share in (0.5, 0.99))
+        say(
+            f"{what}: p50 {p50.median:.0f} ms ({p50.least:.0f} to {p50.most:.0f}), "
+            f"p99 {p99.median:.0f} ms ({p99.least:.0f} to {p99.most:.0f})"
+        )
+        raw, openssl = (
+            Spread.of(rates) for rates in zip(*((one.raw_hsm, one.openssl) for one in machine), strict=True)
+        )
+        return cls(what, sum(map(len, rounds)), p50, p99, raw, openssl)
+
+
+def by_part(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each process."""
+    return {part: round(statistics.median(cost[part] for cost in costs), 1) for part in costs[0]}
 
 
 class Rounds:

@@ -48,7 +48,7 @@ class Load:
 
     async def run(self, seconds: float) -> float:
         """For so long, and until all have ended; returns documents per second from the beginning to that end."""
-        client, places = self.bench.client, len(self.bench.officers) // PUKAL_OFFICERS
+        client, places, before = self.bench.client, len(self.bench.officers) // PUKAL_OFFICERS, self.documents
         of_pukals, of_singles = _free(self.bench.officers[:places]), _free(self.bench.officers[places:])
         began = time.monotonic()
 
@@ -64,7 +64,12 @@ class Load:
         async with asyncio.TaskGroup() as group:
             group.create_task(_steadily(group, one_single, 1 / SINGLES_PER_S, seconds))
             group.create_task(_steadily(group, one_pukal, self.pukal_of / self.documents_per_s, seconds))
-        return (self.pukal_documents + len(self.singles_ms)) / (time.monotonic() - began)
+        return (self.documents - before) / (time.monotonic() - began)
+
+    @property
+    def documents(self) -> int:
+        """That were signed."""
+        return self.pukal_documents + len(self.singles_ms)
 
     @asynccontextmanager
     async def _officer(self, free: "asyncio.Queue[Officer]") -> AsyncIterator[Officer]:

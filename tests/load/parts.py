@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from tests.load import yardstick
 from tests.load.growth import growth_of
-from tests.load.measuring import COMPARED_ROUNDS, SETTLING, Bench, Figure
+from tests.load.measuring import COMPARED_ROUNDS, ROUNDS, SETTLING, Bench, Figure, Latency, by_part
 from tests.load.mixed import PUKAL, SINGLES_PER_S, half_load
 from tests.load.processes import used_between
 from tests.load.progress import say
-from tests.load.signings import percentile, side_by_side, single, thirds
+from tests.load.signings import side_by_side, single
+from tests.load.yardstick import Spread
 from tests.support.faults import members, twin
 
 Found = dict[str, Any]
@@ -45,23 +46,20 @@ async def pukal(bench: Bench) -> Found:
 
 async def singles(bench: Bench) -> Found:
     """One document at a time on an idle stack."""
-    officer, count, machine = bench.officers[0], bench.scaled(SINGLES, least=20), await yardstick.rates()
-    await asyncio.sleep(SETTLING)
-    before = bench.processes.cpu_seconds()
-    took = [await single(bench.client, officer) for _ in range(count)]
-    cost = used_between(before, bench.processes.cpu_seconds(), count)
-    p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
-    say(f"single documents: p50 {p50:.0f} ms, p99 {p99:.0f} ms, {sum(cost.values()) / 1_000:.0f} ms of CPU each")
+    officer, count = bench.officers[0], bench.scaled(SINGLES, least=20)
+    machine, rounds, costs = [], [], []
+    for _ in range(ROUNDS):
+        machine.append(await yardstick.rates())
+        await asyncio.sleep(SETTLING)
+        before = bench.processes.cpu_seconds()
+        rounds.append([await single(bench.client, officer) for _ in range(count)])
+        costs.append(used_between(before, bench.processes.cpu_seconds(), count))
+    latency, cost = Latency.of("one document, idle", rounds, machine), Spread.of([sum(one.values()) for one in costs])
+    say(f"{cost.median / 1_000:.0f} ms of CPU each")
     return {
-        "single_p50_ms": p50,
-        "single_p99_ms": p99,
-        "single": {
-            "count": count,
-            "p50_ms_by_third": [percentile(third, 0.5) for third in thirds(took)],
-            "machine": asdict(machine),
-            "cpu_us": round(sum(cost.values()), 1),
-            "cpu_us_by_part": cost,
-        },
+        "single_p50_ms": latency.p50_ms.median,
+        "single_p99_ms": latency.p99_ms.median,
+        "single": {**asdict(latency), "cpu_us": asdict(cost), "cpu_us_by_part": by_part(costs)},
         "rss_mb": bench.processes.peaks(),
     }
 
@@ -69,19 +67,20 @@ async def singles(bench: Bench) -> Found:
 async def mixed(bench: Bench) -> Found:
     """Single documents while Pukals are signed, together half of what the platform can bear."""
     load = await half_load(bench, bench.scaled(1_000, least=50))
-    machine = await yardstick.rates()
-    per_s = await load.run(max(MIXED_SECONDS * bench.scale, 10.0))
-    p50, p99 = percentile(load.singles_ms, 0.5), percentile(load.singles_ms, 0.99)
-    say(f"mixed load: {per_s:.0f} documents/s, singles p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    machine, rounds, per_s = [], [], []
+    for _ in range(ROUNDS):
+        machine.append(await yardstick.rates())
+        before = len(load.singles_ms)
+        per_s.append(await load.run(max(MIXED_SECONDS * bench.scale, 10.0)))
+        rounds.append(load.singles_ms[before:])
+    latency = Latency.of("one document under half of the maximum", rounds, machine)
     return {
-        "mixed_p99_ms": p99,
+        "mixed_p99_ms": latency.p99_ms.median,
         "mixed": {
-            "machine": asdict(machine),
-            "singles": len(load.singles_ms),
-            "single_p50_ms": p50,
+            **asdict(latency),
             "pukal_documents": load.pukal_documents,
             "failed": load.failed,
-            "documents_per_s": round(per_s, 1),
+            "documents_per_s": asdict(Spread.of(per_s)),
             "asked_per_s": round(load.documents_per_s + SINGLES_PER_S, 1),
         },
     }

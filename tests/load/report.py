@@ -96,7 +96,25 @@ def table(found: Found) -> str:
     for line in found["targets"]:
         holds = {None: "", True: "yes", False: "**no**"}[line["holds"]]
         rows.append(f"| {line['what']} | {_shown(line)} | {line['target']:g} {line['unit']} | {holds} |")
-    return "\n".join([*rows, "", *_figures(found), "", *_by_part(found)]) + "\n"
+    return "\n".join([*rows, "", *_latencies(found), "", *_figures(found), "", *_by_part(found)]) + "\n"
+
+
+def _latencies(found: Found) -> list[str]:
+    latencies = [found[name] for name in ("single", "mixed") if name in found]
+    if not latencies:
+        return []
+    rows = [
+        "| | singles | p50 ms (least to most) | p99 ms (least to most) | raw HSM/s | `openssl`/s |",
+        "|---" * 6 + "|",
+    ]
+    for one in latencies:
+        p50, p99 = (
+            f"{spread['median']:.0f} ({spread['least']:.0f} to {spread['most']:.0f})"
+            for spread in (one["p50_ms"], one["p99_ms"])
+        )
+        rates = f"{one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f}"
+        rows.append(f"| {one['what']} | {one['singles']} | {p50} | {p99} | {rates} |")
+    return rows
 
 
 def figures_of(found: Found) -> list[dict[str, Any]]:

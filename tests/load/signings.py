@@ -5,7 +5,6 @@ thousand other events to see the same moment takes CPU from the platform.
 """
 
 import asyncio
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,12 +58,6 @@ async def single(client: Client, officer: Officer) -> float:
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least this share does not exceed."""
     return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
-
-
-def thirds(values: Sequence[float]) -> list[Sequence[float]]:
-    """The first of them, those in the middle and the last, in their order."""
-    ends = [len(values) * third // 3 for third in range(4)]
-    return [values[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
 async def _signed(client: Client, officer: Officer, count: int) -> Request:

@@ -4,8 +4,9 @@ import pytest
 
 from tests.load import report, soak
 from tests.load.growth import growth_of
-from tests.load.signings import Window, thirds
-from tests.load.yardstick import Spread, signatures_per_s
+from tests.load.measuring import Latency
+from tests.load.signings import Window
+from tests.load.yardstick import Rates, Spread, signatures_per_s
 
 
 def cost(*rounds: float) -> Spread:
@@ -52,8 +53,12 @@ def test_a_window_is_timed_by_its_own_ends() -> None:
     assert Window(1_000, 3_000, 500).per_s == 250
 
 
-def test_thirds_are_of_the_beginning_the_middle_and_the_end() -> None:
-    assert thirds(range(7)) == [range(2), range(2, 4), range(4, 7)]
+def test_a_latency_is_the_median_of_the_percentiles_of_its_rounds() -> None:
+    rounds = [[40.0, 41.0, 60.0], [50.0, 30.0, 90.0], [45.0, 46.0, 70.0]]
+    found = Latency.of("one document", rounds, [Rates(1_000, 2_000), Rates(900, 1_900), Rates(1_200, 1_950)])
+    assert (found.p50_ms.median, found.p50_ms.rounds) == (46, (41, 50, 46))
+    assert (found.p99_ms.least, found.p99_ms.median, found.p99_ms.most) == (60, 70, 90)
+    assert (found.singles, found.raw_hsm_per_s.median, found.openssl_per_s.median) == (9, 1_000, 1_950)
 
 
 def test_the_rate_of_signing_is_read_and_not_that_of_verifying() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.load import plot, report
-from tests.load.measuring import Figure
+from tests.load.measuring import Figure, Latency
 from tests.load.signings import Window
 from tests.load.yardstick import Machine, Rates
 
@@ -31,6 +31,7 @@ def results() -> dict[str, Any]:
         "pukal": sizes[-1],
         "documents": {"by_size": sizes, "growth_is": "cost of a document at 1,000 divided by that at 100"},
         "signers": [{"processes": 2, **sizes[-1], "what": "4 Pukals of 1,000 at once, two signers"}],
+        "single": asdict(Latency.of("one document, idle", [[40.0, 60.0], [50.0, 90.0]], [Rates(1_000.0, 2_000.0)] * 2)),
         "rss_mb": {"hsm_signer": 89.0, "gateway": 88.0},
     }
     found["targets"] = report.judged(found)
@@ -51,6 +52,7 @@ def test_the_table_tells_what_holds_and_what_does_not() -> None:
     assert "| Pukal of 1,000, to the raw rate of the HSM | 0.400 x | 0.5 x | **no** |" in text
     assert "| most memory of a service, Pukals of 1,000 | 89.0 MiB | 90 MiB | yes |" in text
     assert "| one document, idle, p50 | not measured | 60 ms |  |" in text
+    assert "| one document, idle | 4 | 45 (40 to 50) | 75 (60 to 90) | 1000 | 2000 |" in text
     assert "| 1000 documents | 400 (250 to 500) | 1000 | 2000 | 0.400 | 1500 (1200 to 2400) |" in text
     assert "| 4 Pukals of 1,000 at once, two signers | 400 (250 to 500) |" in text
     assert "| CPU us a document, of | 100 | 1,000 | MiB at 1,000 | MiB at 10,000 |" in text

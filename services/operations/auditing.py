@@ -234,8 +234,8 @@ class Audit:
             *(f"untold        {one}" for one in self.beginnings),
         ]
         if self._under_way:
-            oldest = max(self._under_way).total_seconds()
-            told.append(f"under way     {len(self._under_way)} documents, the oldest signed {oldest:.0f} s ago")
+            age = duration(max(self._under_way))
+            told.append(f"under way     {len(self._under_way)} documents, the oldest signed {age} ago")
         for what, where in self._found.items():
             told.append(f"! {what}: {len(where)}")
             told += [f"    {one}" for one in where[:NAMED]]
@@ -289,7 +289,7 @@ def _signed_at(record: Mapping[str, Any]) -> datetime | None:
 
 
 def _since(since: datetime) -> str:
-    return "" if since == ALWAYS else f", since {since:%Y-%m-%d %H:%M:%S}Z"
+    return "" if since == ALWAYS else f", since {since:%F %T}Z"
 
 
 def first_whole(firsts: Iterable[tuple[int, datetime | None]], now: datetime) -> datetime:

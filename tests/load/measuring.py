@@ -75,16 +75,23 @@ class Latency:
 
     @classmethod
     def of(cls, what: str, rounds: Sequence[Sequence[float]], machine: Sequence[Rates]) -> "Latency":
-        """Put rounds together, which is told too. Each has one single at least."""
-        p50, p99 = (Spread.of([percentile(took, share) for took in rounds]) for share in (0.5, 0.99))
-        say(
-            f"{what}: p50 {p50.median:.0f} ms ({p50.least:.0f} to {p50.most:.0f}), "
+        """Put rounds together. Each has one single at least."""
+        return cls(
+            what,
+            sum(map(len, rounds)),
+            Spread.of([percentile(took, 0.5) for took in rounds]),
+            Spread.of([percentile(took, 0.99) for took in rounds]),
+            Spread.of([one.raw_hsm for one in machine]),
+            Spread.of([one.openssl for one in machine]),
+        )
+
+    def __str__(self) -> str:
+        """In one line."""
+        p50, p99 = self.p50_ms, self.p99_ms
+        return (
+            f"{self.what}: p50 {p50.median:.0f} ms ({p50.least:.0f} to {p50.most:.0f}), "
             f"p99 {p99.median:.0f} ms ({p99.least:.0f} to {p99.most:.0f})"
         )
-        raw, openssl = (
-            Spread.of(rates) for rates in zip(*((one.raw_hsm, one.openssl) for one in machine), strict=True)
-        )
-        return cls(what, sum(map(len, rounds)), p50, p99, raw, openssl)
 
 
 def by_part(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:

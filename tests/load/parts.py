@@ -55,7 +55,7 @@ async def singles(bench: Bench) -> Found:
         rounds.append([await single(bench.client, officer) for _ in range(count)])
         costs.append(used_between(before, bench.processes.cpu_seconds(), count))
     latency, cost = Latency.of("one document, idle", rounds, machine), Spread.of([sum(one.values()) for one in costs])
-    say(f"{cost.median / 1_000:.0f} ms of CPU each")
+    say(f"{latency}, {cost.median / 1_000:.0f} ms of CPU each")
     return {
         "single_p50_ms": latency.p50_ms.median,
         "single_p99_ms": latency.p99_ms.median,
@@ -74,6 +74,7 @@ async def mixed(bench: Bench) -> Found:
         per_s.append(await load.run(max(MIXED_SECONDS * bench.scale, 10.0)))
         rounds.append(load.singles_ms[before:])
     latency = Latency.of("one document under half of the maximum", rounds, machine)
+    say(str(latency))
     return {
         "mixed_p99_ms": latency.p99_ms.median,
         "mixed": {

@@ -138,7 +138,7 @@ class Stack:
         return [message for _, message in self.kept()]
 
     def kept(self) -> list[tuple[datetime, EmailMessage]]:
-        """The same, each with the moment at which the sink had it, before it said so."""
+        """Every message that the sink kept, oldest first, with the moment at which it had it, before it said so."""
         return [
             (
                 datetime.fromtimestamp(int(file.name.partition("-")[0]) / 1e9, UTC),

@@ -53,12 +53,12 @@ def toll_of(
     observation: Observation,
     records: Sequence[str],
     mails: Sequence[Mail],
-    delivered: Mapping[str, datetime],
+    dispatched: Mapping[str, datetime],
     recovery: float,
     wrong: Sequence[str] = (),
 ) -> Toll:
-    """Count. `records` are the document ids that posting keeps of these requests, `mails` oldest first, `delivered`
-    when otp_dispatch recorded a message as sent, `wrong` what the fault's own judge found.
+    """Count. `records` are the document ids that posting keeps of these requests, `mails` oldest first, `dispatched`
+    when otp_dispatch recorded that a message was sent, `wrong` what the fault's own judge found.
     """
     account = account_of(observation)
     documents = [document for _, document in observation.all_documents()]
@@ -74,8 +74,10 @@ def toll_of(
     for message, sent in copies.items():
         if len({mail.code for mail in sent}) > 1:
             more.append(f"message {message} came with two codes")
-        if message in delivered and sent[-1].kept_at > delivered[message] + CLOCKS:
-            more.append(f"message {message} came again, {sent[-1].kept_at - delivered[message]} after it was recorded")
+        if message in dispatched and sent[-1].kept_at > dispatched[message] + CLOCKS:
+            more.append(
+                f"message {message} came {sent[-1].kept_at - dispatched[message]} after it was recorded as sent"
+            )
     return Toll(
         documents=account.requested,
         posted=account.posted,

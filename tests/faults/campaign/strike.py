@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Mapping
 
+from libs.contracts import topics
 from services.igfmas.observation import Observation
 from tests.faults.campaign import ledgers
 from tests.faults.campaign.account import Mail, toll_of
@@ -14,8 +15,10 @@ from tests.faults.campaign.stacks import Struck
 Line = Mapping[str, object]
 
 RECORDED = "SELECT document_id FROM posting.record WHERE request_id = ANY ($1)"
-DELIVERED = """
-SELECT message_id, delivered_at FROM otp_dispatch.code WHERE request_id = ANY ($1) AND delivered_at IS NOT NULL
+DISPATCHED = """
+SELECT message_id, min(recorded_at) AS recorded_at FROM otp_dispatch.code
+JOIN otp_dispatch.outcome ON topic = $2 AND key = convert_to(request_id::text, 'UTF8')
+WHERE message_id = ANY ($1) GROUP BY message_id
 """
 
 
@@ -40,16 +43,15 @@ async def strike(struck: Struck, fault: Fault, seed: int, weight: Weight = FULL)
     seen.requests = {name: one for name, one in client.chain.observation.requests.items() if name not in asked_before}
     seen.strangers = client.chain.observation.strangers
     rows = await client.database.fetch(RECORDED, list(seen.requests))
+    wrong = [*await ledgers.disagree(client, seen), *(await judge(seen) if judge else ())]
     # The code and its reference; the line on how long it is valid counts from each sending.
     mails = [
         Mail(str(mail["Message-ID"]), mail.get_content().splitlines()[0], kept_at)
         for kept_at, mail in client.stack.kept()[sent_before:]
     ]
-    delivered = {
-        row["message_id"]: row["delivered_at"] for row in await client.database.fetch(DELIVERED, list(seen.requests))
-    }
-    wrong = [*await ledgers.disagree(client, seen), *(await judge(seen) if judge else ())]
-    toll = toll_of(seen, [row["document_id"] for row in rows], mails, delivered, recovery, wrong)
+    codes = await client.database.fetch(DISPATCHED, [mail.message for mail in mails], topics.OTP_DISPATCHED.name)
+    dispatched = {row["message_id"]: row["recorded_at"] for row in codes}
+    toll = toll_of(seen, [row["document_id"] for row in rows], mails, dispatched, recovery, wrong)
     return {
         "fault": fault.name, "seed": seed, "documents": toll.documents, "posted": toll.posted,
         "rejected": dict(toll.rejected), "lost": toll.lost, "duplicated": toll.duplicated,

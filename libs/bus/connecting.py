@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
@@ -34,6 +34,9 @@ LONGEST: Final = 12.0
 
 CONNECT_BOUND: Final = 3.0
 """Seconds that anybody waits for an attempt to connect."""
+
+ASK_AGAIN: Final = 1.0
+"""Seconds until a client asks again for what no broker told it."""
 
 _connect = AIOKafkaConnection.connect
 _get_conn = AIOKafkaClient._get_conn  # noqa: SLF001 (there is no hook before its turn to connect)
@@ -62,6 +65,9 @@ class _Attempt:
 
 _attempts: "WeakKeyDictionary[AIOKafkaClient, dict[tuple[int, int], _Attempt]]" = WeakKeyDictionary()
 """What is under way, of each client."""
+
+_untold: "WeakSet[AIOKafkaClient]" = WeakSet()
+"""Who asks again in a moment."""
 
 _names: dict[str, _Name] = {}
 
@@ -127,11 +133,26 @@ async def _updated(client: AIOKafkaClient, cluster: ClusterMetadata, topics: Col
     """
     if await _metadata_update(client, cluster, topics):
         return True
-    try:
+    with contextlib.suppress(KafkaConnectionError):
         await client.bootstrap()
-    except KafkaConnectionError:
-        return False
-    return bool(await _metadata_update(client, cluster, topics))
+        if await _metadata_update(client, cluster, topics):
+            return True
+    _ask_again(client)
+    return False
+
+
+def _ask_again(client: AIOKafkaClient) -> None:
+    """Else nobody does for five minutes, unless somebody wants to know of a leader: who joins a group meanwhile
+    may lead it by what it was not told, and assigns nobody anything.
+    """
+
+    def ask() -> None:
+        _untold.discard(client)
+        client.force_metadata_update()
+
+    if client not in _untold:
+        _untold.add(client)
+        asyncio.get_running_loop().call_later(ASK_AGAIN, ask)
 
 
 async def _closed(client: AIOKafkaClient) -> None:

@@ -1,0 +1,56 @@
+"""What a client does that no broker tells where its topics are."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.structs import BrokerMetadata
+
+from libs.bus import connecting
+from tests.contract.broker import Broker
+from tests.support.waiting import eventually
+
+
+@pytest.mark.stack
+async def test_who_was_told_of_one_broker_alone_and_lost_it_asks_those_it_was_given(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault: it asks that one for ever. A broker that has just started tells of itself alone."""
+    connecting.install()
+    client = AIOKafkaClient(**broker.stack.kafka.options())
+    await client.bootstrap()
+    there = client.cluster.brokers()
+    try:
+        monkeypatch.setattr(client.cluster, "_brokers", {99: BrokerMetadata(99, "127.0.0.1", 1, None)})
+        with monkeypatch.context() as bare:
+            bare.setattr(AIOKafkaClient, "_metadata_update", connecting._metadata_update)
+            assert not await client._metadata_update(client.cluster, None)
+        await eventually(client.force_metadata_update, "what the brokers tell")
+        assert client.cluster.brokers() == there
+    finally:
+        await client.close()
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("up", ["bare", "defended"])
+async def test_what_no_broker_told_is_asked_again(broker: Broker, monkeypatch: pytest.MonkeyPatch, up: str) -> None:
+    """The fault: not before five minutes are over, and a group that is joined meanwhile gives its members nothing."""
+    connecting.install()
+    topic, real, answers = await broker.topic(), connecting._metadata_update, asyncio.Event()
+
+    async def told(client: AIOKafkaClient, cluster: ClusterMetadata, topics: Collection[str] | None) -> bool:
+        return (answers.is_set() or topic not in (topics or ())) and bool(await real(client, cluster, topics))
+
+    owner = AIOKafkaClient if up == "bare" else connecting
+    monkeypatch.setattr(owner, "_metadata_update", told)
+    consumer = await broker.consumer(group=topic)
+    consumer.subscribe([topic])
+    await eventually(lambda: consumer._coordinator.generation > 0, "joined")
+    answers.set()
+    if up == "bare":
+        await asyncio.sleep(2 * connecting.ASK_AGAIN)  # that nothing comes is no condition to wait for
+        assert consumer.assignment() == set()
+        await consumer._client.force_metadata_update()
+    await eventually(consumer.assignment, "assigned", seconds=10)

@@ -48,6 +48,8 @@ async def test_what_no_broker_told_is_asked_again(broker: Broker, monkeypatch: p
     consumer = await broker.consumer(group=topic)
     consumer.subscribe([topic])
     await eventually(lambda: consumer._coordinator.generation > 0, "joined")
+    if up == "defended":
+        await eventually(lambda: consumer._client in connecting._untold, "it is to ask again", every=0.01)
     answers.set()
     if up == "bare":
         await asyncio.sleep(2 * connecting.ASK_AGAIN)  # that nothing comes is no condition to wait for

@@ -59,4 +59,4 @@ async def test_nothing_is_lost_and_nothing_happens_twice(shared: Shared, name: s
     except BaseException:
         await shared.stop()  # nobody knows what it left of the stack
         raise
-    assert line["holds"], f"{line}"
+    assert line["holds"], str(line)

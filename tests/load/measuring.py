@@ -87,11 +87,7 @@ class Latency:
 
     def __str__(self) -> str:
         """In one line."""
-        p50, p99 = self.p50_ms, self.p99_ms
-        return (
-            f"{self.what}: p50 {p50.median:.0f} ms ({p50.least:.0f} to {p50.most:.0f}), "
-            f"p99 {p99.median:.0f} ms ({p99.least:.0f} to {p99.most:.0f})"
-        )
+        return f"{self.what}, ms: p50 {self.p50_ms}, p99 {self.p99_ms}"
 
 
 def by_part(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:

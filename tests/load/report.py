@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.load.parts import Found
+from tests.load.yardstick import Spread
 
 DIGITS: Final = {"x": 3, "ms": 0, "us": 2, "MiB": 1, "s": 1, "requests": 0}
 """After the point, by unit, where a figure is shown; judged is what was measured."""
@@ -108,10 +109,7 @@ def _latencies(found: Found) -> list[str]:
         "|---" * 6 + "|",
     ]
     for one in latencies:
-        p50, p99 = (
-            f"{spread['median']:.0f} ({spread['least']:.0f} to {spread['most']:.0f})"
-            for spread in (one["p50_ms"], one["p99_ms"])
-        )
+        p50, p99 = Spread(**one["p50_ms"]), Spread(**one["p99_ms"])
         rates = f"{one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f}"
         rows.append(f"| {one['what']} | {one['singles']} | {p50} | {p99} | {rates} |")
     return rows
@@ -136,13 +134,12 @@ def _figures(found: Found) -> list[str]:
         "| | documents/s (least to most) | raw HSM/s | `openssl`/s | ratio | CPU us a document (least to most) |",
         "|---|---|---|---|---|---|",
     ]
-    for one in figures:
-        rate, cpu = one["per_s"], one["cpu_us"]
-        rows.append(
-            f"| {one['what']} | {rate['median']:.0f} ({rate['least']:.0f} to {rate['most']:.0f}) "
-            f"| {one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f} | {one['ratio']:.3f} "
-            f"| {cpu['median']:.0f} ({cpu['least']:.0f} to {cpu['most']:.0f}) |"
-        )
+    rows += [
+        f"| {one['what']} | {Spread(**one['per_s'])} "
+        f"| {one['raw_hsm_per_s']['median']:.0f} | {one['openssl_per_s']['median']:.0f} | {one['ratio']:.3f} "
+        f"| {Spread(**one['cpu_us'])} |"
+        for one in figures
+    ]
     return rows
 
 

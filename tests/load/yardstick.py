@@ -101,6 +101,10 @@ class Spread:
     most: float
     rounds: tuple[float, ...]
 
+    def __str__(self) -> str:
+        """Without its rounds, and without a fraction."""
+        return f"{self.median:.0f} ({self.least:.0f} to {self.most:.0f})"
+
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """At least one value."""

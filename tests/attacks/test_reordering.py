@@ -233,12 +233,15 @@ async def test_an_older_state_of_a_certificate_lifts_no_suspension(client: Clien
 async def said_again(client: Client, record: Raw, *, forgotten: Officer | None = None) -> None:
     """A state once more, as after the 14 days of the inbox; of this officer the number is forgotten too."""
     known = delivery_id(topics.CERTIFICATE, header(record, "ce_id"))
-    for service in KEEP_CERTIFICATES:
-        await client.database.execute(f"DELETE FROM {service}.inbox WHERE id = $1", known)
-        if forgotten:
-            forget = f"UPDATE {service}.certificate_state SET version = 0 WHERE credential_id = $1"
-            await client.database.execute(forget, forgotten.credential_id)
-    await deliver(client.stack, [record])
+    # A signer that looked between here and the delivery would take its database for an older one, and end (I-51).
+    async with client.database.acquire() as unseen, unseen.transaction():
+        await unseen.execute("LOCK TABLE hsm_signer.history IN ACCESS EXCLUSIVE MODE")
+        for service in KEEP_CERTIFICATES:
+            await client.database.execute(f"DELETE FROM {service}.inbox WHERE id = $1", known)
+            if forgotten:
+                forget = f"UPDATE {service}.certificate_state SET version = 0 WHERE credential_id = $1"
+                await client.database.execute(forget, forgotten.credential_id)
+        await deliver(client.stack, [record])
     await client.chain.drain()  # the reference client is in no group, and lifts what it has read last
 
 

@@ -27,9 +27,14 @@ from libs.runtime.clock import utc_now
 from services.posting.log_key import LABEL
 from tests.support.chain import Client, Officers, Request, papers
 from tests.support.command_line import gpki
+from tests.support.waiting import eventually
 
 SECONDS = 90
 """Until posted documents are in a countersigned checkpoint, on a machine that does other things too."""
+
+_END_TRANSACTIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'posting' AND xact_start IS NOT NULL
+"""
 
 TABLES = ("record", "record_content", "signing_log", "log_node", "checkpoint")
 
@@ -57,22 +62,31 @@ class Victim:
                 found[list(found)[-1]].append(line.strip())
         return status, found
 
+    async def freeze(self) -> None:
+        """posting stands still, and no transaction of it does in the database, where nothing might ever end it."""
+        self.client.stack.kill("posting", signal.SIGSTOP)
+
+        async def ended() -> bool:
+            return await self.client.value(_END_TRANSACTIONS) == 0
+
+        await eventually(ended, "posting is in no transaction")
+
     @asynccontextmanager
     async def touched(self) -> AsyncIterator[None]:
         """posting's tables may be changed in any way; posting is frozen meanwhile, and all is put right after."""
-        self.client.stack.kill("posting", signal.SIGSTOP)
         try:
+            await self.freeze()
             for table in TABLES:
                 await self.do(f"CREATE TABLE public.saved_{table} AS TABLE posting.{table}")
-            yield
-        finally:
             try:
+                yield
+            finally:
                 for table in TABLES:
                     await self.do(f"TRUNCATE posting.{table}")
                     await self.do(f"INSERT INTO posting.{table} SELECT * FROM public.saved_{table}")
                     await self.do(f"DROP TABLE public.saved_{table}")
-            finally:  # others use the stack too
-                self.client.stack.kill("posting", signal.SIGCONT)
+        finally:  # others use the stack too
+            self.client.stack.kill("posting", signal.SIGCONT)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,21 @@ from libs.contracts import topics
 from tests.attacks.signing_log import SECONDS, Victim, alarms, victim
 from tests.attacks.test_receipts import receipt
 from tests.attacks.test_signing_log import CHANGED, RELOGGED
-from tests.support.chain import client, officers, papers
+from tests.support.chain import Client, client, officers, papers
 from tests.support.command_line import gpki
 from tests.support.journal import history
-from tests.support.retention import halted, pass_by, put_right, stop
+from tests.support.retention import halted, made_whole, pass_by, put_right, stop
 from tests.support.waiting import eventually
 
 __all__ = ["client", "officers", "victim"]
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(autouse=True)
+async def nobody_stands_still_afterwards(client: Client) -> AsyncIterator[None]:
+    async with made_whole(client.stack):
+        yield
 
 
 async def begin(stack: Any, proof: Path, reason: str) -> tuple[int, str]:
@@ -80,7 +87,7 @@ async def test_a_fork_is_not_healed_by_beginning_anew_and_the_true_log_is(victim
             return len(await history(stack, topics.LOG_CHECKPOINT)) > checkpoints
 
         await eventually(signed, "posting signs what its database says", seconds=SECONDS, every=1)
-        stack.kill("posting", signal.SIGSTOP)
+        await victim.freeze()
         status, why = await begin(stack, await proof_of(stack, tmp_path / "fork"), "all is well, go on")
     assert status == 78
     assert "IT IS A FORK" in why

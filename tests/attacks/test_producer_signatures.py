@@ -104,7 +104,7 @@ async def test_a_forged_user_s_state_moves_no_code_to_another_mailbox(client: Cl
     await send_as_service(client.stack, topics.USER, stolen)
     moved = "SELECT value FROM otp_dispatch.user_state WHERE user_id = $1"
     await eventually(lambda: _says(client, moved, officer.user, thief), "otp_dispatch believes it")
-    aged = "UPDATE otp_dispatch.place SET works_from = now() WHERE user_id = $1 AND value = $2"
+    aged = "UPDATE otp_dispatch.place SET works_from = now() - interval '1 minute' WHERE user_id = $1 AND value = $2"
     await client.database.execute(aged, officer.user, thief)  # a day later
     await client.press(officer, papers(1))
     await eventually(lambda: bool(client.stack.mailbox(thief)), "the code is in the thief's mailbox")

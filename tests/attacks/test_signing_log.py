@@ -202,7 +202,7 @@ async def test_a_whole_log_that_was_written_anew_and_signed_by_posting_itself_is
         await eventually(
             lambda: len(alarms(stack, "checkpoint-inconsistent")) > before, "it is refused", seconds=SECONDS, every=1
         )
-        stack.kill("posting", signal.SIGSTOP)
+        await victim.freeze()
         status, found = await victim.audit()
     assert await notes_countersigned(stack) == countersigned
     assert status == 1

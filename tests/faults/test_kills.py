@@ -71,15 +71,14 @@ async def test_document_stage_killed_in_the_middle_of_its_slices(
 
 
 async def test_gateway_killed_while_it_follows(client: Client, pukal: Pukal) -> None:
-    """The signer stands meanwhile, so that the gateway cannot have followed to the end before it is struck."""
+    """The signer stands until the gateway is held, which cannot have followed to the end before it is struck."""
     at = random.Random("gateway").choice(FIRST)
     async with Held(client.stack, "hsm_signer", "outcome") as signing:
         pukal.begin()
         await pukal.caught(signing, SIGNED, at)
         await pukal.reaches(SHOWN, at)
         async with Held(client.stack, "gateway", "timeline") as held:
-            await signing.writer()  # again: its own lock_timeout may have ended the first wait
-            await signing.step()
+            await signing.let_go()
             pid = await held.writer()
             assert at <= await pukal.count(SHOWN) < PUKAL, "in the middle"
             kill(pid)

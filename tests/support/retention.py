@@ -19,6 +19,7 @@ from services.operations.gaps import groups_of
 from tests.support.chain import Client
 from tests.support.command_line import gpki
 from tests.support.faults import STARTED_SECONDS
+from tests.support.journal import NOBODY
 from tests.support.stack import Stack
 from tests.support.waiting import eventually
 
@@ -42,8 +43,8 @@ async def pass_by(client: Client, service: str, names: frozenset[str] = REPUBLIS
 
     async def unread() -> dict[TopicPartition, tuple[int, int]] | None:
         cluster = await look(stack.kafka, names)
-        own = groups_of(service, cluster)
-        others = [group for group in cluster.groups if group not in own]
+        own = [group for group in groups_of(service, cluster) if not group.name.endswith(NOBODY)]
+        others = [group for group in cluster.groups if not (group in own or group.name.endswith(NOBODY))]
         found = {}
         for place, committed in ((place, at) for group in own for place, at in group.committed.items()):
             if place in cluster.ends:

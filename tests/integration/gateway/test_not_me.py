@@ -79,13 +79,9 @@ async def test_a_device_does_not_fill_the_topic(door: Door) -> None:
     user = new_user()
     phone = await registered(door, user, Phone())
     (code,) = await delivered(door, user, phone, b"a message")
+    now = utc_now().replace(microsecond=0)
     words = [
-        phone.not_me(
-            code.request_id,
-            user,
-            reference_code=REFERENCE,
-            said_at=utc_now().replace(microsecond=0) - timedelta(seconds=number),
-        )
+        phone.not_me(code.request_id, user, reference_code=REFERENCE, said_at=now - timedelta(seconds=number))
         for number in range(MAX_REPORTS + 1)
     ]
     answers = [await report(door, phone, word) for word in words]

@@ -48,7 +48,7 @@ async def test_the_process_serves_until_sigterm_and_ends_with_zero(stack: Stack,
                     return False
                 return answer.status_code == 200
 
-            await eventually(is_ready, "ready", every=0.2)
+            await eventually(is_ready, "ready", seconds=90, every=0.2)
             answer = await client.get(f"https://127.0.0.1:{settings['GPKI_GATEWAY_PORT']}/v1/sealing-key")
             assert answer.status_code == 401
             process.send_signal(signal.SIGTERM)

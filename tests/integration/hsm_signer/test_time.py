@@ -75,6 +75,7 @@ async def test_what_an_outage_kept_past_its_expiry_row_ends_as_authorisation_exp
     monkeypatch.setattr(Authoriser, "authorise", away)
     request = await begun(signer)
     attempt = await signer.submit(request)
+    await signer.tap.until(lambda: signer.waiting(request), "`waiting`")
     await expiry_waits(signer, request)
     (told,) = signer.waiting(request)
     assert told.why == Reason.HSM_UNAVAILABLE

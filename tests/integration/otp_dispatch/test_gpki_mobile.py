@@ -65,7 +65,7 @@ async def test_a_crash_before_the_record_gives_the_phone_one_code_and_the_reserv
     await dispatching.tap.read()
     assert dispatching.all_dispatched(event) == []
     async with process(dispatching):
-        dispatched = await dispatching.dispatched(event, seconds=40)
+        dispatched = await dispatching.dispatched(event)
     assert dispatched.reference_code == reserved
     root = event.signed.manifest.commitment().root
     assert otp_matches(dispatching.opened(dispatched, root), phone.otp(dispatched))

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from libs.bus import outcomes
 from libs.contracts.base import Event
 from libs.contracts.not_me import HOLD, NotMe
 from libs.contracts.progress import Progressed
@@ -14,7 +15,7 @@ from libs.contracts.topics import Topic
 from libs.contracts.waiting import WaitsFor
 from libs.runtime import metrics
 from libs.runtime.clock import utc_now
-from services.otp_dispatch import pacing, under_way
+from services.otp_dispatch import pacing
 from tests.integration.otp_dispatch.conftest import Dispatching
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH, with_phone
 from tests.support.devices import Phone
@@ -55,10 +56,9 @@ async def is_held(dispatching: Dispatching, event: MediumResolved) -> datetime:
 
 
 async def test_a_flood_over_two_replicas_is_ten_mails_and_a_right_answer_lets_the_next_one_go(
-    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+    dispatching: Dispatching,
 ) -> None:
     """I-46: what is over the pace waits, and says so; another officer waits for nobody."""
-    monkeypatch.setattr(under_way, "PATIENCE", 30.0)  # no relay is called slow for this machine's sake
     await dispatching.publish_keys()
     async with dispatching.replica(), dispatching.replica():
         user, other = await dispatching.user(), await dispatching.user()
@@ -143,9 +143,10 @@ async def test_the_signers_hold_holds_further_codes_for_no_longer_than_a_day(dis
 
 
 async def test_not_me_holds_for_an_hour_and_forged_stale_or_said_again_it_holds_nothing(
-    dispatching: Dispatching,
+    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I-47."""
+    monkeypatch.setattr(outcomes, "OVERTAKEN", timedelta(hours=1))  # until it is had to look again
     await dispatching.publish_keys()
     phone, stranger = Phone(), Phone()
     topic = dispatching.routes.not_me

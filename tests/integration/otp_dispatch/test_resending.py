@@ -10,7 +10,6 @@ from libs.contracts.signing import OtpDispatched
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import codes as making
-from services.otp_dispatch import under_way
 from tests.integration.otp_dispatch.conftest import Dispatching, code_in
 from tests.integration.otp_dispatch.test_gpki_mobile import BOTH, with_phone
 from tests.support.devices import Phone, resend_of
@@ -109,9 +108,8 @@ async def test_a_mailbox_that_refuses_another_code_ends_nothing(dispatching: Dis
 
 
 async def test_a_mailbox_that_says_later_is_told_once_and_the_ask_answered_when_it_takes_it(
-    dispatching: Dispatching, monkeypatch: pytest.MonkeyPatch
+    dispatching: Dispatching,
 ) -> None:
-    monkeypatch.setattr(under_way, "PATIENCE", 30.0)  # no relay is called slow for this machine's sake
     await dispatching.publish_keys()
     async with dispatching.replica():
         user = await dispatching.user()

@@ -142,6 +142,10 @@ async def test_a_revoked_certificate_signs_nothing_more(client: Client) -> None:
     assert not any(document.signatures for document in under_way.seen.documents.values())
 
 
+STRUCK = 2_000
+"""Documents: some 2 s of signing, within which the strike is told from service to service."""
+
+
 @dataclass(frozen=True)
 class Struck:
     """A request that ended in its middle: its documents by what became of them, and why the others were rejected."""
@@ -155,8 +159,8 @@ class Struck:
 async def struck_in_the_middle(
     client: Client, officer: Officer, strike: Callable[[Officer], Awaitable[object]]
 ) -> Struck:
-    """A Pukal of 500 whose officer is struck after the first slice; every document is accounted for, once."""
-    request = await client.press(officer, papers(500))
+    """A Pukal whose officer is struck after the first slice; every document is accounted for, once."""
+    request = await client.press(officer, papers(STRUCK))
     await request.authorise(otp=await request.otp())
     documents = request.seen.documents
     await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
@@ -165,9 +169,9 @@ async def struck_in_the_middle(
     signed = await signed_of(request)
     posted = {one.document_id for one in completed.posted}
     rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
-    assert 0 < len(signed) < 500, "not in the middle"
+    assert 0 < len(signed) < STRUCK, "not in the middle"
     assert posted <= signed
-    assert (len(posted) + len(rejected), posted & rejected) == (500, set())
+    assert (len(posted) + len(rejected), posted & rejected) == (STRUCK, set())
     return Struck(request, signed, posted, {one.reason for one in completed.rejected})
 
 

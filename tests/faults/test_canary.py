@@ -41,6 +41,9 @@ PLANTED = "Qs7vu-"
 MESSAGE = "ialah OTP anda. Rujukan"
 """In every message that carries a code."""
 
+PLACES = ("starts", "value_size", "headers_size", "size")
+"""Integers that say where in its slice an event stands: of thousands one is a code by chance."""
+
 SEGMENTS = {"kafka": "*.log"}
 """Kafka's records; its indexes are large, sparse, and hold numbers."""
 
@@ -116,15 +119,23 @@ def opened(file: Path) -> Iterator[mmap.mmap]:
         yield content
 
 
+_TABLES = """
+SELECT table_schema, table_name, array_agg(column_name::text)
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_type = 'BASE TABLE'
+    AND NOT (data_type = 'integer' AND column_name = ANY ($1::text[]))
+GROUP BY 1, 2
+"""
+
+
 async def dump(client: Client, what: Wanted) -> Found:
     """Tables of every schema, as text, in which it stands."""
-    tables = await client.database.fetch(
-        "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-    )
+    tables = await client.database.fetch(_TABLES, PLACES)
     with tempfile.TemporaryDirectory() as folder:
         async with client.database.acquire() as connection:
-            for schema, table in tables:
-                await connection.copy_from_table(table, schema_name=schema, output=Path(folder, f"{schema}.{table}"))
+            for schema, table, columns in tables:
+                output = Path(folder, f"{schema}.{table}")
+                await connection.copy_from_table(table, schema_name=schema, columns=columns, output=output)
         return await asyncio.to_thread(search, what, Path(folder))
 
 

@@ -122,11 +122,11 @@ async def strike(client: Client, service: str, pid: int, blow: str, held: Held) 
     if blow == "before":
         kill(pid)
         return
-    left = f"SELECT count(*) FROM {service}.unpublished"
-    before = await client.value(left)
+    recorded = f"SELECT count(*) FROM {service}.outcome"
+    before = await client.value(recorded)
     with frozen(client.stack.pid("kafka")):
         await held.let_go()
-        await eventually(lambda: _more(client, left, before), f"{service} has committed", every=0.002)
+        await eventually(lambda: _more(client, recorded, before), f"{service} has committed", every=0.002)
         kill(pid)
 
 

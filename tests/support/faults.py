@@ -52,13 +52,20 @@ class Held:
         return self
 
     async def step(self) -> None:
-        """Let the writers that wait now go on; those that come later wait. Returns when they have committed."""
+        """Let the writers that wait now go on; those that come later wait.
+
+        Returns when they have committed. A statement whose plan PostgreSQL makes anew comes later: look what was done.
+        """
         holder = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
         mine = holder.get_server_pid()
         holding = asyncio.create_task(self._hold(holder))  # PostgreSQL queues it behind the writers
         try:
             async with self._observing() as observer:
-                await eventually(lambda: observer.fetchval(_QUEUED, mine), "the next lock is queued", every=LOOK_EVERY)
+                await eventually(
+                    lambda: holding.done() or observer.fetchval(_QUEUED, mine),
+                    "the next lock is queued, or had since nobody writes any more",
+                    every=LOOK_EVERY,
+                )
         finally:
             await self.let_go()
             self._holder = holder

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
 
 LOOK_UP_BOUND: Final = 3.0
@@ -39,6 +39,7 @@ ASK_AGAIN: Final = 1.0
 """Seconds until a client asks again for what no broker told it."""
 
 _connect = AIOKafkaConnection.connect
+_send = AIOKafkaConnection.send
 _get_conn = AIOKafkaClient._get_conn  # noqa: SLF001 (there is no hook before its turn to connect)
 _metadata_update = AIOKafkaClient._metadata_update  # noqa: SLF001 (nor where all that it knows have failed)
 _close = AIOKafkaClient.close
@@ -97,6 +98,18 @@ class _ByAddress:
 async def _connect_by_known_name(connection: AIOKafkaConnection) -> Any:
     connection._loop = _ByAddress(connection._loop, await _known(connection.host))  # noqa: SLF001 (it asks that one)
     return await _connect(connection)
+
+
+def _sent(connection: AIOKafkaConnection, request: Any, expect_response: bool = True) -> Any:
+    """Raises KafkaConnectionError where the connection has just ended, of which its reader has yet to hear.
+
+    uvloop's RuntimeError ends aiokafka's synchroniser of metadata, for ever and without a word: then nobody who waits
+    to be told of a broker goes on.
+    """
+    writer = connection._writer  # noqa: SLF001 (as said)
+    if writer is not None and writer.is_closing():
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+    return _send(connection, request, expect_response)
 
 
 async def _connection(
@@ -203,6 +216,7 @@ async def _looked_up(loop: asyncio.AbstractEventLoop, host: str) -> Sequence[str
 def install() -> None:
     """Make every client of this process connect so. Safe to call again."""
     AIOKafkaConnection.connect = _connect_by_known_name
+    AIOKafkaConnection.send = _sent
     AIOKafkaClient._get_conn = _connection  # noqa: SLF001 (as said)
     AIOKafkaClient._get_conn_lock = contextlib.nullcontext()  # noqa: SLF001 (an attempt is one by its key)
     AIOKafkaClient._metadata_update = _updated  # noqa: SLF001 (as said)

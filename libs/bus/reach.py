@@ -2,8 +2,8 @@
 
 aiokafka 0.14 was seen, after a broker's hard restart on a busy machine, to keep one consumer of a process waiting for
 its group's coordinator for ever, without a word; every commit and every question about offsets of that consumer ran
-into its bound. One cause was found since and mended (`_updated` in libs/bus/connecting.py); this is for what is left of
-it. Nothing is lost by ending: what was not committed is read again, and known.
+into its bound. Two causes were found since and mended (`_updated` and `_sent` in libs/bus/connecting.py); this is for
+what may be left of it. Nothing is lost by ending: what was not committed is read again, and known.
 """
 
 import signal

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import client as aiokafka_client
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.structs import BrokerMetadata
 
 from libs.bus import connecting
@@ -150,13 +152,17 @@ async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     await client.close()
 
 
-async def test_others_are_connected_to_while_a_broker_says_nothing(cluster: Cluster) -> None:
+async def test_others_are_connected_to_while_a_broker_says_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """aiokafka makes one connection at a time, whoever it is to."""
+    monkeypatch.setattr(connecting, "CONNECT_BOUND", 60.0)
     gone = asyncio.create_task(cluster.client.ready(1))
     await eventually(lambda: bool(cluster.attempts), "the attempt", every=0.01)
     assert await cluster.client.ready(2)
     assert not gone.done()
-    assert not await gone
+    cluster.going.set()
+    assert await gone
 
 
 async def test_nobody_waits_for_an_attempt_that_takes_long_and_it_goes_on(cluster: Cluster) -> None:
@@ -202,6 +208,26 @@ async def test_whose_name_is_known_is_connected_to_without_another_look_up(
             await connecting_to("there", server.sockets[0].getsockname()[1])
     assert reached.is_set()
     assert resolver.asked == []
+
+
+async def sent_after_the_end(send: Any) -> None:
+    """Through a connection that has ended, which aiokafka has yet to see."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+        connection = AIOKafkaConnection(*server.sockets[0].getsockname())
+        connection._reader, connection._writer = await asyncio.open_connection(connection.host, connection.port)
+        connection._read_task = asyncio.create_task(connection._reader.read())
+        connection._writer.transport.abort()
+        await connection._writer.wait_closed()
+        await send(connection, ApiVersionRequest())
+
+
+@pytest.mark.parametrize(
+    ("send", "says"), [(connecting._send, RuntimeError), (connecting._sent, KafkaConnectionError)], ids=["bare", "ours"]
+)
+def test_on_uvloop_who_sends_when_the_connection_has_just_ended_is_told_so(send: Any, says: type[Exception]) -> None:
+    """The fault: aiokafka expects an OSError, and the task dies in which it asks where everything is."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(says):
+        runner.run(sent_after_the_end(send))
 
 
 _WHO_COMES_FIRST = """

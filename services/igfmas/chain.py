@@ -70,6 +70,8 @@ REQUEST_MS: Final = 10_000
 """Until a broker that took a question and does not answer is asked again; aiokafka's own bound is 40 s."""
 
 SEND_SECONDS: Final = 20.0
+"""Until a record has to be on the broker. One that was handed to a frozen broker holds up its partition as long."""
+
 DRAIN_SECONDS: Final = 15.0
 
 
@@ -104,7 +106,7 @@ class Chain:
         self._clock = clock
         self._producer = AIOKafkaProducer(
             **kafka.options(), client_id=CALLER, acks="all", enable_idempotence=True,
-            max_request_size=MAX_RECORD_BYTES, linger_ms=2,
+            max_request_size=MAX_RECORD_BYTES, linger_ms=2, request_timeout_ms=int(1_000 * SEND_SECONDS),
         )  # fmt: skip
         self._requests, self._documents = (
             AIOKafkaConsumer(

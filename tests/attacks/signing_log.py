@@ -33,7 +33,7 @@ SECONDS = 90
 """Until posted documents are in a countersigned checkpoint, on a machine that does other things too."""
 
 _END_TRANSACTIONS = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'posting' AND xact_start IS NOT NULL
+SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity WHERE usename = 'posting' AND xact_start IS NOT NULL
 """
 
 TABLES = ("record", "record_content", "signing_log", "log_node", "checkpoint")
@@ -63,13 +63,9 @@ class Victim:
         return status, found
 
     async def freeze(self) -> None:
-        """posting stands still, and no transaction of it does in the database, where nothing might ever end it."""
+        """posting stands still and leaves no transaction open: of a client that is frozen one might never end."""
         self.client.stack.kill("posting", signal.SIGSTOP)
-
-        async def ended() -> bool:
-            return await self.client.value(_END_TRANSACTIONS) == 0
-
-        await eventually(ended, "posting is in no transaction")
+        await eventually(lambda: self.client.value(_END_TRANSACTIONS), "posting is in no transaction")
 
     @asynccontextmanager
     async def touched(self) -> AsyncIterator[None]:
@@ -77,10 +73,12 @@ class Victim:
         try:
             await self.freeze()
             for table in TABLES:
+                await self.do(f"DROP TABLE IF EXISTS public.saved_{table}")
                 await self.do(f"CREATE TABLE public.saved_{table} AS TABLE posting.{table}")
             try:
                 yield
             finally:
+                await self.freeze()
                 for table in TABLES:
                     await self.do(f"TRUNCATE posting.{table}")
                     await self.do(f"INSERT INTO posting.{table} SELECT * FROM public.saved_{table}")

@@ -8,7 +8,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,15 @@ from libs.contracts import topics
 from tests.attacks.signing_log import SECONDS, Victim, alarms, victim
 from tests.attacks.test_receipts import receipt
 from tests.attacks.test_signing_log import CHANGED, RELOGGED
-from tests.support.chain import Client, client, officers, papers
+from tests.support.chain import client, officers, papers
 from tests.support.command_line import gpki
 from tests.support.journal import history
-from tests.support.retention import halted, made_whole, pass_by, put_right, stop
+from tests.support.retention import halted, nobody_stands_still_afterwards, pass_by, put_right, stop
 from tests.support.waiting import eventually
 
-__all__ = ["client", "officers", "victim"]
+__all__ = ["client", "nobody_stands_still_afterwards", "officers", "victim"]
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(autouse=True)
-async def nobody_stands_still_afterwards(client: Client) -> AsyncIterator[None]:
-    async with made_whole(client.stack):
-        yield
 
 
 async def begin(stack: Any, proof: Path, reason: str) -> tuple[int, str]:

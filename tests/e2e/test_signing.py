@@ -16,6 +16,7 @@ from libs.contracts.reasons import Reason
 from services.igfmas.documents import Paper
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, papers
+from tests.support.faults import Held
 from tests.support.journal import header, of_request
 from tests.support.waiting import eventually
 
@@ -142,8 +143,8 @@ async def test_a_revoked_certificate_signs_nothing_more(client: Client) -> None:
     assert not any(document.signatures for document in under_way.seen.documents.values())
 
 
-STRUCK = 2_000
-"""Documents: some 2 s of signing, within which the strike is told from service to service."""
+SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
+TOLD = "SELECT version > 1 FROM hsm_signer.certificate_state WHERE credential_id = $1"
 
 
 @dataclass(frozen=True)
@@ -159,19 +160,22 @@ class Struck:
 async def struck_in_the_middle(
     client: Client, officer: Officer, strike: Callable[[Officer], Awaitable[object]]
 ) -> Struck:
-    """A Pukal whose officer is struck after the first slice; every document is accounted for, once."""
-    request = await client.press(officer, papers(STRUCK))
-    await request.authorise(otp=await request.otp())
-    documents = request.seen.documents
-    await request.until(lambda: any(document.signatures for document in documents.values()), "the first slice")
-    await strike(officer)
+    """A Pukal of 500 whose officer is struck after the first slice; every document is accounted for, once."""
+    request = await client.press(officer, papers(500))
+    code, documents = await request.otp(), request.seen.documents
+    async with Held(client.stack, "hsm_signer", "outcome") as held:  # or all were signed before the signer is told
+        await request.authorise(otp=code)
+        while await held.writer() and not await client.value(SIGNED, request.id):
+            await held.step()
+        await strike(officer)
+        await eventually(lambda: client.value(TOLD, officer.credential_id), "the signer is told")
     completed = await request.end()
     signed = await signed_of(request)
     posted = {one.document_id for one in completed.posted}
     rejected = {name for one in completed.rejected for name in one.documents or set(documents) - posted}
-    assert 0 < len(signed) < STRUCK, "not in the middle"
+    assert 0 < len(signed) < 500, "not in the middle"
     assert posted <= signed
-    assert (len(posted) + len(rejected), posted & rejected) == (STRUCK, set())
+    assert (len(posted) + len(rejected), posted & rejected) == (500, set())
     return Struck(request, signed, posted, {one.reason for one in completed.rejected})
 
 

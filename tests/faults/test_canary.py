@@ -42,7 +42,7 @@ MESSAGE = "ialah OTP anda. Rujukan"
 """In every message that carries a code."""
 
 PLACES = ("starts", "value_size", "headers_size", "size")
-"""Integers that say where in its slice an event stands: of thousands one is a code by chance."""
+"""Integers that say where something stands and how long it is: of thousands one is a code by chance."""
 
 SEGMENTS = {"kafka": "*.log"}
 """Kafka's records; its indexes are large, sparse, and hold numbers."""

@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, timedelta
 
 import pytest
@@ -17,16 +16,12 @@ from tests.faults.conftest import PUKAL, Pukal
 from tests.support.chain import Client, Officers, papers
 from tests.support.faults import all_read
 from tests.support.journal import ends_of, header, history, of_request
-from tests.support.retention import halted, made_whole, pass_by, put_right, republish, stop
+from tests.support.retention import halted, nobody_stands_still_afterwards, pass_by, put_right, republish, stop
 from tests.support.waiting import eventually
 
+__all__ = ["nobody_stands_still_afterwards"]
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(autouse=True)
-async def nobody_stands_still_afterwards(client: Client) -> AsyncIterator[None]:
-    async with made_whole(client.stack):
-        yield
 
 
 @pytest.mark.parametrize("service", ["otp_dispatch", "hsm_signer", "crl_verifier", "posting"])

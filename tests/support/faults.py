@@ -54,7 +54,7 @@ class Held:
     async def step(self) -> None:
         """Let the writers that wait now go on; those that come later wait.
 
-        Returns when they have committed. A statement whose plan PostgreSQL makes anew comes later: look what was done.
+        Returns when they have committed. One whose plan PostgreSQL makes anew waits behind the new lock: look.
         """
         holder = await asyncpg.connect(self._stack.postgres_dsn("postgres"))
         mine = holder.get_server_pid()

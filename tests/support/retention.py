@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
@@ -87,16 +87,14 @@ async def put_right(stack: Stack, service: str, *options: str) -> str:
     return told
 
 
-@asynccontextmanager
-async def made_whole(stack: Stack) -> AsyncIterator[None]:
-    """Afterwards every service runs and stands before no gap, however the test ended: others use the stack too."""
-    try:
-        yield
-    finally:
-        for service in SERVICES:
-            answer = await _readyz(stack, service)
-            if answer is None or answer.is_error:
-                await put_right(stack, service, "--outsiders-send-again")
+@pytest.fixture(autouse=True)
+async def nobody_stands_still_afterwards(client: Client) -> AsyncIterator[None]:
+    """After each test of a module that imports it every service runs, before no gap: others use the stack too."""
+    yield
+    for service in SERVICES:
+        answer = await _readyz(client.stack, service)
+        if answer is None or answer.is_error:
+            await put_right(client.stack, service, "--outsiders-send-again")
 
 
 async def _readyz(stack: Stack, service: str) -> httpx.Response | None:

@@ -52,7 +52,7 @@ from tests.support.waiting import eventually
 CODE = re.compile(r"^([0-9]{6}) ialah OTP anda\. Rujukan ([0-9A-Z]{3})\.", re.MULTILINE)
 
 SECONDS = 90
-"""Until a process that is being started, on a machine that does other things too, has done its first."""
+"""Until something is done on a machine that does other things too; a process may have to start first."""
 
 
 @dataclass
@@ -168,8 +168,7 @@ class Dispatching:
     async def dump(self) -> str:
         """Every value of every row of every table of the service's schema as text; byte strings as Latin-1.
 
-        Not as hex: in the hex of text nearly every run of digits stands somewhere. For the same reason without random
-        identifiers and fractions of seconds, in which a code stands by chance once in some thousand runs.
+        Not as hex, in which nearly every run of digits stands somewhere, and for the same reason without identifiers.
         """
         connection = await self.room.superuser()
         try:
@@ -183,7 +182,7 @@ class Dispatching:
         finally:
             await connection.close()
         text = "\n".join(value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values)
-        return _RANDOM.sub("", text)
+        return without_identifiers(text)
 
     def _read(self, topic: Topic, kind: Any) -> list[Any]:
         return [kind.model_validate_json(record.value or b"") for record in self.tap.of(topic)]
@@ -196,7 +195,14 @@ def code_in(mail: EmailMessage) -> tuple[str, str]:
     return found[1], found[2]
 
 
-_RANDOM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}|(?<=:\d\d)\.\d{1,6}")
+def without_identifiers(text: str) -> str:
+    """Without random identifiers, digests and fractions of seconds, in which a code stands by chance."""
+    return _IDENTIFIERS.sub(" ", text)
+
+
+_IDENTIFIERS = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b([0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{64})\b|(?<=:\d\d)\.\d{1,6}"
+)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from libs.contracts.waiting import WaitsFor
 from libs.crypto.challenge import otp_matches
 from libs.runtime.clock import utc_now
 from services.otp_dispatch import dispatch
-from tests.integration.otp_dispatch.conftest import Dispatching, code_in
+from tests.integration.otp_dispatch.conftest import Dispatching, code_in, without_identifiers
 from tests.support.requests import documents, header, key_state, medium_resolved, new_user, user_state
 from tests.support.waiting import eventually, loop_is_never_held
 
@@ -56,8 +56,8 @@ async def test_after_the_record_the_code_is_nowhere_in_the_database(dispatching:
         assert f"\n{reference}\n" in dump, "the dump does not show texts"
         assert f'"reference_code":"{reference}"' in dump, "the dump does not show bytes"
         assert otp not in dump
-        published = b"".join(record.value or b"" for record in dispatching.tap.records)
-        assert otp.encode() not in published
+        published = b"".join(record.value or b"" for record in dispatching.tap.records).decode("latin-1")
+        assert otp not in without_identifiers(published)
     assert await dispatching.room.pool.fetchval("select count(*) from code where closed_code is not null") == 0
     assert await dispatching.room.pool.fetchval("select count(*) from code where delivered_at is not null") == 3
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
+import structlog
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection, CloseReason
@@ -37,6 +38,8 @@ CONNECT_BOUND: Final = 3.0
 
 ASK_AGAIN: Final = 1.0
 """Seconds until a client asks again for what no broker told it."""
+
+log = structlog.get_logger()
 
 _connect = AIOKafkaConnection.connect
 _send = AIOKafkaConnection.send
@@ -144,12 +147,15 @@ async def _updated(client: AIOKafkaClient, cluster: ClusterMetadata, topics: Col
     A broker that has just started may tell of itself alone. Whoever heard that and loses it would ask nobody else, for
     ever: consumers without a coordinator, until their process ends.
     """
-    if await _metadata_update(client, cluster, topics):
-        return True
-    with contextlib.suppress(KafkaConnectionError):
-        await client.bootstrap()
+    try:
         if await _metadata_update(client, cluster, topics):
             return True
+        with contextlib.suppress(KafkaConnectionError):
+            await client.bootstrap()
+            if await _metadata_update(client, cluster, topics):
+                return True
+    except Exception:
+        log.exception("metadata update failed")  # aiokafka's task would end of it, and nobody hear
     _ask_again(client)
     return False
 

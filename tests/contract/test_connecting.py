@@ -222,11 +222,16 @@ async def sent_after_the_end(send: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("send", "says"), [(connecting._send, RuntimeError), (connecting._sent, KafkaConnectionError)], ids=["bare", "ours"]
+    ("up", "error", "says"),
+    [("bare", RuntimeError, "handler is closed"), ("defended", KafkaConnectionError, "No connection")],
 )
-def test_on_uvloop_who_sends_when_the_connection_has_just_ended_is_told_so(send: Any, says: type[Exception]) -> None:
+def test_on_uvloop_who_sends_when_the_connection_has_just_ended_is_told_so(
+    up: str, error: type[Exception], says: str
+) -> None:
     """The fault: aiokafka expects an OSError, and the task dies in which it asks where everything is."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(says):
+    connecting.install()
+    send = connecting._send if up == "bare" else AIOKafkaConnection.send
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(error, match=says):
         runner.run(sent_after_the_end(send))
 
 

@@ -54,3 +54,20 @@ async def test_what_no_broker_told_is_asked_again(broker: Broker, monkeypatch: p
         assert consumer._client._md_update_fut is None, "nobody asks"
         await consumer._client.force_metadata_update()
     await eventually(consumer.assignment, "assigned", seconds=10)
+
+
+async def test_whatever_an_update_fails_with_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka's task would end of it, and whoever waits for it stand for ever."""
+    connecting.install()
+
+    async def fails(*_: object) -> bool:
+        raise KeyError("nobody expects it")
+
+    asked = asyncio.Event()
+    client = AIOKafkaClient(bootstrap_servers="there:1")
+    monkeypatch.setattr(connecting, "_metadata_update", fails)
+    monkeypatch.setattr(connecting, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(client, "force_metadata_update", asked.set)
+    assert not await client._metadata_update(client.cluster, ["topic"])
+    async with asyncio.timeout(10):
+        await asked.wait()

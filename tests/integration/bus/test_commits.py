@@ -181,6 +181,7 @@ async def test_who_gives_partitions_up_waits_for_a_commit_that_is_under_way(
         monkeypatch.setattr(subscriber, "POLL_MS", 1_000 * FOR_EVER)
         monkeypatch.setattr(AIOKafkaConsumer, "commit", slow)
         await handled(room, tap, source, target, 1)
+        await asyncio.wait_for(made[0].idle.wait(), 30)  # the tap may see it before our publisher is told
         first = asyncio.create_task(made[0].settle())
         await asyncio.wait_for(began.wait(), 30)
         second = asyncio.create_task(made[0].settle())

@@ -110,6 +110,7 @@ async def test_what_is_handled_while_partitions_are_given_up_is_not_committed_an
         monkeypatch.setattr(subscriber, "POLL_MS", FOR_EVER)
         await room.send(source, [room.event("zeroth")])
         await tap.until(lambda: "zeroth" in documents(tap.of(target)), "passed on")
+        await asyncio.wait_for(made[0].idle.wait(), 30)  # the tap may see it before our publisher is told
         with monkeypatch.context() as patch:
             patch.setattr(ledger, "mark_published", mark)
             await made[0].give_up()

@@ -9,9 +9,9 @@ from aiokafka.errors import NodeNotReadyError
 
 from deploy.native.layout import BROKERS
 from libs.bus.topics import administration
-from tests.containers.test_kills import SIGNED
 from tests.faults.conftest import Pukal
 from tests.support.containers import InContainers
+from tests.support.documents import SIGNED
 from tests.support.replicas import in_sync_on_all_three
 from tests.support.waiting import eventually
 

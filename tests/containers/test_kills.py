@@ -8,6 +8,7 @@ import pytest
 from deploy.native.layout import SERVICES
 from tests.faults.conftest import Pukal
 from tests.support.containers import InContainers
+from tests.support.documents import SIGNED
 from tests.support.waiting import eventually
 
 pytestmark = [
@@ -16,7 +17,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may kill a process of another account"),
 ]
 
-SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
 
 PARTS = ("postgres", "kafka", "smtp", *SERVICES)
 

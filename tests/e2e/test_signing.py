@@ -16,6 +16,7 @@ from libs.contracts.reasons import Reason
 from services.igfmas.documents import Paper
 from services.igfmas.enrolment import Officer
 from tests.support.chain import Client, Officers, Request, papers
+from tests.support.documents import SIGNED
 from tests.support.faults import Held
 from tests.support.journal import header, of_request
 from tests.support.waiting import eventually
@@ -143,7 +144,6 @@ async def test_a_revoked_certificate_signs_nothing_more(client: Client) -> None:
     assert not any(document.signatures for document in under_way.seen.documents.values())
 
 
-SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
 TOLD = "SELECT version > 1 FROM hsm_signer.certificate_state WHERE credential_id = $1"
 
 
@@ -165,8 +165,7 @@ async def struck_in_the_middle(
     code, documents = await request.otp(), request.seen.documents
     async with Held(client.stack, "hsm_signer", "outcome") as held:  # or all were signed before the signer is told
         await request.authorise(otp=code)
-        while await held.writer() and not await client.value(SIGNED, request.id):
-            await held.step()
+        await held.until(lambda: client.value(SIGNED, request.id))
         await strike(officer)
         await eventually(lambda: client.value(TOLD, officer.credential_id), "the signer is told")
     completed = await request.end()

@@ -78,12 +78,13 @@ class Pukal:
     async def caught(self, held: Held, query: str, wanted: int) -> int:
         """Let a stage do so many documents; returns its process, which has acted on more and waits to write."""
         await self.pressed()
-        while True:
-            pid = await held.writer()
-            if (done := await self.count(query)) >= wanted:
-                assert done < PUKAL, "not in the middle"
-                return pid
-            await held.step()
+
+        async def enough() -> bool:
+            return await self.count(query) >= wanted
+
+        pid = await held.until(enough)
+        assert await self.count(query) < PUKAL, "not in the middle"
+        return pid
 
     async def ends(self) -> Completed:
         """The end of the request, whatever was done to the stack."""

@@ -12,8 +12,9 @@ from contextlib import AsyncExitStack, ExitStack
 import pytest
 
 from tests.faults.conftest import PUKAL, Pukal
-from tests.faults.test_kills import POSTED, SIGNED, VERIFIED
+from tests.faults.test_kills import POSTED, VERIFIED
 from tests.support.chain import Client
+from tests.support.documents import SIGNED
 from tests.support.faults import Held, all_read, frozen, members, twin
 from tests.support.stack import SESSION_MS
 

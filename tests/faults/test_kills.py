@@ -6,12 +6,12 @@ import pytest
 
 from tests.faults.conftest import PUKAL, Pukal
 from tests.support.chain import Client, papers
+from tests.support.documents import SIGNED
 from tests.support.faults import Held, frozen, kill, replaced
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
-SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
 VERIFIED = (
     "SELECT count(*) FROM crl_verifier.outcome WHERE topic = 'gpki.signing.verified.v1' "
     "AND substring(key FOR length($2::bytea)) = $2 AND $1::uuid IS NOT NULL"

@@ -7,11 +7,11 @@ import pytest
 from libs.contracts.reasons import Reason
 from tests.faults.conftest import Pukal
 from tests.support.chain import Client
+from tests.support.documents import SIGNED
 from tests.support.faults import Held, kill, replaced
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
-SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
 
 AGED = "UPDATE hsm_signer.request SET reserved_at = reserved_at - $2::interval WHERE request_id = $1 RETURNING true"
 

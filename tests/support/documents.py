@@ -21,6 +21,9 @@ from tests.support.pki import Identity, Pki, p256_key
 
 SYSTEM = "igfmas"
 
+SIGNED = "SELECT count(*) FROM hsm_signer.document WHERE request_id = $1 AND state = 'signed'"
+"""How many of a request."""
+
 
 @dataclass
 class Officer:

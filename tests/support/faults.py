@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,8 @@ class Held:
         holding = asyncio.create_task(self._hold(holder))  # PostgreSQL queues it behind the writers
         try:
             async with self._observing() as observer:
-                await eventually(
-                    lambda: holding.done() or observer.fetchval(_QUEUED, mine),
-                    "the next lock is queued, or had since nobody writes any more",
-                    every=LOOK_EVERY,
-                )
+                queued = lambda: holding.done() or observer.fetchval(_QUEUED, mine)  # noqa: E731
+                await eventually(queued, "the next lock is queued, or had since nobody writes", every=LOOK_EVERY)
         finally:
             await self.let_go()
             self._holder = holder
@@ -81,6 +78,14 @@ class Held:
                 seconds=STARTED_SECONDS,  # it may have been killed just now
             )
         return _process_on(self._stack, port)
+
+    async def until(self, done: Callable[[], Awaitable[object]]) -> int:
+        """Let one writer after another go on until this is so; returns the process that waits to write then."""
+        while True:
+            pid = await self.writer()
+            if await done():
+                return pid
+            await self.step()
 
     async def let_go(self) -> None:
         """Let all writers go on."""
